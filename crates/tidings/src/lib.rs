@@ -1,0 +1,35 @@
+//! Tidings tells everyone who may know, the moment something changed.
+//!
+//! This crate answers one question: *what is an event, who is given it, and how does it look?* It opens no socket and
+//! no file. A connection is a cursor into one log, so live delivery, resuming, being slow and starting from an old
+//! place are one mechanism:
+//!
+//! - [`Event`], [`Topic`], [`Audience`], [`Cursor`]: what happened, about what, who may see it, and where it stands.
+//! - [`Principal`], [`Grants`], [`Filter`]: who asks, what they hold, what they asked for.
+//! - [`Broker`]: keeps the events and tells of each append. `Window`: the recent ones, in memory.
+//! - [`Hub`]: matches events to the subscribers of this process. [`Registry`]: finds them without asking each.
+//! - [`Subscriber`]: the deliveries of one reader as an async stream.
+//! - [`Profile`], [`Shape`]: one app's part: which events it has, who may see them, how they look.
+//! - [`explain`]: why a principal does or does not get an event.
+
+pub mod broker;
+pub mod clock;
+pub mod close;
+pub mod cursor;
+pub mod event;
+pub mod filter;
+pub mod grant;
+pub mod limits;
+pub mod principal;
+pub mod topic;
+
+pub use broker::{Broker, BrokerError, Head, Page, Query, Tail};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use close::CloseReason;
+pub use cursor::{Cursor, Epoch, InvalidCursor, Offset};
+pub use event::{Event, NewEvent};
+pub use filter::{Filter, Interest};
+pub use grant::{Audience, Grants, Implications};
+pub use limits::Limits;
+pub use principal::Principal;
+pub use topic::{InvalidTopic, Topic, TopicPattern};

@@ -1,0 +1,107 @@
+//! How one mount's streams behave: what a profile sets for a path, whatever the transport.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidings::TopicPattern;
+
+/// How the streams of one mount behave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamSettings {
+    /// What keeps a quiet stream alive. Never carries an `id:`.
+    pub heartbeat: Heartbeat,
+    /// After how much silence it is sent. Below the 60 s at which common proxies cut.
+    pub heartbeat_every: Duration,
+    /// The `retry:` sent first: after how long a client comes back. `None` sends none.
+    pub retry: Option<Duration>,
+    /// A comment sent as the first line, for clients or proxies that wait for a byte.
+    pub preamble: Option<String>,
+    /// Whether events carry `id:`, so that clients can resume.
+    pub ids: bool,
+    /// Whether `tidings.open`, `tidings.cursor` and `tidings.close` are sent. A gap is told in any case.
+    pub announce: bool,
+    /// How often a stream that saw no event of its own is told its new position (with `announce`).
+    pub cursor_every: Duration,
+    /// When a stream without updates ends. Heartbeats do not count as updates.
+    pub idle: Option<IdleEnd>,
+    /// Whether a request that does not accept the transport's content type is refused with 406.
+    pub require_accept: bool,
+    /// Which other origins may read.
+    pub cors: Cors,
+    /// Which query parameters narrow the stream.
+    pub filters: Vec<Filtering>,
+    /// What a principal must hold to open the stream at all; else 403. In the profile's own words, without its namespace.
+    pub requires: Option<String>,
+    /// The body of a refusal, by status, where the app has its own form (`{"error":"unauthorized"}`).
+    pub refusals: BTreeMap<u16, String>,
+    /// More response headers.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What is sent into silence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// A comment, which clients do not see.
+    Comment(String),
+    /// An event, which clients can watch for.
+    Event {
+        /// Its name.
+        name: String,
+        /// Its data, one line of JSON.
+        data: String,
+    },
+}
+
+/// When and how a stream without updates ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleEnd {
+    /// After how long.
+    pub after: Duration,
+    /// The event that says so: name and data. `None` ends it with `tidings.close` alone.
+    pub event: Option<(String, String)>,
+}
+
+/// Which other origins may read a stream from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cors {
+    /// None: the same origin only.
+    Same,
+    /// Any, without credentials (`Access-Control-Allow-Origin: *`).
+    Any,
+    /// These, with credentials.
+    Origins(Vec<String>),
+}
+
+/// A query parameter that narrows the stream to topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filtering {
+    /// Its name: `libraries`.
+    pub query: String,
+    /// What separates several values in one parameter, each trimmed; `None` takes the value whole.
+    pub split: Option<char>,
+    /// The topic for a value, with `{value}`: `library/{value}`. In the profile's own words, without its namespace.
+    pub topic: String,
+    /// Topics that pass whatever the values are: events the filter says nothing about. Without the namespace.
+    pub always: Vec<TopicPattern>,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        StreamSettings {
+            heartbeat: Heartbeat::Comment("heartbeat".into()),
+            heartbeat_every: Duration::from_secs(20),
+            retry: Some(Duration::from_secs(3)),
+            preamble: None,
+            ids: true,
+            announce: true,
+            cursor_every: Duration::from_secs(60),
+            idle: None,
+            require_accept: true,
+            cors: Cors::Same,
+            filters: Vec::new(),
+            requires: None,
+            refusals: BTreeMap::new(),
+            headers: Vec::new(),
+        }
+    }
+}
