@@ -1,8 +1,9 @@
 //! Time, handed in.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,8 +34,10 @@ impl fmt::Display for Timestamp {
 
 /// What time it is. Tests hand in a [`ManualClock`], so that an expiry can be checked without waiting for it.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Now, by the calendar: for expiry and for the times of events. It may jump when the machine's clock is set.
     fn now(&self) -> Timestamp;
+    /// Milliseconds since some moment, which only ever grow: for heartbeats and waits.
+    fn ticks(&self) -> u64;
 }
 
 /// The machine's clock.
@@ -45,6 +48,11 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn ticks(&self) -> u64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -67,5 +75,9 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
+    }
+
+    fn ticks(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! - [`Event`], [`Topic`], [`Audience`], [`Cursor`]: what happened, about what, who may see it, and where it stands.
 //! - [`Principal`], [`Grants`], [`Filter`]: who asks, what they hold, what they asked for.
-//! - [`Broker`]: keeps the events and tells of each append. `Window`: the recent ones, in memory.
+//! - [`Broker`]: keeps the events and tells of each append. [`Window`]: the recent ones, in memory.
 //! - [`Hub`]: matches events to the subscribers of this process. [`Registry`]: finds them without asking each.
 //! - [`Subscriber`]: the deliveries of one reader as an async stream.
 //! - [`Profile`], [`Shape`]: one app's part: which events it has, who may see them, how they look.
@@ -15,31 +15,48 @@
 pub mod broker;
 pub mod clock;
 pub mod close;
+mod coalesce;
 pub mod cursor;
 pub mod draft;
+pub mod entry;
 pub mod event;
+pub mod explain;
 pub mod filter;
+pub mod gap;
 pub mod grant;
+pub mod history;
+pub mod hub;
 pub mod json;
 pub mod limits;
+mod path_index;
 pub mod principal;
 pub mod profile;
+pub mod registry;
 pub mod shape;
+pub mod subscriber;
 pub mod template;
 pub mod topic;
+pub mod window;
 
 pub use broker::{Broker, BrokerError, Head, Page, Query, Tail};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use close::CloseReason;
 pub use cursor::{Cursor, Epoch, InvalidCursor, Offset};
 pub use draft::{Draft, DraftError};
+pub use entry::{Entry, FrameKey};
 pub use event::{Event, NewEvent};
+pub use explain::{Explanation, explain};
 pub use filter::{Filter, Interest};
+pub use gap::{Gap, GapReason};
 pub use grant::{Audience, Grants, Implications};
+pub use hub::{Hub, Moment, Published, Reader, Start};
 pub use limits::Limits;
 pub use json::JsonPath;
-pub use principal::Principal;
+pub use principal::{Principal, PublishRights, Revocation};
 pub use profile::{Coalesce, EventRule, Profile};
+pub use registry::Registry;
 pub use shape::{Args, Case, Redaction, Shape};
+pub use subscriber::{Delivery, Subscriber};
 pub use template::{Facts, Template};
 pub use topic::{InvalidTopic, Topic, TopicPattern};
+pub use window::{Place, Window};

@@ -1,0 +1,441 @@
+//! Where events and subscribers meet.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use indexmap::IndexMap;
+
+use crate::broker::{Broker, BrokerError, Query, Tail};
+use crate::clock::Clock;
+use crate::close::CloseReason;
+use crate::coalesce::Coalescer;
+use crate::cursor::{Cursor, Epoch, Offset};
+use crate::entry::Entry;
+use crate::event::{Event, NewEvent};
+use crate::filter::Interest;
+use crate::gap::{Gap, GapReason};
+use crate::history::{History, LogPage};
+use crate::limits::Limits;
+use crate::principal::{Principal, Revocation};
+use crate::profile::{EventRule, Profile};
+use crate::subscriber::Seats;
+use crate::topic::TopicPattern;
+use crate::window::{Place, Window};
+
+/// Where events and subscribers of this process meet: publishes go through it to the broker, and what the broker
+/// announces comes back through its window to every reader.
+pub struct Hub {
+    broker: Arc<dyn Broker>,
+    window: Window,
+    history: History,
+    profiles: Profiles,
+    readers: RwLock<Vec<Arc<dyn Reader>>>,
+    pub(crate) seats: Seats,
+    retained: Mutex<IndexMap<RetainedKey, Arc<Entry>>>,
+    pub(crate) coalescer: Coalescer,
+    epoch: Epoch,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    draining: AtomicBool,
+    revoked: Mutex<Revoked>,
+    /// What was counted.
+    pub counters: HubCounters,
+}
+
+type RetainedKey = (Arc<str>, Arc<str>, Option<Arc<str>>);
+
+/// A driver that reads the window for many subscribers, such as a lane.
+pub trait Reader: Send + Sync {
+    /// The window has grown. Must return at once.
+    fn grown(&self);
+    /// The streams that `revocation` covers end now.
+    fn close(&self, revocation: &Revocation, reason: CloseReason);
+    /// The program stops: all streams end, spread over `Limits::drain_window`.
+    fn drain(&self);
+}
+
+/// What the hub counted since it was opened.
+#[derive(Debug, Default)]
+pub struct HubCounters {
+    /// Events announced by the broker.
+    pub events: AtomicU64,
+    /// Signals announced.
+    pub signals: AtomicU64,
+    /// Publishes that the broker refused.
+    pub publish_errors: AtomicU64,
+    /// Events that a newer one replaced before they were appended.
+    pub coalesced: AtomicU64,
+    /// Gaps told, by reason: unknown, other epoch, trimmed, ahead.
+    pub gaps: [AtomicU64; 4],
+    /// Pages read from the log for readers behind the window.
+    pub history_pages: AtomicU64,
+}
+
+/// What became of a published event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its place; `None` for a signal.
+    pub cursor: Option<Cursor>,
+    /// Whether a newer one with its key took its place; the cursor is then that one's.
+    pub coalesced: bool,
+}
+
+/// Where a new subscriber begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// It has seen everything up to here.
+    pub after: Offset,
+    /// Where that is in the window, if it begins with what comes next.
+    pub place: Option<Place>,
+    /// What it has to be told first.
+    pub gap: Option<Gap>,
+}
+
+/// The profiles of the process, found by the namespace that begins a topic.
+#[derive(Debug)]
+pub struct Profiles {
+    named: HashMap<Box<str>, Arc<Profile>>,
+    open: Arc<Profile>,
+    bare: Arc<EventRule>,
+}
+
+impl Profiles {
+    /// The profiles, and the built-in one for everything else.
+    pub fn new(profiles: impl IntoIterator<Item = Arc<Profile>>) -> Self {
+        let open = Arc::new(Profile::open());
+        let named = profiles.into_iter().filter_map(|p| Some((p.namespace()?.into(), p.clone()))).collect();
+        let bare = open.rule("*").cloned().expect("the built-in profile takes any event");
+        Profiles { named, open, bare }
+    }
+
+    /// The profile whose namespace begins `topic`, else the built-in one.
+    pub fn of(&self, topic: &str) -> &Arc<Profile> {
+        let namespace = topic.split('/').next().unwrap_or(topic);
+        self.named.get(namespace).unwrap_or(&self.open)
+    }
+
+    /// The built-in profile.
+    pub fn open(&self) -> &Arc<Profile> {
+        &self.open
+    }
+
+    /// How the event's profile treats its kind. An event of a kind that the profile no longer has is shown as it is.
+    pub fn rule(&self, event: &NewEvent) -> Arc<EventRule> {
+        self.of(event.topic.as_str()).rule(&event.name).unwrap_or(&self.bare).clone()
+    }
+}
+
+impl Hub {
+    /// Opens the hub on a broker: fills the window with the end of the log, then listens to what is appended.
+    pub async fn open(
+        broker: Arc<dyn Broker>,
+        profiles: impl IntoIterator<Item = Arc<Profile>>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Result<Arc<Hub>, BrokerError> {
+        let profiles = Profiles::new(profiles);
+        let head = broker.head();
+        let floor = Offset(head.last.0.saturating_sub(limits.window_events as u64)).max(head.trimmed);
+        let hub = Arc::new(Hub {
+            window: Window::new(floor, &limits),
+            history: History::new(broker.clone(), &limits),
+            profiles,
+            readers: RwLock::default(),
+            seats: Seats::default(),
+            retained: Mutex::default(),
+            coalescer: Coalescer::default(),
+            epoch: head.epoch,
+            clock,
+            limits,
+            draining: AtomicBool::new(false),
+            revoked: Mutex::default(),
+            counters: HubCounters::default(),
+            broker,
+        });
+        hub.load_retained(floor).await?;
+        let mut after = floor;
+        while after < head.last {
+            let page = hub.broker.read(hub.page_query(None, after)).await?;
+            if page.reached <= after {
+                break;
+            }
+            after = page.reached;
+            hub.take(page.events, false);
+        }
+        hub.broker.tail(Arc::new(HubTail(Arc::downgrade(&hub))));
+        Ok(hub)
+    }
+
+    fn page_query(&self, topics: Option<Arc<[TopicPattern]>>, after: Offset) -> Query {
+        Query {
+            topics,
+            after,
+            until: Offset(u64::MAX),
+            limit: self.limits.page_events,
+            max_bytes: self.limits.page_bytes,
+        }
+    }
+
+    /// The newest of each retained kind, from the part of the log that the window does not hold. Kinds with a fixed topic
+    /// are found by the log's own index; of others only what the window holds is known.
+    async fn load_retained(&self, until: Offset) -> Result<(), BrokerError> {
+        let fixed = |profile: &Profile| -> Vec<TopicPattern> {
+            let rules = profile.rules().filter(|rule| rule.retain && rule.topic.is_literal());
+            rules.filter_map(|rule| profile.qualify(rule.topic.as_str()).parse().ok()).collect()
+        };
+        let topics: Vec<TopicPattern> = self.profiles.named.values().flat_map(|profile| fixed(profile)).collect();
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let topics: Arc<[TopicPattern]> = topics.into();
+        let mut after = self.broker.head().trimmed;
+        while after < until {
+            let page = self.broker.read(Query { until, ..self.page_query(Some(topics.clone()), after) }).await?;
+            for event in page.events {
+                self.retain(&Arc::new(self.entry(event)));
+            }
+            if page.reached <= after {
+                break;
+            }
+            after = page.reached;
+        }
+        Ok(())
+    }
+
+    /// An event with its rule.
+    pub fn entry(&self, event: Event) -> Entry {
+        let (rule, at) = (self.profiles.rule(&event), event.offset);
+        Entry::new(event, rule, at)
+    }
+
+    fn retain(&self, entry: &Arc<Entry>) {
+        if !entry.rule.retain {
+            return;
+        }
+        let event = &entry.event;
+        let key = (event.topic.as_str().into(), event.name.clone(), event.key.clone());
+        self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, entry.clone());
+    }
+
+    fn take(&self, events: Vec<Event>, live: bool) {
+        let (_, mut last) = self.window.head();
+        let entries: Vec<Arc<Entry>> = events
+            .into_iter()
+            .map(|event| {
+                if !event.is_signal() {
+                    last = event.offset;
+                }
+                let rule = self.profiles.rule(&event);
+                let entry = Arc::new(Entry::new(event, rule, last));
+                self.retain(&entry);
+                entry
+            })
+            .collect();
+        self.window.append(entries.iter().cloned());
+        if !live {
+            return;
+        }
+        let signals = entries.iter().filter(|entry| entry.event.is_signal()).count() as u64;
+        self.counters.signals.fetch_add(signals, Ordering::Relaxed);
+        self.counters.events.fetch_add(entries.len() as u64 - signals, Ordering::Relaxed);
+        let end = self.window.end();
+        self.seats.wake(&entries, Place(end.0 - entries.len() as u64));
+        for reader in self.readers.read().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+            reader.grown();
+        }
+    }
+
+    /// Adds a driver. It is told of what is appended from now on.
+    pub fn attach(&self, reader: Arc<dyn Reader>) {
+        self.readers.write().unwrap_or_else(|poisoned| poisoned.into_inner()).push(reader);
+    }
+
+    /// Appends events: durable, and given to every subscriber who may see them, when this returns.
+    ///
+    /// Kinds that coalesce wait for their window, and may come back with the cursor of the newer one that replaced them.
+    pub async fn publish(self: &Arc<Self>, events: Vec<NewEvent>) -> Result<Vec<Published>, BrokerError> {
+        if events.iter().any(|event| self.profiles.rule(event).coalesce.is_some()) {
+            return self.publish_coalescing(events).await;
+        }
+        self.append(events).await
+    }
+
+    pub(crate) async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Published>, BrokerError> {
+        let offsets = self.broker.publish(events).await.inspect_err(|_| {
+            self.counters.publish_errors.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let published = |offset: Option<Offset>| Published {
+            cursor: offset.map(|offset| Cursor { epoch: self.epoch, offset }),
+            coalesced: false,
+        };
+        Ok(offsets.into_iter().map(published).collect())
+    }
+
+    /// Where a subscriber that asks for `asked` begins: a cursor, `earliest` for all that is kept, or nothing for what comes next.
+    pub fn start(&self, asked: Option<&str>) -> Start {
+        let head = self.broker.head();
+        let (place, last) = self.window.head();
+        let next = |gap| Start { after: last, place: Some(place), gap };
+        let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return next(None) };
+        let gap = |reason: GapReason, resumed: Offset, at_most| {
+            self.counters.gaps[reason as usize].fetch_add(1, Ordering::Relaxed);
+            let asked = asked.chars().take(128).collect();
+            Some(Gap { reason, asked, resumed: Cursor { epoch: self.epoch, offset: resumed }, at_most })
+        };
+        if asked == "earliest" {
+            return Start { after: head.trimmed, place: None, gap: None };
+        }
+        match asked.parse::<Cursor>() {
+            Err(_) => next(gap(GapReason::Unknown, last, None)),
+            Ok(cursor) if cursor.epoch != self.epoch => next(gap(GapReason::OtherEpoch, last, None)),
+            Ok(cursor) if cursor.offset > last => next(gap(GapReason::Ahead, last, None)),
+            Ok(cursor) if cursor.offset < head.trimmed => {
+                let lost = head.trimmed.0 - cursor.offset.0;
+                let gap = gap(GapReason::Trimmed, head.trimmed, Some(lost));
+                Start { after: head.trimmed, place: None, gap }
+            }
+            Ok(cursor) if cursor.offset == last => next(None),
+            Ok(cursor) => Start { after: cursor.offset, place: None, gap: None },
+        }
+    }
+
+    /// The gap of a reader that stood at `after` when retention overtook it.
+    pub fn overtaken(&self, after: Offset, resume: Offset) -> Gap {
+        self.counters.gaps[GapReason::Trimmed as usize].fetch_add(1, Ordering::Relaxed);
+        Gap {
+            reason: GapReason::Trimmed,
+            asked: self.cursor(after).to_string(),
+            resumed: self.cursor(resume),
+            at_most: Some(resume.0.saturating_sub(after.0)),
+        }
+    }
+
+    /// The newest event of each retained kind that `interest` covers and that lies at or before `until`: what a new
+    /// subscriber is told of the present state. Later ones it gets by reading on.
+    pub fn retained(&self, interest: &Interest, until: Offset) -> Vec<Arc<Entry>> {
+        let retained = self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        retained.values().filter(|e| e.event.offset <= until && interest.covers(&e.event)).cloned().collect()
+    }
+
+    /// A page of the log, for a reader that has fallen behind the window.
+    pub async fn history(
+        &self,
+        topics: Option<Arc<[TopicPattern]>>,
+        after: Offset,
+    ) -> Result<Arc<LogPage>, BrokerError> {
+        self.counters.history_pages.fetch_add(1, Ordering::Relaxed);
+        let (_, until) = self.window.head();
+        self.history.read(topics, after, until, |event| self.entry(event)).await
+    }
+
+    /// Ends the streams that `revocation` covers. Refusing the credential from now on is the auth source's part.
+    pub fn close(&self, revocation: &Revocation, reason: CloseReason) {
+        self.revoked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(revocation.clone(), reason);
+        self.seats.close(reason, |principal| revocation.covers(principal));
+        for reader in self.readers.read().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+            reader.close(revocation, reason);
+        }
+    }
+
+    /// Which moment this is among the revocations. Taken *before* a credential is checked, and handed to
+    /// [`closed_since`](Hub::closed_since) once the stream is in place: a revocation between the two reaches neither otherwise.
+    pub fn moment(&self) -> Moment {
+        Moment(self.revoked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).count)
+    }
+
+    /// Whether `principal` was revoked after `since`, and how its stream ends then.
+    pub fn closed_since(&self, since: Moment, principal: &Principal) -> Option<CloseReason> {
+        self.revoked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).since(since, principal)
+    }
+
+    /// Begins to send every stream away, spread over `Limits::drain_window`.
+    pub fn drain(&self) {
+        if self.draining.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.seats.drain(self.limits.drain_window);
+        for reader in self.readers.read().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+            reader.drain();
+        }
+    }
+
+    /// Whether the program is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// The cursor of a place in this history.
+    pub fn cursor(&self, offset: Offset) -> Cursor {
+        Cursor { epoch: self.epoch, offset }
+    }
+
+    /// The recent events.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// What keeps the events.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.broker
+    }
+
+    /// The profiles of the process.
+    pub fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+
+    /// The bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+}
+
+/// A moment between two revocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+/// The last revocations, for streams that are being opened while they happen.
+#[derive(Debug, Default)]
+struct Revoked {
+    count: u64,
+    recent: VecDeque<(Revocation, CloseReason)>,
+}
+
+/// More than happen while a stream is opened. Who was slower has to come back.
+const RECENT_REVOCATIONS: usize = 1024;
+
+impl Revoked {
+    fn push(&mut self, revocation: Revocation, reason: CloseReason) {
+        self.count += 1;
+        self.recent.push_back((revocation, reason));
+        if self.recent.len() > RECENT_REVOCATIONS {
+            self.recent.pop_front();
+        }
+    }
+
+    fn since(&self, since: Moment, principal: &Principal) -> Option<CloseReason> {
+        let missed = usize::try_from(self.count - since.0).unwrap_or(usize::MAX);
+        if missed > self.recent.len() {
+            return Some(CloseReason::Reauthenticate);
+        }
+        let recent = self.recent.range(self.recent.len() - missed..);
+        recent.filter(|(revocation, _)| revocation.covers(principal)).map(|(_, reason)| *reason).next()
+    }
+}
+
+/// The broker holds the tail, and the hub the broker: a weak reference breaks the ring.
+struct HubTail(std::sync::Weak<Hub>);
+
+impl Tail for HubTail {
+    fn appended(&self, events: Vec<Event>) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.take(events, true);
+        }
+    }
+}
