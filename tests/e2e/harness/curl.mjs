@@ -8,7 +8,7 @@ import { createParser } from 'eventsource-parser'
  * `bytes()` is all that came.
  */
 export function startCurl(t, url, onEvent, { headers = {}, args = [], again = true } = {}) {
-  let child, lastId, text = '', ended = false, starts = 0
+  let child, lastId, code, text = '', ended = false, starts = 0
   const loop = (async () => {
     while (!ended) {
       starts++
@@ -22,14 +22,14 @@ export function startCurl(t, url, onEvent, { headers = {}, args = [], again = tr
         },
       })
       child.stdout.setEncoding('utf8').on('data', piece => { text += piece; parser.feed(piece) })
-      await once(child, 'close')
+      code = (await once(child, 'close'))[0]
       if (!again) break
       if (!ended) await new Promise(done => setTimeout(done, 50))
     }
   })()
   const stop = async () => { ended = true; child?.kill('SIGKILL'); await loop }
   t.after(stop)
-  return { stop, finished: loop, bytes: () => text, lastId: () => lastId, starts: () => starts }
+  return { stop, finished: loop, code: () => code, bytes: () => text, lastId: () => lastId, starts: () => starts }
 }
 
 /** One request: the status, the headers as text and the body. */

@@ -1,0 +1,83 @@
+// How the program starts, says what it is, and stops.
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { EventSource } from 'eventsource'
+import { startHub } from './harness/hub.mjs'
+import { curl, startCurl } from './harness/curl.mjs'
+import { until, within } from './harness/wait.mjs'
+
+test('the two curl lines that a start prints work as they are pasted', async t => {
+  const hub = await startHub(t)
+  // A line may go on behind a backslash.
+  const commands = hub.output.replace(/\\\n\s*/g, '').split('\n').map(line => line.trim()).filter(line => line.startsWith('curl '))
+  const listen = commands.find(line => line.includes('/v1/events'))
+  const publish = commands.find(line => line.includes('/v1/publish'))
+  assert.ok(listen && publish, `the start printed:\n${hub.output}`)
+
+  const listener = spawn('sh', ['-c', `exec ${listen}`], { stdio: ['ignore', 'pipe', 'pipe'] })
+  t.after(() => listener.kill('SIGKILL'))
+  let heard = ''
+  listener.stdout.setEncoding('utf8').on('data', text => { heard += text })
+  await until('the listener to be on', () => heard.includes('tidings.open'))
+  const before = heard.length
+  const publisher = spawn('sh', ['-c', publish], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let answer = ''
+  publisher.stdout.setEncoding('utf8').on('data', text => { answer += text })
+  assert.equal((await once(publisher, 'close'))[0], 0)
+  assert.match(answer, /"cursor":\s*"[0-9a-f]{8}-\d+"/)
+  await until('the event at the listener', () => /\ndata:/.test(heard.slice(before)))
+})
+
+test('health, readiness and metrics answer, and count the streams', async t => {
+  const hub = await startHub(t)
+  assert.equal((await curl(`${hub.url}/health`)).status, 200)
+  assert.equal((await curl(`${hub.url}/ready`)).status, 200)
+  const stream = startCurl(t, `${hub.url}/v1/events`, () => {})
+  await until('the stream to open', () => stream.bytes().includes('tidings.open'))
+  const metrics = await curl(`${hub.url}/metrics`)
+  assert.equal(metrics.status, 200)
+  assert.match(metrics.body, /^# TYPE tidings_/m)
+  assert.match((await curl(`${hub.url}/ready`)).body, /"sse(_clients)?":\s*1\b/)
+})
+
+test('on SIGTERM readiness flips first, then each stream ends with a retry and no error, and the program ends with 0', async t => {
+  const hub = await startHub(t)
+  const streams = Array.from({ length: 20 }, () => startCurl(t, `${hub.url}/v1/events`, () => {}, { again: false }))
+  await until('all streams to open', () => streams.every(stream => stream.bytes().includes('tidings.open')))
+  const opened = streams.map(stream => stream.bytes().length)
+
+  hub.process.kill('SIGTERM')
+  // Whatever else happens, some stream is still open when a load balancer is first told to look elsewhere.
+  await until('readiness to flip', async () => (await curl(`${hub.url}/ready`)).status === 503, 5_000)
+  assert.ok(streams.some(stream => stream.code() === undefined), 'every stream had ended before /ready said so')
+  assert.equal((await curl(`${hub.url}/health`)).status, 200)
+
+  const { code, signal } = await within(25_000, hub.ended, 'the program to end')
+  assert.deepEqual({ code, signal }, { code: 0, signal: null })
+  await Promise.all(streams.map(stream => stream.finished))
+  for (const [index, stream] of streams.entries()) {
+    assert.equal(stream.code(), 0, 'curl calls it a clean end')
+    assert.match(stream.bytes().slice(opened[index]), /^retry: ?\d+$/m)
+  }
+})
+
+test('an EventSource goes through a restart by SIGTERM and misses nothing', async t => {
+  const hub = await startHub(t)
+  const source = new EventSource(`${hub.url}/v1/events?topic=count/*`)
+  t.after(() => source.close())
+  const seen = []
+  let open = false
+  source.addEventListener('tidings.open', () => { open = true })
+  source.addEventListener('counted', event => seen.push(JSON.parse(event.data).n))
+  await until('the stream to open', () => open)
+  await hub.publish({ name: 'counted', topic: 'count/here', data: { n: 1 } })
+  await until('the first event', () => seen.length === 1)
+  hub.process.kill('SIGTERM')
+  assert.equal((await within(25_000, hub.ended, 'the program to end')).code, 0)
+  await hub.start()
+  await hub.publish({ name: 'counted', topic: 'count/here', data: { n: 2 } })
+  await until('the event after the restart', () => seen.length >= 2, 30_000)
+  assert.deepEqual(seen, [1, 2])
+})
