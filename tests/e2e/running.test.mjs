@@ -43,7 +43,7 @@ test('health, readiness and metrics answer, and count the streams', async t => {
 })
 
 test('on SIGTERM readiness flips first, then each stream ends with a retry and no error, and the program ends with 0', async t => {
-  const hub = await startHub(t)
+  const hub = await startHub(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '2s', TIDINGS_DRAIN__DELAY: '500ms' } })
   const streams = Array.from({ length: 20 }, () => startCurl(t, `${hub.url}/v1/events`, () => {}, { again: false }))
   await until('all streams to open', () => streams.every(stream => stream.bytes().includes('tidings.open')))
   const opened = streams.map(stream => stream.bytes().length)
@@ -64,7 +64,7 @@ test('on SIGTERM readiness flips first, then each stream ends with a retry and n
 })
 
 test('an EventSource goes through a restart by SIGTERM and misses nothing', async t => {
-  const hub = await startHub(t)
+  const hub = await startHub(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '1s' } })
   const source = new EventSource(`${hub.url}/v1/events?topic=count/*`)
   t.after(() => source.close())
   const seen = []

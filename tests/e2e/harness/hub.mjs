@@ -12,9 +12,9 @@ const binary = process.env.TIDINGS_BINARY ?? join(root, 'target/debug/tidings')
 
 /**
  * Starts a hub and waits until it listens. Without `config` it runs with `--dev`: everybody on this machine may read and
- * publish. Ends with the test.
+ * publish. Ends with the test. `env` goes over the settings.
  */
-export async function startHub(t, { config, args = [] } = {}) {
+export async function startHub(t, { config, args = [], env = {} } = {}) {
   const home = await mkdtemp(join(tmpdir(), 'tidings-e2e-'))
   const data = join(home, 'data')
   const options = ['--data', data, ...args]
@@ -24,7 +24,7 @@ export async function startHub(t, { config, args = [] } = {}) {
     await writeFile(file, config)
     options.unshift('--config', file)
   }
-  const hub = new Hub(options, data)
+  const hub = new Hub(options, data, env)
   t.after(async () => {
     await hub.kill()
     await rm(home, { recursive: true, force: true })
@@ -34,9 +34,11 @@ export async function startHub(t, { config, args = [] } = {}) {
 }
 
 class Hub {
-  constructor(options, data) {
+  constructor(options, data, env) {
     this.options = options
     this.data = data
+    // Clients come back sooner than by default, so that the tests need not wait for them.
+    this.env = { ...process.env, TIDINGS_API__RETRY: '500ms', ...env }
     this.port = 0
     this.output = ''
   }
@@ -48,6 +50,7 @@ class Hub {
   async start() {
     const child = spawn(binary, ['serve', ...this.options, '--listen', `127.0.0.1:${this.port}`], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: this.env,
     })
     this.process = child
     this.ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }))
