@@ -1,1 +1,21 @@
-//! Placeholder of the first build.
+//! Where Tidings keeps its events.
+//!
+//! This crate answers one question: *where are events kept, and how do replicas hear of them?*
+//!
+//! - [`MemoryBroker`]: the log in memory; it ends with the process.
+//! - [`DiskBroker`]: an append-only log of segments in one directory; it survives a crash. [`disk::format`] has its bytes.
+//! - [`Store`]: SQLite beside it, for what is relational: API keys, tickets, revocations, idempotency.
+//! - [`Retention`]: how much of a log is kept.
+//! - `contract`: what every broker must do, as a suite (feature `contract`).
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod disk;
+pub mod memory;
+pub mod retention;
+pub mod store;
+
+pub use disk::{DiskBroker, DiskSettings, OpenError, Recovery};
+pub use memory::{MemoryBroker, MemorySettings};
+pub use retention::Retention;
+pub use store::Store;
