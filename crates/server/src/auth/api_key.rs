@@ -1,0 +1,194 @@
+//! API keys: those that the program keeps, and those from settings.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tidings::principal::PublishRights;
+use tidings::{Clock, Principal, Timestamp, TopicPattern};
+use tidings_transports::{Problem, Request};
+
+use super::cache::Cache;
+use super::identity;
+use super::place::{Found, Places};
+use super::secret::SecretFrom;
+use super::settings::{ApiKeySettings, StaticKeySettings};
+use super::source::{Verdict, invalid, unclear, unreadable};
+use super::store::{AuthStore, KEY_PREFIX, StoredKey};
+use super::words::{Draft, Home, Words};
+use super::{AuthContext, AuthError};
+
+/// How long a key that was found in the store is believed without looking again. Shorter than the second within
+/// which removing a key must take effect.
+const BELIEVED: Duration = Duration::from_millis(500);
+
+/// The most keys in use that are remembered.
+const REMEMBERED: usize = 4_096;
+
+/// API keys as a source.
+pub struct ApiKeys {
+    places: Places,
+    store: Option<Arc<dyn AuthStore>>,
+    fixed: Vec<Fixed>,
+    words: Arc<Words>,
+    clock: Arc<dyn Clock>,
+    known: Cache<[u8; 32], (Arc<Principal>, Timestamp)>,
+}
+
+/// A key from settings.
+struct Fixed {
+    hash: [u8; 32],
+    principal: Arc<Principal>,
+}
+
+impl ApiKeys {
+    /// Checks the settings that stand at `path`.
+    pub fn new(
+        settings: &ApiKeySettings,
+        path: &str,
+        context: &AuthContext,
+        words: &Arc<Words>,
+    ) -> Result<Self, AuthError> {
+        let places = Places::new(&settings.places, path)?;
+        if places.is_empty() {
+            return Err(AuthError::new(format!("{path}.in"), "it needs a place to look for the key"));
+        }
+        if !settings.stored && settings.keys.is_empty() {
+            return Err(AuthError::new(
+                path,
+                "it has neither stored keys nor keys of its own, so no key could be right",
+            ));
+        }
+        let keys = settings.keys.iter().enumerate();
+        Ok(ApiKeys {
+            places,
+            store: settings.stored.then(|| context.store.clone()),
+            fixed: keys
+                .map(|(index, key)| Fixed::new(key, &format!("{path}.keys[{index}]"), &context.base, words))
+                .collect::<Result<_, _>>()?,
+            words: words.clone(),
+            clock: context.clock.clone(),
+            known: Cache::new(REMEMBERED),
+        })
+    }
+
+    /// Whose key is in the request.
+    pub fn check(&self, request: &Request<'_>) -> Verdict {
+        let token = match self.places.find(request) {
+            Found::Absent => return Verdict::Absent,
+            Found::Unclear(why) => return Verdict::Refused(unclear(why)),
+            Found::One(token) => token,
+        };
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        // Every key is compared, so that the time tells nothing of which one is near.
+        let mut fixed = None;
+        for key in &self.fixed {
+            if bool::from(key.hash.ct_eq(&hash)) {
+                fixed = Some(&key.principal);
+            }
+        }
+        if let Some(principal) = fixed {
+            return Verdict::Accepted(principal.clone());
+        }
+        match &self.store {
+            Some(store) if token.starts_with(KEY_PREFIX) => self.check_stored(store.as_ref(), &token, hash),
+            _ => Verdict::Refused(invalid("the API key is not known")),
+        }
+    }
+
+    fn check_stored(&self, store: &dyn AuthStore, token: &str, hash: [u8; 32]) -> Verdict {
+        let now = self.clock.now();
+        let known = self.known.get(&hash);
+        if let Some((principal, _)) = known.as_ref().filter(|(_, at)| now.since(*at) < BELIEVED && *at <= now) {
+            return Verdict::Accepted(principal.clone());
+        }
+        let key = match store.verify_key(token) {
+            Ok(Some(key)) => key,
+            Ok(None) => {
+                self.known.remove(&hash);
+                return Verdict::Refused(invalid("the API key is not known"));
+            }
+            Err(error) => return Verdict::Unknown(unreadable(&error)),
+        };
+        let home = key.profile.clone().map_or(Home::Whole, Home::Of);
+        if !self.words.know(&home) {
+            return Verdict::Refused(Problem::new(
+                StatusCode::FORBIDDEN,
+                "wrong-profile",
+                "the API key is for another profile",
+            ));
+        }
+        let mut principal = Arc::new(self.words.principal(draft(key, home), "api-key"));
+        // The same principal as long as nothing of it changed: its connections share one.
+        if let Some((known, _)) = known.filter(|(known, _)| **known == *principal) {
+            principal = known;
+        }
+        self.known.insert(hash, (principal.clone(), now));
+        Verdict::Accepted(principal)
+    }
+}
+
+fn draft(key: StoredKey, home: Home) -> Draft {
+    let patterns = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<TopicPattern>>();
+    let publish = match (key.may_publish, key.publish_topics.is_empty(), key.publish_names.is_empty()) {
+        (false, ..) => PublishRights::None,
+        (true, true, true) => PublishRights::All,
+        (true, every_topic, every_name) => PublishRights::Limited {
+            topics: if every_topic { patterns(&["**".into()]) } else { patterns(&key.publish_topics) }.into(),
+            names: (!every_name).then(|| key.publish_names.iter().map(|name| name.as_str().into()).collect()),
+        },
+    };
+    Draft {
+        key: Some(key.id),
+        expires_at: key.expires_at,
+        issued_at: Some(key.created_at),
+        publish,
+        operator: key.operator,
+        home,
+        ..Draft::new(key.name, patterns(&key.grants))
+    }
+}
+
+impl Fixed {
+    fn new(settings: &StaticKeySettings, path: &str, base: &Path, words: &Words) -> Result<Self, AuthError> {
+        let StaticKeySettings { name, sha256, value, value_file, value_env, grants, publish, operator } = settings;
+        if name.is_empty() {
+            return Err(AuthError::new(format!("{path}.name"), "the key needs a name: it is who publishes or listens"));
+        }
+        let value = SecretFrom { value: value.as_ref(), file: value_file.as_ref(), env: value_env.as_ref() }
+            .read(base, &format!("{path}.value"))?;
+        let hash = match (sha256, value) {
+            (Some(text), None) => from_hex(text)
+                .ok_or_else(|| AuthError::new(format!("{path}.sha256"), "it must be the 64 hex digits of a SHA-256"))?,
+            (None, Some(value)) => Sha256::digest(value.expose().as_bytes()).into(),
+            _ => {
+                return Err(AuthError::new(
+                    path,
+                    "the key is said in exactly one of sha256, value, value_file and value_env",
+                ));
+            }
+        };
+        let draft = Draft {
+            key: Some(name.clone()),
+            publish: identity::rights(publish, &format!("{path}.publish"))?,
+            operator: *operator,
+            ..Draft::new(name.clone(), identity::grants(grants, &format!("{path}.grants"))?)
+        };
+        Ok(Fixed { hash, principal: Arc::new(words.principal(draft, "api-key")) })
+    }
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim();
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
+}

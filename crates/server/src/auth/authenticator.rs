@@ -1,0 +1,192 @@
+//! The sources in their order: the first whose credential is in the request decides.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidings::{Clock, Implications, Principal, SystemClock};
+use tidings_transports::{Authenticate, Problem, Request};
+
+use super::api_key::ApiKeys;
+use super::identity;
+use super::jwt::Jwt;
+use super::proxy_header::ProxyHeader;
+use super::settings::{AnonymousSettings, AuthSettings, OnInvalid, SourceSettings};
+use super::source::{Verdict, expired, revoked};
+use super::ticket::{Tickets, issue_ticket};
+use super::words::{Draft, Words};
+use super::{AuthError, AuthStore, Client, Revocations, RevokeCallback, StoreError};
+
+/// What the sources work with. Cloned for each profile; what is shared stays shared.
+#[derive(Clone)]
+pub struct AuthContext {
+    /// The namespace of the profile whose door this is; none at `/v1`.
+    pub namespace: Option<String>,
+    /// What follows from which grant, in the profile's own words.
+    pub implications: Implications,
+    /// For `/v1`: the implications of each profile by its namespace, for keys that are made for a profile.
+    pub profiles: BTreeMap<String, Implications>,
+    /// Keys, tickets, revocations.
+    pub store: Arc<dyn AuthStore>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who was shut out: one list for the whole program.
+    pub revocations: Arc<Revocations>,
+    /// Ends live streams, when the app says no about one that is open.
+    pub revoke: RevokeCallback,
+    /// For asking the app and fetching key sets.
+    pub client: Client,
+    /// Where relative paths of files in the settings start.
+    pub base: PathBuf,
+}
+
+impl AuthContext {
+    /// A context for `/v1` with the machine's clock.
+    pub fn new(store: Arc<dyn AuthStore>, revoke: RevokeCallback) -> Result<Self, StoreError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok(AuthContext {
+            namespace: None,
+            implications: Implications::default(),
+            profiles: BTreeMap::new(),
+            revocations: Arc::new(Revocations::open(store.clone(), clock.clone())?),
+            store,
+            clock,
+            revoke,
+            client: Client::new(),
+            base: PathBuf::new(),
+        })
+    }
+}
+
+/// Says who asks at one door: at `/v1`, or at the paths of one profile.
+pub struct Authenticator {
+    sources: Vec<(Source, OnInvalid)>,
+    anonymous: Option<Arc<Principal>>,
+    store: Arc<dyn AuthStore>,
+    clock: Arc<dyn Clock>,
+    revocations: Arc<Revocations>,
+}
+
+/// One source of credentials.
+pub enum Source {
+    /// API keys.
+    ApiKey(ApiKeys),
+    /// Signed tokens.
+    Jwt(Box<Jwt>),
+    /// A reverse proxy's header.
+    ProxyHeader(Box<ProxyHeader>),
+    /// One-time tickets.
+    Ticket(Tickets),
+}
+
+impl Authenticator {
+    /// Checks the settings. An error names the setting.
+    pub fn new(settings: &AuthSettings, context: AuthContext) -> Result<Self, AuthError> {
+        let words = Arc::new(Words {
+            namespace: context.namespace.clone(),
+            implications: context.implications.clone(),
+            profiles: context.profiles.clone(),
+        });
+        let sources = settings.sources.iter().enumerate().map(|(index, source)| {
+            let path = format!("sources[{index}]");
+            Ok(match source {
+                SourceSettings::ApiKey(settings) => {
+                    (Source::ApiKey(ApiKeys::new(settings, &path, &context, &words)?), settings.on_invalid)
+                }
+                SourceSettings::Jwt(settings) => {
+                    (Source::Jwt(Box::new(Jwt::new(settings, &path, &context, &words)?)), settings.on_invalid)
+                }
+                SourceSettings::Forward(_) => return Err(AuthError::new(path, "not yet")),
+                SourceSettings::ProxyHeader(settings) => {
+                    (Source::ProxyHeader(Box::new(ProxyHeader::new(settings, &path, &words)?)), OnInvalid::Reject)
+                }
+                SourceSettings::Ticket(settings) => {
+                    (Source::Ticket(Tickets::new(settings, &path, &context)?), settings.on_invalid)
+                }
+            })
+        });
+        let anonymous = match &settings.anonymous {
+            AnonymousSettings::Reject => None,
+            AnonymousSettings::Grants(nobody) => Some(Draft {
+                publish: identity::rights(&nobody.publish, "anonymous.publish")?,
+                operator: nobody.operator,
+                ..Draft::new("anonymous", identity::grants(&nobody.grants, "anonymous.grants")?)
+            }),
+        };
+        Ok(Authenticator {
+            sources: sources.collect::<Result<_, AuthError>>()?,
+            anonymous: anonymous.map(|draft| Arc::new(words.principal(draft, "anonymous"))),
+            store: context.store,
+            clock: context.clock,
+            revocations: context.revocations,
+        })
+    }
+
+    /// Who asks, or the refusal to answer with.
+    pub async fn identify(&self, request: Request<'_>) -> Result<Arc<Principal>, Problem> {
+        let mut refused = None;
+        for (source, on_invalid) in &self.sources {
+            let verdict = match source.check(&request).await {
+                Verdict::Accepted(principal) => self.admit(principal, false),
+                verdict => verdict,
+            };
+            match verdict {
+                Verdict::Absent => {}
+                Verdict::Accepted(principal) => return Ok(principal),
+                // Remembered: a request with a wrong credential is refused in the end, and never anonymous.
+                Verdict::Refused(problem) if *on_invalid == OnInvalid::Next => {
+                    refused.get_or_insert(problem);
+                }
+                Verdict::Refused(problem) | Verdict::Unknown(problem) => return Err(problem),
+            }
+        }
+        match (refused, &self.anonymous) {
+            (Some(problem), _) => Err(problem),
+            (None, Some(anonymous)) => Ok(anonymous.clone()),
+            (None, None) => Err(Problem::unauthorized(None, "a credential is needed")),
+        }
+    }
+
+    /// Whether who was found good, now or a while ago, may still come in.
+    fn admit(&self, principal: Arc<Principal>, asked: bool) -> Verdict {
+        if principal.is_expired(self.clock.now()) {
+            Verdict::Refused(expired())
+        } else if self.revocations.refuse(&principal, asked) {
+            Verdict::Refused(revoked())
+        } else {
+            Verdict::Accepted(principal)
+        }
+    }
+
+    /// Makes a one-time ticket for `principal` that counts for `ttl`; see [`issue_ticket`].
+    pub async fn issue_ticket(&self, principal: &Principal, ttl: Duration) -> Result<String, Problem> {
+        issue_ticket(&self.store, self.clock.as_ref(), principal, ttl).await
+    }
+}
+
+impl Source {
+    async fn check(&self, request: &Request<'_>) -> Verdict {
+        match self {
+            Source::ApiKey(source) => source.check(request),
+            Source::Jwt(source) => source.check(request).await,
+            Source::ProxyHeader(source) => source.check(request),
+            Source::Ticket(source) => source.check(request).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Authenticate for Authenticator {
+    async fn authenticate(&self, request: Request<'_>) -> Result<Arc<Principal>, Problem> {
+        self.identify(request).await
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authenticator({} sources)", self.sources.len())
+    }
+}

@@ -1,0 +1,38 @@
+//! Who asks: sources of credentials in the order that the settings give, first present decides.
+//!
+//! - [`AuthSettings`]: the table, in the server's TOML and in each profile.
+//! - [`Authenticator`]: asks the sources. [`Source`](authenticator::Source): one of them, by file: `api_key`, `jwt`
+//!   (`jws`, `jwks`, `pem`), `proxy_header`, `ticket`.
+//! - [`Words`](words::Words): from what a source says to a principal: implications, `everyone`, the namespace.
+//! - [`Revocations`]: who was shut out. [`AuthStore`]: what is kept.
+
+pub mod api_key;
+pub mod authenticator;
+pub mod cache;
+pub mod client;
+pub mod duration;
+pub mod error;
+pub mod identity;
+pub mod jwks;
+pub mod jws;
+pub mod jwt;
+pub mod pem;
+pub mod place;
+pub mod proxy_header;
+pub mod revocations;
+pub mod secret;
+pub mod settings;
+pub mod source;
+pub mod store;
+pub mod template;
+pub mod ticket;
+pub mod words;
+
+pub use authenticator::{AuthContext, Authenticator};
+pub use client::Client;
+pub use error::AuthError;
+pub use revocations::{Revocations, RevokeCallback};
+pub use secret::Secret;
+pub use settings::AuthSettings;
+pub use store::{AuthStore, MemoryStore, StoreError, StoredKey, StoredRevocation};
+pub use ticket::issue_ticket;

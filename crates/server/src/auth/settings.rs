@@ -1,0 +1,468 @@
+//! Who may ask, as settings: the same table in the server's TOML (for `/v1`) and in each profile.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer, value::SeqAccessDeserializer};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::duration;
+use super::place::PlaceSettings;
+use super::secret::Secret;
+
+/// Who may ask.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthSettings {
+    /// Where credentials come from, in this order: the first source whose credential is in the request decides.
+    /// Default: the keys and the tickets that the program makes, so that nothing else has to be set up.
+    pub sources: Vec<SourceSettings>,
+    /// What happens to a request without any credential. Default `"reject"`: nothing is shown to nobody.
+    pub anonymous: AnonymousSettings,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        AuthSettings {
+            sources: vec![SourceSettings::ApiKey(Default::default()), SourceSettings::Ticket(Default::default())],
+            anonymous: AnonymousSettings::Reject,
+        }
+    }
+}
+
+/// One source of credentials.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum SourceSettings {
+    /// Keys that the program made (`tidings key create`), and keys from settings.
+    ApiKey(ApiKeySettings),
+    /// Signed tokens of the app or of an identity provider (RFC 7519).
+    Jwt(Box<JwtSettings>),
+    /// The app is asked: its wall stays the wall.
+    Forward(Box<ForwardSettings>),
+    /// A reverse proxy that has logged the user in says who it is.
+    ProxyHeader(Box<ProxyHeaderSettings>),
+    /// One-time tickets from `POST /v1/tickets`.
+    Ticket(TicketSettings),
+}
+
+/// What a wrong credential of a source means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnInvalid {
+    /// The request is refused.
+    #[default]
+    Reject,
+    /// The next source is asked. When no other source accepts the request it is refused all the same, never taken
+    /// as anonymous.
+    Next,
+}
+
+/// API keys.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiKeySettings {
+    /// Where to look. Default: `Authorization: Bearer tdg_…`, then `X-Api-Key`.
+    #[serde(rename = "in")]
+    pub places: Vec<PlaceSettings>,
+    /// Whether a wrong key is refused or the next source is asked. Default `"reject"`.
+    pub on_invalid: OnInvalid,
+    /// Whether the keys that the program keeps count. Default `true`.
+    pub stored: bool,
+    /// Keys from settings, for apps that have one key in their own configuration. Default: none.
+    pub keys: Vec<StaticKeySettings>,
+}
+
+impl Default for ApiKeySettings {
+    fn default() -> Self {
+        ApiKeySettings {
+            places: vec![
+                PlaceSettings::bearer().prefixed(super::store::KEY_PREFIX),
+                PlaceSettings { header: Some("x-api-key".into()), ..Default::default() },
+            ],
+            on_invalid: OnInvalid::Reject,
+            stored: true,
+            keys: Vec::new(),
+        }
+    }
+}
+
+/// One key from settings. It is said in exactly one way.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StaticKeySettings {
+    /// Its name: the id of its principal.
+    pub name: String,
+    /// The SHA-256 of the key in hex, so that the file does not hold the key.
+    pub sha256: Option<String>,
+    /// The key itself.
+    pub value: Option<Secret>,
+    /// A file that holds the key.
+    pub value_file: Option<PathBuf>,
+    /// A variable of the environment that holds the key.
+    pub value_env: Option<String>,
+    /// What it may see. Default: nothing but what everyone may.
+    pub grants: Vec<String>,
+    /// What it may publish. Default `false`.
+    pub publish: PublishSettings,
+    /// Whether it may revoke, explain and look into the program. Default `false`.
+    pub operator: bool,
+}
+
+/// Signed tokens. The key is exactly one of `secret`, `public_key`, `jwks_url` and `jwks_file`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JwtSettings {
+    /// Where to look. Default: `Authorization: Bearer`.
+    #[serde(rename = "in")]
+    pub places: Vec<PlaceSettings>,
+    /// Whether a wrong token is refused or the next source is asked. Default `"reject"`.
+    pub on_invalid: OnInvalid,
+    /// The shared secret of HS256, HS384 and HS512; at least 16 bytes, as a shorter one can be guessed offline.
+    pub secret: Option<Secret>,
+    /// A file that holds the secret.
+    pub secret_file: Option<PathBuf>,
+    /// A variable of the environment that holds the secret.
+    pub secret_env: Option<String>,
+    /// A public key as PEM: RSA, EC (P-256, P-384) or Ed25519.
+    pub public_key: Option<String>,
+    /// A file that holds the public key.
+    pub public_key_file: Option<PathBuf>,
+    /// The address of the key set (RFC 7517), http or https.
+    pub jwks_url: Option<String>,
+    /// A file that holds the key set.
+    pub jwks_file: Option<PathBuf>,
+    /// How long a fetched key set counts where its answer has no `max-age`. Default `"10m"`.
+    #[serde(deserialize_with = "duration::required")]
+    pub jwks_refresh: Duration,
+    /// The least time between two fetches: a token with a made-up key id must not make us ask each time. Default `"10s"`.
+    #[serde(deserialize_with = "duration::required")]
+    pub jwks_floor: Duration,
+    /// How long a fetch may take. Default `"5s"`.
+    #[serde(deserialize_with = "duration::required")]
+    pub jwks_timeout: Duration,
+    /// The algorithms that count. Default: those that fit the key.
+    pub algorithms: Vec<String>,
+    /// Who the token must be for (`aud`), any one of these. Default: none, and a token that names an audience is
+    /// refused, as it was made for somebody else (RFC 7519 §4.1.3); `["*"]` takes any.
+    pub audience: Vec<String>,
+    /// Who must have made the token (`iss`), any one of these. Default: not checked.
+    pub issuer: Vec<String>,
+    /// How far in the future `nbf` may lie, for clocks that differ. Default `"10s"`.
+    #[serde(deserialize_with = "duration::required")]
+    pub leeway: Duration,
+    /// How long after `exp` a token still counts. Default `"0s"`: a stream ends when its token does.
+    #[serde(deserialize_with = "duration::required")]
+    pub expiry_leeway: Duration,
+    /// Whether a token must have an `exp`. Default `true`: one without is for ever.
+    pub expiry_required: bool,
+    /// Who the token stands for. Paths start with `claims`. Default: `id = "{claims.sub}"`, `session` from `jti` or `sid`.
+    pub principal: PrincipalSettings,
+}
+
+impl Default for JwtSettings {
+    fn default() -> Self {
+        JwtSettings {
+            places: vec![PlaceSettings::bearer()],
+            on_invalid: OnInvalid::Reject,
+            secret: None,
+            secret_file: None,
+            secret_env: None,
+            public_key: None,
+            public_key_file: None,
+            jwks_url: None,
+            jwks_file: None,
+            jwks_refresh: Duration::from_secs(600),
+            jwks_floor: Duration::from_secs(10),
+            jwks_timeout: Duration::from_secs(5),
+            algorithms: Vec::new(),
+            audience: Vec::new(),
+            issuer: Vec::new(),
+            leeway: Duration::from_secs(10),
+            expiry_leeway: Duration::ZERO,
+            expiry_required: true,
+            principal: PrincipalSettings::default(),
+        }
+    }
+}
+
+/// Asking the app.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForwardSettings {
+    /// Where the credential is that the app is asked about. Empty: the app is asked about every request. Default: empty.
+    #[serde(rename = "in")]
+    pub places: Vec<PlaceSettings>,
+    /// Whether a credential that the app refuses is refused or the next source is asked. Default `"reject"`.
+    pub on_invalid: OnInvalid,
+    /// The address that answers 2xx to who is logged in, and 401 or 403 to who is not. Needed.
+    pub url: String,
+    /// The method. Default `"GET"`.
+    pub method: String,
+    /// The headers of the request that are passed on; `x-app-*` is every one that begins so. `forwarded` and
+    /// `x-forwarded-*` of the request are passed on only if the peer is in `trusted`. Default: `cookie`, `authorization`.
+    pub headers: Vec<String>,
+    /// Headers to add, by name; `{credential}` is the credential that was found: `{ authorization = "Bearer {credential}" }`.
+    pub set: BTreeMap<String, String>,
+    /// The reverse proxies whose `x-forwarded-*` headers are passed on. Default: none.
+    pub trusted: Vec<String>,
+    /// How long the app may take. Default `"5s"`.
+    #[serde(deserialize_with = "duration::required")]
+    pub timeout: Duration,
+    /// How long a yes is remembered, at most `"60s"`. Default `"5s"`: a page that opens three streams asks once.
+    #[serde(deserialize_with = "duration::required")]
+    pub cache: Duration,
+    /// The most questions at once; the others wait within `timeout`. Default 32.
+    pub concurrent: usize,
+    /// How often the app is asked again about streams that are open. Default: never, the app revokes.
+    #[serde(deserialize_with = "duration::optional")]
+    pub recheck: Option<Duration>,
+    /// How long a stream goes on when the app can't answer such a question. Default `"10m"`.
+    #[serde(deserialize_with = "duration::required")]
+    pub max_stale: Duration,
+    /// Who it is. Paths start with `body` (the JSON answer), `header` (lower-case names) or `credential`. `id` is needed.
+    pub principal: PrincipalSettings,
+}
+
+impl Default for ForwardSettings {
+    fn default() -> Self {
+        ForwardSettings {
+            places: Vec::new(),
+            on_invalid: OnInvalid::Reject,
+            url: String::new(),
+            method: "GET".into(),
+            headers: vec!["cookie".into(), "authorization".into()],
+            set: BTreeMap::new(),
+            trusted: Vec::new(),
+            timeout: Duration::from_secs(5),
+            cache: Duration::from_secs(5),
+            concurrent: 32,
+            recheck: None,
+            max_stale: Duration::from_secs(600),
+            principal: PrincipalSettings::default(),
+        }
+    }
+}
+
+/// A reverse proxy says who it is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyHeaderSettings {
+    /// The header with the user. Default `"x-forwarded-user"`.
+    pub header: String,
+    /// A header with their groups. Default: none.
+    pub groups_header: Option<String>,
+    /// What stands between two groups. Default `","`.
+    pub groups_separator: String,
+    /// The addresses of the proxies that are believed. Needed: from any other address the header is ignored.
+    pub trusted: Vec<String>,
+    /// Who it is. Paths are `user` and `groups`. Default: `id = "{user}"`.
+    pub principal: PrincipalSettings,
+}
+
+impl Default for ProxyHeaderSettings {
+    fn default() -> Self {
+        ProxyHeaderSettings {
+            header: "x-forwarded-user".into(),
+            groups_header: None,
+            groups_separator: ",".into(),
+            trusted: Vec::new(),
+            principal: PrincipalSettings::default(),
+        }
+    }
+}
+
+/// One-time tickets.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TicketSettings {
+    /// Where to look. Default: the parameter `ticket` of the query.
+    #[serde(rename = "in")]
+    pub places: Vec<PlaceSettings>,
+    /// Whether a wrong ticket is refused or the next source is asked. Default `"reject"`.
+    pub on_invalid: OnInvalid,
+}
+
+impl Default for TicketSettings {
+    fn default() -> Self {
+        TicketSettings { places: vec![PlaceSettings::query("ticket")], on_invalid: OnInvalid::Reject }
+    }
+}
+
+/// How what a source knows becomes a principal. Texts are templates; see the `template` file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrincipalSettings {
+    /// Who it is: the first of these that finds something.
+    pub id: OneOrMany<String>,
+    /// What they hold. A hole that finds nothing yields no grant, one that finds a list yields one for each item.
+    pub grants: Vec<GrantSettings>,
+    /// Which login it is: the first of these that finds something. Revoking it ends just that one.
+    pub session: OneOrMany<String>,
+    /// What they may publish. Default `false`.
+    pub publish: PublishSettings,
+    /// When they are an operator: each path comes to one of its values. Default: never.
+    pub operator: Option<BTreeMap<String, Value>>,
+}
+
+/// A grant, and when it is held. `"user/{claims.sub}"` or `{ grant = "role/admin", when = { "claims.admin" = true } }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrantSettings {
+    /// A template of a grant.
+    pub grant: String,
+    /// It is held only if each path comes to one of its values.
+    pub when: Option<BTreeMap<String, Value>>,
+    /// It is held only if that is not so.
+    pub unless: Option<BTreeMap<String, Value>>,
+}
+
+/// What may be published: `false`, `true`, or `{ topics = ["job/*"], names = ["progress"] }`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum PublishSettings {
+    /// Nothing.
+    #[default]
+    None,
+    /// Everything.
+    All,
+    /// Only these.
+    Limited(LimitedSettings),
+}
+
+/// The events that may be published.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitedSettings {
+    /// Any of these topics or patterns. Unset: every topic.
+    pub topics: Option<Vec<String>>,
+    /// Any of these names. Unset: every name.
+    pub names: Option<Vec<String>>,
+}
+
+/// What a request without a credential is: `"reject"` or `{ grants = ["role/viewer"] }`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum AnonymousSettings {
+    /// Refused with 401.
+    #[default]
+    Reject,
+    /// A principal named `anonymous`.
+    Grants(AnonymousGrants),
+}
+
+/// What nobody in particular may do.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnonymousGrants {
+    /// What they hold, beside what everyone does.
+    pub grants: Vec<String>,
+    /// What they may publish. Default `false`.
+    pub publish: PublishSettings,
+    /// Whether they are an operator: only for a program that nobody else can reach. Default `false`.
+    pub operator: bool,
+}
+
+/// One value or a list of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OneOrMany<T>(pub Vec<T>);
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        OneOrMany(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = OneOrMany<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(de::value::StrDeserializer::new(text)).map(|one| OneOrMany(vec![one]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMany)
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+impl From<&str> for GrantSettings {
+    fn from(grant: &str) -> Self {
+        GrantSettings { grant: grant.into(), when: None, unless: None }
+    }
+}
+
+impl<'de> Deserialize<'de> for GrantSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            grant: String,
+            when: Option<BTreeMap<String, Value>>,
+            unless: Option<BTreeMap<String, Value>>,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = GrantSettings;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a grant, or { grant = …, when = { … } }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(text.into())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let Table { grant, when, unless } = Table::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(GrantSettings { grant, when, unless })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublishSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = PublishSettings;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, or { topics = […], names = […] }")
+            }
+            fn visit_bool<E: de::Error>(self, all: bool) -> Result<Self::Value, E> {
+                Ok(if all { PublishSettings::All } else { PublishSettings::None })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                LimitedSettings::deserialize(MapAccessDeserializer::new(map)).map(PublishSettings::Limited)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl<'de> Deserialize<'de> for AnonymousSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = AnonymousSettings;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"reject\" or { grants = […] }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "reject" => Ok(AnonymousSettings::Reject),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                AnonymousGrants::deserialize(MapAccessDeserializer::new(map)).map(AnonymousSettings::Grants)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}

@@ -1,0 +1,127 @@
+//! One-time tickets: a short word for a URL, where a client can't send a header.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tidings::principal::PublishRights;
+use tidings::{Clock, Grants, Principal, Timestamp};
+use tidings_transports::{Problem, Request};
+
+use super::place::{Found, Places};
+use super::settings::TicketSettings;
+use super::source::{Verdict, invalid, unclear, unreadable};
+use super::store::AuthStore;
+use super::{AuthContext, AuthError};
+
+/// How long a ticket counts where the request does not say: the time to open a stream with it.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
+
+/// The longest a ticket may count.
+pub const MAX_TTL: Duration = Duration::from_secs(300);
+
+/// Tickets as a source.
+pub struct Tickets {
+    places: Places,
+    store: Arc<dyn AuthStore>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a ticket stands for. Its grants are whole: with the namespace, implications included.
+#[derive(Serialize, Deserialize)]
+struct Stub {
+    id: String,
+    grants: Vec<String>,
+    session: Option<String>,
+    key: Option<String>,
+    issued_at: u64,
+    expires_at: Option<u64>,
+}
+
+impl Tickets {
+    /// Checks the settings that stand at `path`.
+    pub fn new(settings: &TicketSettings, path: &str, context: &AuthContext) -> Result<Self, AuthError> {
+        let places = Places::new(&settings.places, path)?;
+        if places.is_empty() {
+            return Err(AuthError::new(format!("{path}.in"), "it needs a place to look for the ticket"));
+        }
+        Ok(Tickets { places, store: context.store.clone(), clock: context.clock.clone() })
+    }
+
+    /// Whose ticket is in the request. It is used up by this.
+    pub async fn check(&self, request: &Request<'_>) -> Verdict {
+        let ticket = match self.places.find(request) {
+            Found::Absent => return Verdict::Absent,
+            Found::Unclear(why) => return Verdict::Refused(unclear(why)),
+            Found::One(ticket) => ticket,
+        };
+        let (store, now, hash) = (self.store.clone(), self.clock.now(), hash(&ticket));
+        let taken = tokio::task::spawn_blocking(move || store.take_ticket(hash, now)).await;
+        match taken {
+            Ok(Ok(Some(stub))) => match principal(&stub) {
+                Some(principal) => Verdict::Accepted(Arc::new(principal)),
+                None => Verdict::Refused(invalid("the ticket can't be read")),
+            },
+            Ok(Ok(None)) => Verdict::Refused(invalid("the ticket is unknown, used or too old")),
+            Ok(Err(error)) => Verdict::Unknown(unreadable(&error)),
+            Err(_) => {
+                Verdict::Unknown(Problem::unavailable(2, "store-unavailable", "tickets can't be checked at the moment"))
+            }
+        }
+    }
+}
+
+/// Makes a ticket for `principal` that counts once, within `ttl` (at most [`MAX_TTL`]). Who comes with it sees what
+/// `principal` may see for as long as its own credential lasts, but may not publish and is no operator: a ticket
+/// stands in a URL.
+pub async fn issue_ticket(
+    store: &Arc<dyn AuthStore>,
+    clock: &dyn Clock,
+    principal: &Principal,
+    ttl: Duration,
+) -> Result<String, Problem> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)
+        .map_err(|_| Problem::unavailable(2, "no-randomness", "the system gives no random numbers"))?;
+    let ticket = format!("tdt_{}", URL_SAFE_NO_PAD.encode(secret));
+    let now = clock.now();
+    let ends = now.after(ttl.min(MAX_TTL));
+    let expires_at = principal.expires_at.map_or(ends, |at| at.min(ends));
+    let stub = Stub {
+        id: principal.id.to_string(),
+        grants: principal.grants.iter().map(|grant| grant.as_str().to_owned()).collect(),
+        session: principal.session.as_deref().map(Into::into),
+        key: principal.key.as_deref().map(Into::into),
+        issued_at: principal.issued_at.unwrap_or(now).0,
+        expires_at: principal.expires_at.map(|at| at.0),
+    };
+    let stub = serde_json::to_string(&stub)
+        .map_err(|_| Problem::unavailable(2, "store-unavailable", "the ticket can't be written"))?;
+    let (store, hash) = (store.clone(), hash(&ticket));
+    match tokio::task::spawn_blocking(move || store.put_ticket(hash, &stub, expires_at)).await {
+        Ok(Ok(())) => Ok(ticket),
+        Ok(Err(error)) => Err(unreadable(&error)),
+        Err(_) => Err(Problem::unavailable(2, "store-unavailable", "the ticket can't be kept at the moment")),
+    }
+}
+
+fn hash(ticket: &str) -> [u8; 32] {
+    Sha256::digest(ticket.as_bytes()).into()
+}
+
+fn principal(stub: &str) -> Option<Principal> {
+    let stub: Stub = serde_json::from_str(stub).ok()?;
+    let grants = Grants::parse(stub.grants.iter().map(String::as_str)).ok()?;
+    Some(Principal {
+        session: stub.session.map(Into::into),
+        key: stub.key.map(Into::into),
+        expires_at: stub.expires_at.map(Timestamp),
+        issued_at: Some(Timestamp(stub.issued_at)),
+        publish: PublishRights::None,
+        operator: false,
+        ..Principal::new(&stub.id, grants, "ticket")
+    })
+}
