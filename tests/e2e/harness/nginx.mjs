@@ -14,7 +14,7 @@ export async function startNginx(t, hub) {
   const home = await mkdtemp(join(tmpdir(), 'tidings-nginx-'))
   const port = await freePort()
   let site = await readFile(join(root, 'deploy/nginx.conf'), 'utf8')
-  for (const [from, to] of [['server 127.0.0.1:8090;', `server 127.0.0.1:${hub.port};`], ['listen 80;', `listen 0.0.0.0:${port};`]]) {
+  for (const [from, to] of [['server 127.0.0.1:8090;', `server 127.0.0.1:${hub.port};`], ['listen 80;', `listen 127.0.0.1:${port};`]]) {
     assert.equal(site.split(from).length, 2, `deploy/nginx.conf has "${from}" once`)
     site = site.replace(from, to)
   }
