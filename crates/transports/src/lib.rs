@@ -1,9 +1,32 @@
 //! How bytes reach a client of Tidings and come back.
+//!
+//! - [`accept`]: our own accept loop; hyper reads a request, and a stream's socket moves on to a lane.
+//! - [`lane`]: threads that own many sockets and write shared frames to them.
+//! - [`handover`]: a granted stream between its request and its driver, a lane or a response body.
+//! - [`events`], [`poll`], [`publish`], [`service`]: the HTTP handlers and their routes.
+//! - [`sse`]: frames ↔ bytes, pure. [`stream`]: how one mount's streams behave. [`query`]: what a request asks for.
+//! - [`auth`]: the seam to who asks. [`limiter`]: how many there may be. [`problem`]: refusals.
 
+pub mod accept;
 pub mod auth;
+pub mod events;
+pub mod handover;
+pub mod lane;
+pub mod limiter;
+pub mod poll;
 pub mod problem;
+pub mod publish;
+pub mod query;
+pub mod service;
+pub mod sse;
 pub mod stream;
 
+pub use accept::{Acceptor, Handshake};
 pub use auth::{Authenticate, Request};
+pub use events::{Answer, Mount, Peer};
+pub use lane::Lanes;
+pub use limiter::Limiter;
 pub use problem::Problem;
-pub use stream::{Cors, Filtering, Heartbeat, IdleEnd, StreamSettings};
+pub use publish::{Begun, Idempotency};
+pub use service::{Publishing, Service, router};
+pub use stream::{Cors, Filtering, Heartbeat, IdleEnd, Stream, StreamSettings};

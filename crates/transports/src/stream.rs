@@ -1,9 +1,14 @@
 //! How one mount's streams behave: what a profile sets for a path, whatever the transport.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidings::TopicPattern;
+use bytes::{Bytes, BytesMut};
+use tidings::{CloseReason, Cursor, Entry, Gap, Grants, Profile, TopicPattern};
+
+use crate::sse;
 
 /// How the streams of one mount behave.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,5 +108,82 @@ impl Default for StreamSettings {
             refusals: BTreeMap::new(),
             headers: Vec::new(),
         }
+    }
+}
+
+/// One mount's streams at run time: its settings with what follows from them, and who is on.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its number in this process, by which a lane tells classes of different streams apart.
+    pub id: u32,
+    /// How it behaves.
+    pub settings: StreamSettings,
+    /// The app's part it belongs to.
+    pub profile: Arc<Profile>,
+    /// The heartbeat as it goes out.
+    pub heartbeat: Bytes,
+    /// How many streams are open now.
+    pub open: AtomicU64,
+}
+
+impl Stream {
+    /// A stream of `profile` with these settings.
+    pub fn new(settings: StreamSettings, profile: Arc<Profile>) -> Arc<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let heartbeat = match &settings.heartbeat {
+            Heartbeat::Comment(text) => sse::comment(text),
+            Heartbeat::Event { name, data } => sse::block(name, data.as_bytes(), None),
+        };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Stream { id, settings, profile, heartbeat, open: AtomicU64::new(0) })
+    }
+
+    /// Whether its events carry ids.
+    pub fn encoding(&self) -> sse::Encoding {
+        if self.settings.ids { sse::Encoding::WithIds } else { sse::Encoding::WithoutIds }
+    }
+
+    /// What every stream begins with: how long to wait before coming back, the preamble, the position, what was lost, and
+    /// the newest of each retained kind.
+    pub fn opening(&self, cursor: Cursor, gap: Option<&Gap>, retained: &[Arc<Entry>], grants: &Grants) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        if let Some(preamble) = &self.settings.preamble {
+            bytes.extend_from_slice(&sse::comment(preamble));
+        }
+        if let Some(after) = self.settings.retry {
+            bytes.extend_from_slice(&sse::retry(after));
+        }
+        if self.settings.announce {
+            bytes.extend_from_slice(&sse::open(cursor));
+        }
+        if let Some(gap) = gap {
+            bytes.extend_from_slice(&sse::gap(gap, self.settings.ids));
+        }
+        for entry in retained {
+            // Without id: it tells the present state, it is not the next event.
+            let shape = &entry.rule.shape;
+            let data = shape.render(&entry.event, shape.variant(grants, &entry.event));
+            bytes.extend_from_slice(&sse::block(shape.wire_name(&entry.event), &data, None));
+        }
+        if bytes.is_empty() {
+            // A byte must leave at once: proxies and clients wait for it.
+            bytes.extend_from_slice(b":\n\n");
+        }
+        bytes
+    }
+
+    /// What it ends with.
+    pub fn closing(&self, reason: CloseReason, retry: Option<Duration>) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        if let Some(after) = retry {
+            bytes.extend_from_slice(&sse::retry(after));
+        }
+        if let (CloseReason::Idle, Some(IdleEnd { event: Some((name, data)), .. })) = (reason, &self.settings.idle) {
+            bytes.extend_from_slice(&sse::block(name, data.as_bytes(), None));
+        }
+        if self.settings.announce {
+            bytes.extend_from_slice(&sse::close(reason));
+        }
+        bytes
     }
 }

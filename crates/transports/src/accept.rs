@@ -1,0 +1,312 @@
+//! Our own accept loop: hyper reads the request, and a stream's socket moves on to a lane.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use crate::events::Peer;
+use crate::handover::{Granted, Handover};
+use crate::lane::Opening;
+use crate::limiter::Permit;
+use crate::service::Service;
+
+/// Accepts connections until `stop` says so, then sends idle ones away and lets requests under way end.
+pub struct Acceptor {
+    service: Arc<Service>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+}
+
+/// A socket with its own handshake, such as TLS, in front of HTTP.
+#[async_trait::async_trait]
+pub trait Handshake: Send + Sync {
+    /// The type of stream that results.
+    type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    /// Shakes hands; the bool says whether HTTP/2 was agreed on (ALPN).
+    async fn handshake(&self, socket: TcpStream) -> io::Result<(Self::Io, bool)>;
+}
+
+impl Acceptor {
+    /// Serves `router` for the streams of `service`.
+    pub fn new(service: Arc<Service>, router: Router, stop: watch::Receiver<bool>) -> Arc<Self> {
+        Arc::new(Acceptor { service, router, stop })
+    }
+
+    /// Accepts plain connections: HTTP/1.1, and HTTP/2 with prior knowledge (RFC 9113 §3.3).
+    pub async fn run(self: Arc<Self>, listener: TcpListener) {
+        self.accept(listener, |acceptor, socket, peer, permit| async move {
+            acceptor.plain(socket, peer, permit).await;
+        })
+        .await;
+    }
+
+    /// Accepts connections that shake hands first. Their sockets can't be taken over: each stream is a response body.
+    pub async fn run_with<H: Handshake + 'static>(self: Arc<Self>, listener: TcpListener, handshake: Arc<H>) {
+        self.accept(listener, move |acceptor, socket, peer, permit| {
+            let handshake = handshake.clone();
+            async move {
+                let timeout = acceptor.service.hub.limits().header_timeout;
+                let shaken = tokio::time::timeout(timeout, handshake.handshake(socket)).await;
+                let Ok(Ok((io, is_http2))) = shaken else { return };
+                match is_http2 {
+                    true => acceptor.http2(TokioIo::new(io), peer).await,
+                    false => acceptor.http1(io, peer, |_, _| None).await,
+                }
+                drop(permit);
+            }
+        })
+        .await;
+    }
+
+    async fn accept<F, S>(self: Arc<Self>, listener: TcpListener, serve: S)
+    where
+        F: Future<Output = ()> + Send + 'static,
+        S: Fn(Arc<Self>, TcpStream, IpAddr, Permit) -> F,
+    {
+        let mut stop = self.stop.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    let ip = peer.ip().to_canonical();
+                    if let Some(permit) = self.service.limiter.accept(ip) {
+                        let _ = socket.set_nodelay(true);
+                        tokio::spawn(serve(self.clone(), socket, ip, permit));
+                    }
+                }
+                Err(error) => {
+                    // Out of file descriptors, mostly: accepting again at once would only spin.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn plain(self: Arc<Self>, socket: TcpStream, peer: IpAddr, permit: Permit) {
+        let timeout = self.service.hub.limits().header_timeout;
+        let mut first = [0; 4];
+        match tokio::time::timeout(timeout, socket.peek(&mut first)).await {
+            Ok(Ok(read)) if read > 0 => {}
+            _ => return,
+        }
+        if &first == b"PRI " {
+            self.http2(TokioIo::new(socket), peer).await;
+            return;
+        }
+        let service = self.service.clone();
+        let mut permit = Some(permit);
+        self.http1(socket, peer, move |parked, socket| {
+            let lanes = service.lanes.as_ref()?;
+            // In a scope of its own: what belongs to the runtime ends here, and the lane has a bare socket.
+            let socket = socket.into_std().ok()?;
+            limit_silence(&socket, service.hub.limits().write_stall);
+            let Granted { principal, filter, stream, start, since, permit: counted } = parked.granted;
+            let permit = permit.take()?.join(counted);
+            lanes.open(Opening { socket, head: parked.head, principal, filter, stream, start, since, permit });
+            Some(())
+        })
+        .await;
+    }
+
+    async fn http1<I>(&self, io: I, peer: IpAddr, mut take_over: impl FnMut(Parked, I) -> Option<()>)
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let limits = self.service.hub.limits();
+        let slot: Arc<Mutex<Option<Parked>>> = Arc::default();
+        // Only a plain socket can be given away; for others the slot stays empty and the response has its body.
+        let can_take_over =
+            self.service.lanes.is_some() && std::any::TypeId::of::<I>() == std::any::TypeId::of::<TcpStream>();
+        let (router, parking) = (self.router.clone(), slot.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (router, parking) = (router.clone(), parking.clone());
+            Box::pin(async move {
+                let get = request.method() == Method::GET && request.version() >= Version::HTTP_10;
+                let response = respond(router, request, peer).await;
+                if get
+                    && can_take_over
+                    && let Some(handover) = response.extensions().get::<Handover>()
+                    && let Some(granted) = handover.take()
+                {
+                    let head = head(&response);
+                    *parking.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Parked { head, granted });
+                    // The connection is taken apart around this future: it never gets to answer.
+                    return std::future::pending().await;
+                }
+                Ok::<_, Infallible>(response)
+            })
+        });
+        let io = Watched { io, blocked: false };
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(limits.header_bytes.max(8192))
+            .serve_connection(TokioIo::new(io), service);
+        let mut stop = self.stop.clone();
+        let mut stopping = Box::pin(async move { drop(stop.wait_for(|stop| *stop).await) });
+        let mut stopped = false;
+        let ended = poll_fn(|cx| {
+            if !stopped && stopping.as_mut().poll(cx).is_ready() {
+                stopped = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            match slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some() {
+                true => Poll::Ready(None),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        match ended {
+            None => {
+                let parked = slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+                let parts = connection.into_parts();
+                let watched = parts.io.into_inner();
+                // What hyper has not flushed would be lost: an answer to a pipelined request, to a client that reads none.
+                if let Some(parked) = parked
+                    && !watched.blocked
+                {
+                    take_over(parked, watched.io);
+                }
+            }
+            Some(Ok(())) => {
+                // A request body that was not read would turn our end into a reset, and the client might lose the answer.
+                let mut parts = connection.into_parts();
+                let _ = poll_fn(|cx| Pin::new(&mut parts.io.inner_mut().io).poll_shutdown(cx)).await;
+            }
+            Some(Err(error)) => tracing::debug!(%error, "a connection ended early"),
+        }
+    }
+
+    async fn http2<I>(&self, io: I, peer: IpAddr)
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        let limits = self.service.hub.limits();
+        let router = self.router.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let router = router.clone();
+            async move { Ok::<_, Infallible>(respond(router, request, peer).await) }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(limits.request_timeout)
+            .keep_alive_timeout(limits.write_stall)
+            .max_concurrent_streams(256)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                return;
+            }
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
+}
+
+/// A stream whose request has been answered up to the point where its socket is taken.
+struct Parked {
+    head: Bytes,
+    granted: Granted,
+}
+
+async fn respond(router: Router, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
+}
+
+/// The response head as bytes. The body has no length and no chunks: it ends with the connection (RFC 9112 §6.3, rule 8).
+fn head(response: &Response<Body>) -> Bytes {
+    let mut head = Vec::with_capacity(256);
+    head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"connection: close\r\n\r\n");
+    head.into()
+}
+
+/// A peer that vanished without a word is noticed by the kernel (RFC 5482), not after its quarter of an hour.
+fn limit_silence(socket: &std::net::TcpStream, stall: Duration) {
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(socket).set_tcp_user_timeout(Some(stall));
+    #[cfg(not(target_os = "linux"))]
+    let _ = (socket, stall);
+}
+
+/// Remembers whether the last write was taken.
+struct Watched<I> {
+    io: I,
+    blocked: bool,
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.blocked = wrote.is_pending();
+        wrote
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.blocked = wrote.is_pending();
+        wrote
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,189 @@
+//! `GET` of a stream: from a request to a granted stream.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
+use tidings::{Moment, Principal};
+
+use crate::auth::{Authenticate, Request};
+use crate::handover::{Granted, Handover, StreamBody};
+use crate::problem::Problem;
+use crate::service::Service;
+use crate::stream::{Cors, Stream};
+use crate::{query, sse};
+
+/// Where a stream is served: a path, how it behaves, and who says who asks.
+#[derive(Clone)]
+pub struct Mount {
+    /// The path, beginning with a slash.
+    pub path: String,
+    /// How its clients are answered.
+    pub answer: Answer,
+    /// How its streams behave.
+    pub stream: Arc<Stream>,
+    /// Who says who asks.
+    pub auth: Arc<dyn Authenticate>,
+}
+
+/// How the clients of a mount are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// With a stream of Server-Sent Events.
+    Sse,
+    /// With one JSON document as soon as there is something (long-poll).
+    Poll,
+}
+
+/// The address of the peer, put into each request by our own listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+impl Mount {
+    /// Answers a request for the stream.
+    pub async fn events(&self, service: &Service, parts: &request::Parts) -> Response {
+        let cors = cors(&self.stream.settings.cors, &parts.headers);
+        let mut response = match self.grant(service, parts, sse::CONTENT_TYPE).await {
+            Ok(granted) if parts.method == Method::HEAD => {
+                drop(granted);
+                self.head(Body::empty())
+            }
+            Ok(granted) => {
+                let handover = Handover::new(granted);
+                let body = StreamBody::new(service.hub.clone(), service.counters().clone(), handover.clone());
+                let mut response = self.head(Body::new(body));
+                response.extensions_mut().insert(handover);
+                response
+            }
+            Err(problem) => self.refuse(problem),
+        };
+        response.headers_mut().extend(cors);
+        response
+    }
+
+    fn head(&self, body: Body) -> Response {
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(sse::CONTENT_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        for (name, value) in &self.stream.settings.headers {
+            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+                headers.insert(name, value);
+            }
+        }
+        response
+    }
+
+    /// Checks all that a stream needs: what the client accepts, who asks, whether they may, and how many there are.
+    pub(crate) async fn grant(
+        &self,
+        service: &Service,
+        parts: &request::Parts,
+        content_type: &str,
+    ) -> Result<Granted, Problem> {
+        if self.stream.settings.require_accept && !accepts(&parts.headers, content_type) {
+            let detail = format!("this is a stream of {content_type}: send `Accept: {content_type}`");
+            return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail));
+        }
+        let (principal, since) = self.authenticate(service, parts).await?;
+        let permit = service.limiter.stream(&principal)?;
+        let filter = query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?;
+        let start = service.hub.start(query::resume(&parts.headers, &parts.uri).as_deref());
+        Ok(Granted { principal, filter, stream: self.stream.clone(), start, since, permit })
+    }
+
+    async fn authenticate(
+        &self,
+        service: &Service,
+        parts: &request::Parts,
+    ) -> Result<(Arc<Principal>, Moment), Problem> {
+        // Before the credential is looked at: a revocation meanwhile must not be missed.
+        let since = service.hub.moment();
+        let principal = self.auth.authenticate(request(parts)).await?;
+        if let Some(grant) = &self.stream.settings.requires
+            && !principal.grants.holds(&self.stream.profile.qualify(grant))
+        {
+            let detail = format!("this stream needs the grant {grant}");
+            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+        }
+        Ok((principal, since))
+    }
+
+    /// The refusal in the app's own form, where its profile gives one.
+    pub(crate) fn refuse(&self, problem: Problem) -> Response {
+        let own = self.stream.settings.refusals.get(&problem.status.as_u16()).cloned();
+        let mut response = problem.into_response();
+        if let Some(body) = own {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            *response.body_mut() = Body::from(body);
+        }
+        response
+    }
+
+    /// Answers a preflight (Fetch standard §3.2.2, "CORS-preflight request").
+    pub(crate) fn preflight(&self, headers: &HeaderMap) -> Response {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        let answer = response.headers_mut();
+        answer.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        let cors = cors(&self.stream.settings.cors, headers);
+        if cors.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
+            if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+                answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+            }
+            answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        }
+        answer.extend(cors);
+        response
+    }
+}
+
+/// The parts of a request that may carry a credential.
+pub(crate) fn request(parts: &request::Parts) -> Request<'_> {
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let connect = || parts.extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0.ip());
+    let peer = peer.or_else(connect).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    Request { method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer }
+}
+
+/// Whether the client takes `content_type`. No `Accept` at all is everything (RFC 9110 §12.5.1); `q=0` is a no.
+fn accepts(headers: &HeaderMap, content_type: &str) -> bool {
+    let mut values = headers.get_all(header::ACCEPT).iter().peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    let major = content_type.split('/').next().unwrap_or_default();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        let covers = media.eq_ignore_ascii_case(content_type)
+            || media == "*/*"
+            || media.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(major));
+        covers && !refused
+    })
+}
+
+/// The CORS headers of an answer, also of a refusal: else the page that made the request can't read why.
+fn cors(cors: &Cors, headers: &HeaderMap) -> HeaderMap {
+    let mut answer = HeaderMap::new();
+    let Some(origin) = headers.get(header::ORIGIN) else { return answer };
+    match cors {
+        Cors::Same => {}
+        Cors::Any => {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        Cors::Origins(origins) => {
+            answer.insert(header::VARY, HeaderValue::from_static("Origin"));
+            if origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
+                answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+                answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            }
+        }
+    }
+    answer
+}

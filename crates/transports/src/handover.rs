@@ -1,0 +1,210 @@
+//! A stream between its request and its driver.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http_body::Frame;
+use tidings::{CloseReason, Delivery, Filter, Hub, Moment, Principal, Start, Subscriber};
+use tokio::time::Instant;
+
+use crate::lane::LaneCounters;
+use crate::limiter::Permit;
+use crate::sse;
+use crate::stream::Stream;
+
+/// A stream that was granted and waits for its driver: a lane, where the socket can be taken over, else the body of the response.
+#[derive(Debug)]
+pub struct Granted {
+    /// Who reads.
+    pub principal: Arc<Principal>,
+    /// What was asked for.
+    pub filter: Filter,
+    /// How the stream behaves.
+    pub stream: Arc<Stream>,
+    /// Where it begins.
+    pub start: Start,
+    /// When the credential was about to be checked.
+    pub since: Moment,
+    /// Counted until it ends.
+    pub permit: Permit,
+}
+
+/// Travels with the response as an extension: whoever takes the stream out first drives it.
+#[derive(Clone, Debug)]
+pub struct Handover(Arc<Mutex<Option<Granted>>>);
+
+impl Handover {
+    /// A stream to be taken.
+    pub fn new(granted: Granted) -> Self {
+        Handover(Arc::new(Mutex::new(Some(granted))))
+    }
+
+    /// Takes it; `None` if somebody has.
+    pub fn take(&self) -> Option<Granted> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+    }
+}
+
+type Frames = futures_util::stream::BoxStream<'static, Bytes>;
+
+/// The stream as a response body, for HTTP/2, TLS, and servers that are not ours. It begins when it is first polled.
+pub struct StreamBody {
+    hub: Arc<Hub>,
+    counters: Arc<LaneCounters>,
+    handover: Handover,
+    frames: Option<Frames>,
+}
+
+impl StreamBody {
+    /// The body of the response that carries `handover`.
+    pub fn new(hub: Arc<Hub>, counters: Arc<LaneCounters>, handover: Handover) -> Self {
+        StreamBody { hub, counters, handover, frames: None }
+    }
+}
+
+impl http_body::Body for StreamBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.frames.is_none() {
+            let Some(granted) = self.handover.take() else { return Poll::Ready(None) };
+            self.frames = Some(frames(self.hub.clone(), self.counters.clone(), granted));
+        }
+        let frames = self.frames.as_mut().expect("set in the lines above");
+        frames.poll_next_unpin(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// Counts an open stream until it is dropped, also when the client just goes away.
+struct Counted {
+    stream: Arc<Stream>,
+    counters: Arc<LaneCounters>,
+    closed: Option<CloseReason>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.stream.open.fetch_sub(1, Ordering::Relaxed);
+        self.counters.count_close(self.closed.unwrap_or(CloseReason::Gone));
+    }
+}
+
+struct Driving {
+    hub: Arc<Hub>,
+    subscriber: Subscriber,
+    counted: Counted,
+    hello: Option<Bytes>,
+    written_at: Instant,
+    updated_at: Instant,
+    told: Option<tidings::Cursor>,
+    _permit: Permit,
+}
+
+fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frames {
+    let Granted { principal, filter, stream, mut start, since, permit } = granted;
+    stream.open.fetch_add(1, Ordering::Relaxed);
+    counters.opened.fetch_add(1, Ordering::Relaxed);
+    let counted = Counted { stream: stream.clone(), counters, closed: None };
+    let (cursor, gap) = (hub.cursor(start.after), start.gap.take());
+    let subscriber = hub.subscribe_at(principal.clone(), filter, start, since);
+    let hello = stream.opening(cursor, gap.as_ref(), &subscriber.retained(), &principal.grants).freeze();
+    let now = Instant::now();
+    let driving = Driving {
+        hub,
+        subscriber,
+        counted,
+        hello: Some(hello),
+        written_at: now,
+        updated_at: now,
+        told: Some(cursor),
+        _permit: permit,
+    };
+    futures_util::stream::unfold(driving, |mut driving| async move {
+        let bytes = driving.next().await?;
+        Some((bytes, driving))
+    })
+    .boxed()
+}
+
+impl Driving {
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.counted.closed.is_some() {
+            return None;
+        }
+        if let Some(hello) = self.hello.take() {
+            return Some(hello);
+        }
+        let settings = &self.counted.stream.settings;
+        let mut due = self.written_at + settings.heartbeat_every;
+        if let Some(idle) = &settings.idle {
+            due = due.min(self.updated_at + idle.after);
+        }
+        let bytes = match tokio::time::timeout_at(due, self.subscriber.next()).await {
+            Ok(delivery) => self.gather(delivery).await,
+            Err(_) => self.quiet(),
+        };
+        self.written_at = Instant::now();
+        Some(bytes)
+    }
+
+    /// The delivery, and what else is ready, as one piece.
+    async fn gather(&mut self, first: Delivery) -> Bytes {
+        let max = self.hub.limits().write_bytes;
+        let mut bytes = BytesMut::new();
+        let mut next = Some(first);
+        while let Some(delivery) = next {
+            self.put(&mut bytes, delivery);
+            if self.counted.closed.is_some() || bytes.len() >= max {
+                break;
+            }
+            next = self.subscriber.try_next().await;
+        }
+        bytes.freeze()
+    }
+
+    fn put(&mut self, bytes: &mut BytesMut, delivery: Delivery) {
+        let stream = &self.counted.stream;
+        match delivery {
+            Delivery::Event(entry) => {
+                let variant = entry.rule.shape.variant(&self.subscriber.principal().grants, &entry.event);
+                bytes.extend_from_slice(sse::frame(&entry, stream.encoding(), variant, self.hub.cursor(entry.at)));
+                self.counted.counters.delivered.fetch_add(1, Ordering::Relaxed);
+                self.updated_at = Instant::now();
+                self.told = Some(self.hub.cursor(entry.at));
+            }
+            Delivery::Gap(gap) => bytes.extend_from_slice(&sse::gap(&gap, stream.settings.ids)),
+            Delivery::Closed(reason) => {
+                let retry = (reason == CloseReason::Draining).then_some(Duration::from_secs(2));
+                bytes.extend_from_slice(&stream.closing(reason, retry));
+                self.counted.closed = Some(reason);
+            }
+        }
+    }
+
+    /// What is due on a stream that was silent.
+    fn quiet(&mut self) -> Bytes {
+        let stream = self.counted.stream.clone();
+        let now = Instant::now();
+        if stream.settings.idle.as_ref().is_some_and(|idle| self.updated_at + idle.after <= now) {
+            self.counted.closed = Some(CloseReason::Idle);
+            return stream.closing(CloseReason::Idle, None).freeze();
+        }
+        let mut bytes = BytesMut::from(&stream.heartbeat[..]);
+        if stream.settings.announce && self.updated_at + stream.settings.cursor_every <= now {
+            let cursor = self.subscriber.cursor();
+            if self.told != Some(cursor) {
+                bytes.extend_from_slice(&sse::cursor(cursor));
+                self.told = Some(cursor);
+            }
+        }
+        bytes.freeze()
+    }
+}

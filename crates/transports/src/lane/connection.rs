@@ -1,0 +1,74 @@
+//! One socket of a lane.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mio::net::TcpStream;
+use tidings::history::LogPage;
+use tidings::{Offset, Place, Principal};
+
+use crate::limiter::Permit;
+
+/// One socket. Idle, it is this and nothing else: no task, no buffer, no timer of its own.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) socket: TcpStream,
+    /// How often its slot was used before: a message to an earlier connection is not for this one.
+    pub(super) generation: u32,
+    /// Its class in the lane's registry.
+    pub(super) class: u32,
+    /// Its place among the members of the class.
+    pub(super) member: u32,
+    /// When something was last written, in ticks of the clock (ms): silence since then makes a heartbeat due.
+    pub(super) written_at: u64,
+    /// When an event was last written: heartbeats do not count as updates.
+    pub(super) updated_at: u64,
+    /// The last position that the client was told.
+    pub(super) told: Offset,
+    pub(super) principal: Arc<Principal>,
+    /// `None` while it is caught up: then the lane's own place is its place.
+    pub(super) behind: Option<Box<Behind>>,
+    /// Counted among the connections until it is dropped.
+    pub(super) _permit: Permit,
+}
+
+/// What a socket needs that is not caught up: its place in the log, and its place within a frame.
+#[derive(Debug)]
+pub(super) struct Behind {
+    /// Where to read on.
+    pub(super) position: Position,
+    /// Everything up to here was written, but for `rest`.
+    pub(super) offset: Offset,
+    /// What is left of a frame that was written in part, or a control frame that waits.
+    pub(super) rest: Bytes,
+    /// The page it reads, while it is writing it. Given back when the socket blocks.
+    pub(super) page: Option<Arc<LogPage>>,
+    /// Whether a page was asked for.
+    pub(super) reading: bool,
+    /// Since when the socket takes nothing, in ticks of the clock; 0 if it does.
+    pub(super) blocked_at: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Position {
+    /// In the window.
+    Window(Place),
+    /// In the log, behind the window.
+    Log(Offset),
+}
+
+/// Stands in [`Connection::member`] once it is closed, until its slot is freed.
+pub(super) const GONE: u32 = u32::MAX;
+
+impl Connection {
+    /// Whether it is not closed yet.
+    pub(super) fn is_open(&self) -> bool {
+        self.member != GONE
+    }
+}
+
+impl Behind {
+    pub(super) fn at(position: Position, offset: Offset, rest: Bytes) -> Box<Self> {
+        Box::new(Behind { position, offset, rest, page: None, reading: false, blocked_at: 0 })
+    }
+}

@@ -1,0 +1,209 @@
+//! Lanes: threads that own many sockets after their handshake.
+//!
+//! A lane has its own epoll and its own place in the window. When the window grows it matches the new entries once per class
+//! of equal subscribers, encodes each frame once, and writes the shared bytes to the members. A socket that takes no more keeps a
+//! cursor and its place within a frame, and reads on from the log when it is writable again: there is no queue to fill.
+
+mod connection;
+mod gather;
+mod thread;
+mod wheel;
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use tidings::history::LogPage;
+use tidings::{BrokerError, CloseReason, Filter, Hub, Moment, Principal, Reader, Revocation, Start};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::limiter::Permit;
+use crate::stream::Stream;
+
+/// The lanes of the process. Dropping it ends their threads and closes their sockets.
+pub struct Lanes {
+    lanes: Vec<Arc<Shared>>,
+    next: AtomicUsize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    counters: Arc<LaneCounters>,
+}
+
+/// What the lanes counted together.
+#[derive(Debug, Default)]
+pub struct LaneCounters {
+    /// Events and signals written to sockets.
+    pub delivered: AtomicU64,
+    /// Bytes written to sockets.
+    pub bytes: AtomicU64,
+    /// Writes that a socket did not take whole: it fell behind.
+    pub blocked: AtomicU64,
+    /// Sockets that are behind now.
+    pub behind: AtomicU64,
+    /// Gaps told to sockets that retention overtook.
+    pub gaps: AtomicU64,
+    /// Sockets handed over since the start.
+    pub opened: AtomicU64,
+    /// Ended streams, by the place of the reason in [`CloseReason::ALL`].
+    pub closed: [AtomicU64; CloseReason::ALL.len()],
+}
+
+impl LaneCounters {
+    /// Counts an ended stream.
+    pub fn count_close(&self, reason: CloseReason) {
+        if let Some(index) = CloseReason::ALL.iter().position(|other| *other == reason) {
+            self.closed[index].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A socket whose request is answered up to here: the lane writes the head, and all that follows.
+#[derive(Debug)]
+pub struct Opening {
+    /// The socket, non-blocking.
+    pub socket: TcpStream,
+    /// The response head, not yet written.
+    pub head: Bytes,
+    /// Who reads.
+    pub principal: Arc<Principal>,
+    /// What was asked for.
+    pub filter: Filter,
+    /// How the stream behaves.
+    pub stream: Arc<Stream>,
+    /// Where it begins.
+    pub start: Start,
+    /// When the credential was about to be checked.
+    pub since: Moment,
+    /// Counted until it closes.
+    pub permit: Permit,
+}
+
+/// One open stream, for people who look.
+#[derive(Clone, Debug)]
+pub struct OpenStream {
+    /// Who reads.
+    pub principal: Arc<Principal>,
+    /// The profile it belongs to.
+    pub profile: String,
+    /// The topics asked for; `None` is all.
+    pub topics: Option<Vec<String>>,
+    /// How many events of the log lie between its place and the end.
+    pub lag: u64,
+}
+
+enum Message {
+    Open(Box<Opening>),
+    Page { slot: u32, generation: u32, page: Result<Arc<LogPage>, BrokerError> },
+    Close(Revocation, CloseReason),
+    Drain,
+    List(oneshot::Sender<Vec<OpenStream>>),
+    Stop,
+}
+
+/// The side of a lane that others see.
+struct Shared {
+    inbox: Mutex<Vec<Message>>,
+    waker: mio::Waker,
+    /// Whether it was woken and has not looked yet: waking it again would only cost a system call.
+    awake: AtomicBool,
+}
+
+impl Shared {
+    fn send(&self, message: Message) {
+        self.inbox.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(message);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.awake.swap(true, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "a lane could not be woken");
+        }
+    }
+}
+
+impl Lanes {
+    /// Starts `count` lanes on the hub. `runtime` runs their reads of the log.
+    pub fn start(hub: &Arc<Hub>, count: usize, runtime: &Handle) -> io::Result<Arc<Lanes>> {
+        let counters = Arc::new(LaneCounters::default());
+        let (mut lanes, mut threads) = (Vec::new(), Vec::new());
+        for number in 0..count.max(1) {
+            let poll = mio::Poll::new()?;
+            let waker = mio::Waker::new(poll.registry(), thread::WAKER)?;
+            let shared = Arc::new(Shared { inbox: Mutex::default(), waker, awake: AtomicBool::new(false) });
+            let lane = thread::Lane::new(hub.clone(), poll, shared.clone(), counters.clone(), runtime.clone());
+            threads.push(std::thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run())?);
+            lanes.push(shared);
+        }
+        let lanes = Arc::new(Lanes { lanes, next: AtomicUsize::new(0), threads: Mutex::new(threads), counters });
+        hub.attach(Arc::new(LaneReader(Arc::downgrade(&lanes))));
+        Ok(lanes)
+    }
+
+    /// Hands a socket over. From here on it belongs to a lane.
+    pub fn open(&self, opening: Opening) {
+        let lane = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
+        self.counters.opened.fetch_add(1, Ordering::Relaxed);
+        self.lanes[lane].send(Message::Open(Box::new(opening)));
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Arc<LaneCounters> {
+        &self.counters
+    }
+
+    /// The open streams. Asks each lane, which answers between two rounds.
+    pub async fn list(&self) -> Vec<OpenStream> {
+        let mut streams = Vec::new();
+        for lane in &self.lanes {
+            let (sender, receiver) = oneshot::channel();
+            lane.send(Message::List(sender));
+            streams.extend(receiver.await.unwrap_or_default());
+        }
+        streams
+    }
+
+    fn each(&self, tell: impl Fn(&Shared)) {
+        self.lanes.iter().for_each(|lane| tell(lane));
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.each(|lane| lane.send(Message::Stop));
+        for thread in self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a lane ended in a panic");
+            }
+        }
+    }
+}
+
+/// The hub holds its readers, and the lanes hold the hub: a weak reference breaks the ring.
+struct LaneReader(std::sync::Weak<Lanes>);
+
+impl LaneReader {
+    fn each(&self, tell: impl Fn(&Shared)) {
+        if let Some(lanes) = self.0.upgrade() {
+            lanes.each(tell);
+        }
+    }
+}
+
+impl Reader for LaneReader {
+    fn grown(&self) {
+        self.each(Shared::wake);
+    }
+
+    fn close(&self, revocation: &Revocation, reason: CloseReason) {
+        self.each(|lane| lane.send(Message::Close(revocation.clone(), reason)));
+    }
+
+    fn drain(&self) {
+        self.each(|lane| lane.send(Message::Drain));
+    }
+}

@@ -1,0 +1,373 @@
+//! `POST /v1/publish`: one event, an array, or a stream of lines.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode, header, request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tidings::event::Dedup;
+use tidings::{BrokerError, Draft, DraftError, NewEvent, Principal, Profile, Published};
+use tokio::sync::mpsc;
+
+use crate::problem::Problem;
+use crate::service::{Publishing, Service, method_not_allowed};
+use crate::{events, query};
+
+/// Remembers what became of requests with an `Idempotency-Key`, so that a retry is answered and not published again.
+#[async_trait]
+pub trait Idempotency: Send + Sync {
+    /// Looks the request up, and marks it as under way if it is new. The same key with another body is a 422, and one
+    /// that is still under way a 409.
+    async fn begin(&self, principal: &Principal, key: &str, body: &[u8]) -> Result<Begun, Problem>;
+    /// Keeps the answer of a request that was begun; `None` forgets that it was begun.
+    async fn end(&self, request: [u8; 16], body: &[u8], answer: Option<&str>);
+}
+
+/// What is known of a request.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is new: its events carry this number.
+    New([u8; 16]),
+    /// It was answered before, with this.
+    Answered(String),
+}
+
+/// One event of an answer.
+#[derive(Serialize)]
+struct Result1 {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    coalesced: bool,
+}
+
+impl From<Published> for Result1 {
+    fn from(published: Published) -> Self {
+        Result1 { cursor: published.cursor.map(|cursor| cursor.to_string()), coalesced: published.coalesced }
+    }
+}
+
+/// What is wrong with one event.
+struct Fault {
+    index: usize,
+    status: StatusCode,
+    error: DraftError,
+}
+
+impl Fault {
+    fn to_json(&self) -> Value {
+        let DraftError { field, detail, code } = &self.error;
+        json!({ "index": self.index, "status": self.status.as_u16(), "field": field, "code": code, "detail": detail })
+    }
+}
+
+pub(crate) async fn publish(
+    State((service, publishing)): State<(Arc<Service>, Arc<Publishing>)>,
+    request: axum::extract::Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    if parts.method != Method::POST {
+        return method_not_allowed("POST");
+    }
+    let answer = accept(&service, &publishing, &parts, body).await;
+    let counter = if answer.is_ok() { &service.counters.publishes } else { &service.counters.refused_publishes };
+    counter.fetch_add(1, Ordering::Relaxed);
+    answer.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn accept(
+    service: &Arc<Service>,
+    publishing: &Publishing,
+    parts: &request::Parts,
+    body: Body,
+) -> Result<Response, Problem> {
+    let principal = publishing.auth.authenticate(events::request(parts)).await?;
+    if principal.publish == tidings::PublishRights::None {
+        let detail = format!("{} may not publish: use an API key with the right to", principal.id);
+        return Err(Problem::new(StatusCode::FORBIDDEN, "may-not-publish", detail));
+    }
+    let profile = match query::pairs(&parts.uri).find(|(name, _)| name == "profile") {
+        None => &publishing.default,
+        Some((_, name)) => publishing.profiles.get(name.as_ref()).ok_or_else(|| {
+            let known: Vec<_> = publishing.profiles.keys().map(String::as_str).collect();
+            let detail = format!("there is no profile {name:?} here; there is {}", known.join(", "));
+            Problem::new(StatusCode::NOT_FOUND, "unknown-profile", detail)
+        })?,
+    };
+    let publisher = Publisher { service: service.clone(), principal, profile: profile.clone() };
+    let media = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "application/json" => publisher.document(parts, body).await,
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(publisher.lines(body)),
+        // Anything a page of another origin can send without asking (Fetch standard, "CORS-safelisted") stays out.
+        other => {
+            let detail = format!(
+                "the body is {}: send `Content-Type: application/json` for one event or an array, or application/x-ndjson for one a line",
+                if other.is_empty() { "of no type" } else { other }
+            );
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
+        }
+    }
+}
+
+/// One publish request: who, to which profile.
+struct Publisher {
+    service: Arc<Service>,
+    principal: Arc<Principal>,
+    profile: Arc<Profile>,
+}
+
+impl Publisher {
+    /// One event or an array: all are taken, or none.
+    async fn document(&self, parts: &request::Parts, body: Body) -> Result<Response, Problem> {
+        let body = self.collect(body).await?;
+        let key = match parts.headers.get("idempotency-key") {
+            None => return Ok(self.publish_document(&body, None).await?.into_response()),
+            Some(value) => value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= 255).ok_or_else(|| {
+                let detail = "Idempotency-Key takes 1 to 255 visible ASCII characters";
+                Problem::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", detail)
+            })?,
+        };
+        let Some(idempotency) = &self.service.idempotency else {
+            let detail = "this server keeps no idempotency keys";
+            return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "no-idempotency", detail));
+        };
+        let request = match idempotency.begin(&self.principal, key, &body).await? {
+            Begun::Answered(answer) => {
+                let headers = [(header::CONTENT_TYPE, "application/json"), (REPLAYED, "true")];
+                return Ok((headers, answer).into_response());
+            }
+            Begun::New(request) => request,
+        };
+        let answer = self.publish_document(&body, Some(request)).await;
+        let text = answer.as_ref().ok().map(|Json(answer)| answer.to_string());
+        idempotency.end(request, &body, text.as_deref()).await;
+        Ok(answer?.into_response())
+    }
+
+    async fn collect(&self, body: Body) -> Result<Bytes, Problem> {
+        let limits = self.service.hub.limits();
+        let limited = Limited::new(body, limits.request_bytes).collect();
+        match tokio::time::timeout(limits.request_timeout, limited).await {
+            Err(_) => {
+                let detail = format!("the body did not arrive within {} s", limits.request_timeout.as_secs());
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-request", detail))
+            }
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let detail = format!(
+                    "the body is larger than {} bytes; send fewer events at once, or stream them as application/x-ndjson",
+                    limits.request_bytes
+                );
+                let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail);
+                Err(problem.with("limit", limits.request_bytes))
+            }
+            Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "broken-body", "the body was cut off")),
+        }
+    }
+
+    async fn publish_document(&self, body: &[u8], request: Option<[u8; 16]>) -> Result<Json<Value>, Problem> {
+        let invalid = |error: serde_json::Error| {
+            let detail = format!("the body is not JSON: {error}");
+            Problem::new(StatusCode::BAD_REQUEST, "invalid-json", detail)
+                .with("line", error.line())
+                .with("column", error.column())
+        };
+        let array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let raws: Vec<&RawValue> = match array {
+            true => serde_json::from_slice(body).map_err(invalid)?,
+            false => vec![serde_json::from_slice(body).map_err(invalid)?],
+        };
+        let most = self.service.hub.limits().batch_events;
+        if raws.len() > most {
+            let detail =
+                format!("{} events at once are more than {most}: stream them as application/x-ndjson", raws.len());
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-events", detail).with("limit", most));
+        }
+        let mut events = Vec::with_capacity(raws.len());
+        let mut faults = Vec::new();
+        for (index, raw) in raws.iter().enumerate() {
+            match self.derive(index, raw.get()) {
+                Ok(event) => events.push(event),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if let Some(first) = faults.first() {
+            let DraftError { field, detail, code } = &first.error;
+            let mut problem = Problem::new(first.status, code, format!("event {}: {field}: {detail}", first.index))
+                .with("index", first.index)
+                .with("field", field.as_str());
+            // Many faults of one program are one fault many times.
+            let all: Vec<Value> = faults.iter().take(20).map(Fault::to_json).collect();
+            problem = problem.with("errors", all).with("published", 0);
+            return Err(problem);
+        }
+        if let Some(request) = request {
+            let of = events.len() as u32;
+            for (index, event) in (0u32..).zip(&mut events) {
+                event.dedup = Some(Dedup { request, index, of });
+            }
+        }
+        let published = self.service.hub.publish(events).await.map_err(refused)?;
+        let results: Vec<Result1> = published.into_iter().map(Into::into).collect();
+        Ok(Json(json!({ "results": results })))
+    }
+
+    fn derive(&self, index: usize, raw: &str) -> Result<NewEvent, Fault> {
+        let limits = self.service.hub.limits();
+        let fault = |status, error| Fault { index, status, error };
+        let draft: Draft = serde_json::from_str(raw).map_err(|error| {
+            let error = DraftError::new("event", "invalid-event", error.to_string());
+            fault(StatusCode::UNPROCESSABLE_ENTITY, error)
+        })?;
+        let now = self.service.hub.clock().now();
+        let event = self.profile.derive(draft, now, limits).map_err(|error| {
+            let status = match error.is_too_large() {
+                true => StatusCode::PAYLOAD_TOO_LARGE,
+                false => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            fault(status, error)
+        })?;
+        if !self.principal.publish.allow(&event.name, event.topic.as_str()) {
+            let detail = format!(
+                "{} may not publish {} on {}",
+                self.principal.id,
+                event.name,
+                self.profile.local(event.topic.as_str())
+            );
+            return Err(fault(StatusCode::FORBIDDEN, DraftError::new("topic", "may-not-publish", detail)));
+        }
+        Ok(event)
+    }
+
+    /// One event a line. Each is answered by a line of its own when it is durable; a line that is wrong is answered
+    /// with what is wrong, and the next go on.
+    fn lines(self, body: Body) -> Response {
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(8);
+        tokio::spawn(async move {
+            if let Err(last) = self.publish_lines(body, &sender).await {
+                // The client may be gone; then nobody needs the last line.
+                let _ = sender.send(last).await;
+            }
+        });
+        let answers = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+        let body = Body::from_stream(futures_util::StreamExt::map(answers, Ok::<_, std::convert::Infallible>));
+        ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    }
+
+    async fn publish_lines(&self, mut body: Body, answers: &mpsc::Sender<Bytes>) -> Result<(), Bytes> {
+        let limits = self.service.hub.limits();
+        let last = |index: usize, problem: Problem| {
+            let mut error = problem.body();
+            error["index"] = index.into();
+            Bytes::from(format!("{}\n", json!({ "error": error, "end": true })))
+        };
+        let (mut buffer, mut index, mut open) = (BytesMut::new(), 0, true);
+        while open || !buffer.is_empty() {
+            let (mut events, mut lines): (Vec<NewEvent>, Vec<Result<usize, Fault>>) = (Vec::new(), Vec::new());
+            while events.len() < limits.batch_events {
+                let Some(line) = take_line(&mut buffer, !open) else { break };
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                lines.push(match std::str::from_utf8(&line) {
+                    Ok(text) => self.derive(index, text).map(|event| {
+                        events.push(event);
+                        index
+                    }),
+                    Err(_) => Err(Fault {
+                        index,
+                        status: StatusCode::UNPROCESSABLE_ENTITY,
+                        error: DraftError::new("event", "invalid-event", "the line is not UTF-8"),
+                    }),
+                });
+                index += 1;
+            }
+            if !lines.is_empty() {
+                let published = self.service.hub.publish(events).await.map_err(|error| last(index, refused(error)))?;
+                let mut published = published.into_iter();
+                let mut answer = Vec::new();
+                for line in lines {
+                    let value = match line {
+                        Ok(index) => match published.next() {
+                            Some(result) => json!({ "index": index, "result": Result1::from(result) }),
+                            None => continue,
+                        },
+                        Err(fault) => json!({ "index": fault.index, "error": fault.to_json() }),
+                    };
+                    answer.extend_from_slice(value.to_string().as_bytes());
+                    answer.push(b'\n');
+                }
+                if answers.send(answer.into()).await.is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+            if !open {
+                break;
+            }
+            if buffer.len() > limits.request_bytes {
+                let detail = format!("line {index} is longer than {} bytes", limits.request_bytes);
+                return Err(last(index, Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "line-too-long", detail)));
+            }
+            match tokio::time::timeout(limits.request_timeout, body.frame()).await {
+                Ok(None) => open = false,
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        buffer.extend_from_slice(&data);
+                    }
+                }
+                Ok(Some(Err(_))) => {
+                    return Err(last(
+                        index,
+                        Problem::new(StatusCode::BAD_REQUEST, "broken-body", "the body was cut off"),
+                    ));
+                }
+                Err(_) => {
+                    let detail = format!("no line came for {} s", limits.request_timeout.as_secs());
+                    return Err(last(index, Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-request", detail)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says that an answer was kept from an earlier request with the same key.
+const REPLAYED: header::HeaderName = header::HeaderName::from_static("idempotency-replayed");
+
+/// The next whole line; at the end of the body also one without a line end.
+fn take_line(buffer: &mut BytesMut, all: bool) -> Option<BytesMut> {
+    match buffer.iter().position(|byte| *byte == b'\n') {
+        Some(end) => {
+            let mut line = buffer.split_to(end + 1);
+            line.truncate(end);
+            Some(line)
+        }
+        None if all && !buffer.is_empty() => Some(buffer.split()),
+        None => None,
+    }
+}
+
+fn refused(error: BrokerError) -> Problem {
+    match error {
+        BrokerError::Refused(reason) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", reason),
+        BrokerError::Full(_) => {
+            tracing::error!(%error, "a publish was refused");
+            Problem::unavailable(10, "log-full", "the log has no room at the moment; nothing was published")
+        }
+        error => {
+            tracing::error!(%error, "a publish was refused");
+            Problem::unavailable(2, "log-unavailable", "the log can't be written at the moment; nothing was published")
+        }
+    }
+}

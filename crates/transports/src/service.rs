@@ -1,0 +1,103 @@
+//! What the handlers share, and the routes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::{Method, StatusCode, header, request};
+use tidings::{Hub, Profile};
+
+use crate::auth::Authenticate;
+use crate::events::{Answer, Mount};
+use crate::lane::{LaneCounters, Lanes};
+use crate::limiter::Limiter;
+use crate::problem::Problem;
+use crate::publish::{self, Idempotency};
+
+/// What the handlers of one process share.
+pub struct Service {
+    /// The hub.
+    pub hub: Arc<Hub>,
+    /// The lanes, where sockets can be taken over; without them every stream is a response body.
+    pub lanes: Option<Arc<Lanes>>,
+    /// How many connections there are.
+    pub limiter: Arc<Limiter>,
+    /// Remembers what became of requests with an `Idempotency-Key`; without it they are refused.
+    pub idempotency: Option<Arc<dyn Idempotency>>,
+    /// What the handlers counted.
+    pub counters: ServiceCounters,
+    bodies: Arc<LaneCounters>,
+}
+
+/// What the handlers counted.
+#[derive(Debug, Default)]
+pub struct ServiceCounters {
+    /// Publish requests that were taken.
+    pub publishes: AtomicU64,
+    /// Publish requests that were refused.
+    pub refused_publishes: AtomicU64,
+}
+
+impl Service {
+    /// The handlers' share of `hub`.
+    pub fn new(hub: Arc<Hub>, lanes: Option<Arc<Lanes>>, idempotency: Option<Arc<dyn Idempotency>>) -> Arc<Self> {
+        let limiter = Limiter::new(hub.limits());
+        let bodies = lanes.as_ref().map_or_else(Arc::default, |lanes| lanes.counters().clone());
+        Arc::new(Service { hub, lanes, limiter, idempotency, counters: ServiceCounters::default(), bodies })
+    }
+
+    /// What was delivered, by lanes and by response bodies together.
+    pub fn counters(&self) -> &Arc<LaneCounters> {
+        &self.bodies
+    }
+}
+
+/// Who may publish, and to which profiles.
+#[derive(Clone)]
+pub struct Publishing {
+    /// The path: `/v1/publish`.
+    pub path: String,
+    /// Who says who asks.
+    pub auth: Arc<dyn Authenticate>,
+    /// The profiles by name, chosen by `?profile=`.
+    pub profiles: BTreeMap<String, Arc<Profile>>,
+    /// The profile of a publish that names none.
+    pub default: Arc<Profile>,
+}
+
+/// The routes of streams, polls and publishing. A program that embeds the hub merges them into its own router.
+pub fn router(service: &Arc<Service>, mounts: Vec<Mount>, publishing: Vec<Publishing>) -> Router {
+    let mut router = Router::new();
+    for mount in mounts {
+        let path = mount.path.clone();
+        let state = (service.clone(), Arc::new(mount));
+        router = router.route(&path, any(stream).with_state(state));
+    }
+    for publishing in publishing {
+        let path = publishing.path.clone();
+        let state = (service.clone(), Arc::new(publishing));
+        router = router.route(&path, any(publish::publish).with_state(state));
+    }
+    router
+}
+
+async fn stream(State((service, mount)): State<(Arc<Service>, Arc<Mount>)>, parts: request::Parts) -> Response {
+    match (&parts.method, mount.answer) {
+        (&Method::OPTIONS, _) => mount.preflight(&parts.headers),
+        (&Method::GET | &Method::HEAD, Answer::Sse) => mount.events(&service, &parts).await,
+        (&Method::GET, Answer::Poll) => mount.poll(&service, &parts).await,
+        _ => method_not_allowed("GET, HEAD, OPTIONS"),
+    }
+}
+
+/// 405 with `Allow` (RFC 9110 §15.5.6).
+pub(crate) fn method_not_allowed(allow: &str) -> Response {
+    let detail = format!("this path takes {allow}");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+        .header(header::ALLOW, allow)
+        .into_response()
+}

@@ -1,0 +1,165 @@
+//! Server-Sent Events: frames ↔ bytes (WHATWG HTML §9.2, "Server-sent events"). Pure.
+//!
+//! `id:` stands last in its block, and a block leaves in one piece: some clients keep an id before its data arrived.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tidings::{CloseReason, Cursor, Entry, FrameKey, Gap};
+
+/// The media type of a stream.
+pub const CONTENT_TYPE: &str = "text/event-stream";
+
+/// How frames are numbered in [`FrameKey::encoding`]: with `id:` or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Encoding {
+    /// Events carry `id:`.
+    WithIds = 0,
+    /// Events carry no `id:`.
+    WithoutIds = 1,
+}
+
+/// The frame of an event as who gets `variant` of its shape sees it; encoded once and shared.
+pub fn frame(entry: &Entry, encoding: Encoding, variant: u32, epoch: Cursor) -> &Bytes {
+    entry.frame(FrameKey { encoding: encoding as u32, variant }, |entry| {
+        let data = entry.rule.shape.render(&entry.event, variant);
+        let with_id = encoding == Encoding::WithIds && !entry.event.is_signal();
+        let cursor = with_id.then_some(Cursor { offset: entry.event.offset, ..epoch });
+        block(entry.rule.shape.wire_name(&entry.event), &data, cursor)
+    })
+}
+
+/// One event block. The name and the data can't break out of it, whatever they hold.
+pub fn block(name: &str, data: &[u8], id: Option<Cursor>) -> Bytes {
+    let mut block = BytesMut::with_capacity(name.len() + data.len() + 64);
+    block.put_slice(b"event: ");
+    // A name comes from a profile or was checked when it was published; this holds even if it was not.
+    block.extend(name.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')));
+    block.put_u8(b'\n');
+    put_data(&mut block, data);
+    if let Some(id) = id {
+        block.put_slice(b"id: ");
+        block.put_slice(id.to_string().as_bytes());
+        block.put_u8(b'\n');
+    }
+    block.put_u8(b'\n');
+    block.freeze()
+}
+
+/// The data in `data:` lines. CR, LF and CRLF all end a line there, so each begins a new one; a client joins them with LF,
+/// which between the tokens of JSON is only white space.
+fn put_data(block: &mut BytesMut, data: &[u8]) {
+    let mut rest = data;
+    loop {
+        block.put_slice(b"data: ");
+        match rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+            None => {
+                block.put_slice(rest);
+                block.put_u8(b'\n');
+                return;
+            }
+            Some(end) => {
+                block.put_slice(&rest[..end]);
+                block.put_u8(b'\n');
+                let crlf = rest[end..].starts_with(b"\r\n");
+                rest = &rest[end + 1 + usize::from(crlf)..];
+            }
+        }
+    }
+}
+
+/// A comment, which clients do not see.
+pub fn comment(text: &str) -> Bytes {
+    let text: String = text.chars().map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }).collect();
+    Bytes::from(format!(": {text}\n\n"))
+}
+
+/// After how long a client that was cut off comes back.
+pub fn retry(after: Duration) -> Bytes {
+    Bytes::from(format!("retry: {}\n\n", after.as_millis()))
+}
+
+/// `tidings.open`: the true position, so that a client that has seen nothing yet can resume.
+pub fn open(cursor: Cursor) -> Bytes {
+    block("tidings.open", format!("{{\"cursor\":\"{cursor}\"}}").as_bytes(), Some(cursor))
+}
+
+/// `tidings.cursor`: the true position of a quiet stream. A dispatched event, as several clients ignore a block with only an id.
+pub fn cursor(cursor: Cursor) -> Bytes {
+    block("tidings.cursor", format!("{{\"cursor\":\"{cursor}\"}}").as_bytes(), Some(cursor))
+}
+
+/// `tidings.gap`: continuity can't be proven. It carries the position from which it can again.
+pub fn gap(gap: &Gap, ids: bool) -> Bytes {
+    block("tidings.gap", gap.to_json().as_bytes(), ids.then_some(gap.resumed))
+}
+
+/// `tidings.close`: why the stream ends, and whether to come back.
+pub fn close(reason: CloseReason) -> Bytes {
+    let data = serde_json::json!({
+        "code": reason.code(),
+        "reason": reason.name(),
+        "message": reason.sentence(),
+        "reconnect": reason.come_back(),
+    });
+    block("tidings.close", data.to_string().as_bytes(), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tidings::{Epoch, Offset};
+
+    const CURSOR: Cursor = Cursor { epoch: Epoch(0x9f3c_2a1b), offset: Offset(42) };
+
+    /// Reads a stream as WHATWG HTML §9.2.6 says a client does.
+    fn parse(stream: &str) -> Vec<(String, String, String)> {
+        let stream = stream.replace("\r\n", "\n").replace('\r', "\n");
+        let (mut events, mut name, mut data, mut id) = (Vec::new(), String::new(), Vec::new(), String::new());
+        for line in stream.split('\n') {
+            if line.is_empty() {
+                if !data.is_empty() {
+                    events.push((std::mem::take(&mut name), data.join("\n"), id.clone()));
+                }
+                (name, data) = (String::new(), Vec::new());
+                continue;
+            }
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "event" => name = value.into(),
+                "data" => data.push(value.to_owned()),
+                "id" => id = value.into(),
+                _ => {}
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn a_block_ends_with_its_id() {
+        let expected = "event: item.created\ndata: {\"a\":1}\nid: 9f3c2a1b-42\n\n";
+        assert_eq!(block("item.created", b"{\"a\":1}", Some(CURSOR)), expected);
+    }
+
+    proptest! {
+        /// Whatever the name and the data hold, a client reads one event with that data and no other field.
+        #[test]
+        fn nothing_breaks_out_of_a_block(name in "[a-z.\r\n:\0]{1,20}", data in "[a-z\r\n: ]{0,60}") {
+            let text = String::from_utf8(block(&name, data.as_bytes(), Some(CURSOR)).to_vec()).unwrap();
+            let events = parse(&text);
+            prop_assert_eq!(events.len(), 1);
+            prop_assert_eq!(&events[0].0, &name.replace(['\r', '\n', '\0'], ""));
+            prop_assert_eq!(&events[0].1, &data.replace("\r\n", "\n").replace('\r', "\n"));
+            prop_assert_eq!(&events[0].2, "9f3c2a1b-42");
+        }
+
+        #[test]
+        fn a_comment_is_never_an_event(text in "[a-z\r\n: ]{0,60}") {
+            let bytes = comment(&text);
+            prop_assert!(parse(std::str::from_utf8(&bytes).unwrap()).is_empty());
+        }
+    }
+}
