@@ -148,7 +148,7 @@ class Counter:
                 except httpx.TransportError:
                     time.sleep(0.01)  # down: the same number again
                     continue
-                if 400 <= answer.status_code < 500:
+                if 400 <= answer.status_code < 500 and answer.status_code != 409:  # 409: still under way
                     self.refused = answer.text
                     return
                 if answer.status_code == 200:

@@ -28,8 +28,8 @@ export class Counter {
           await this.hub.publish(this.event(n), { headers: { 'idempotency-key': key, ...this.headers } })
           break
         } catch (error) {
-          // Down or cut: again. Refused: the test is wrong, or the program.
-          if (/refused: 4/.test(error.message)) { this.refused = error; return }
+          // Down, cut, or still under way: again. Refused: the test is wrong, or the program.
+          if (/refused: 4(?!09)/.test(error.message)) { this.refused = error; return }
           await new Promise(done => setTimeout(done, 10))
         }
       }
