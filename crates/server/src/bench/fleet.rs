@@ -1,0 +1,319 @@
+//! All streams and publishers of one run, driven by one thread.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use memchr::memmem::Finder;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Failure;
+use super::histogram::Histogram;
+use super::payload::{MARK, Payload};
+use super::publisher::Publisher;
+use super::subscriber::{self, Subscriber, Turn};
+use super::target::Target;
+
+/// Publishers' tokens begin here, above every subscriber's.
+const PUBLISHERS: usize = 1 << 24;
+/// Wide enough that a stream far behind is read in few calls, small enough to stay in the cache.
+const BUFFER_BYTES: usize = 128 << 10;
+/// How long nothing may happen before a run gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The place of a subscriber that does not know yet where its series begins.
+pub const ANYWHERE: u32 = u32::MAX;
+
+/// What arrived.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Events that came for the first time.
+    pub delivered: u64,
+    /// Events that came a second time, or after a later one.
+    pub repeated: u64,
+    /// Events that did not come before a later one.
+    pub skipped: u64,
+    /// The bytes of the frames of all events.
+    pub frame_bytes: u64,
+    /// From publishing to arrival.
+    pub latency: Histogram,
+    /// From connecting to standing in the log, of subscribers.
+    pub opening: Histogram,
+    /// From request to answer, of publishers.
+    pub answers: Histogram,
+    /// Requests to publish that were answered.
+    pub answered: u64,
+}
+
+/// What a subscriber has to tell.
+#[derive(Debug)]
+pub enum News {
+    /// It stands in the log: what is published from now on reaches it.
+    Ready,
+    /// It has had as many events as it was to have.
+    Done,
+}
+
+/// All connections of one run.
+pub struct Fleet<'a> {
+    pub target: &'a Target,
+    pub tally: Tally,
+    pub publishers: Vec<Publisher>,
+    pub subscribers: Vec<Subscriber>,
+    /// What subscribers had to tell since it was last taken.
+    pub news: Vec<(usize, News)>,
+    /// Subscriber 0 notes the ids of its events here.
+    pub ids: Option<Vec<String>>,
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    clock: Instant,
+    /// How many series of numbers there are, and the last number published in each.
+    published: Vec<u32>,
+    /// The last number each subscriber saw in each series.
+    seen: Vec<u32>,
+    connected: u32,
+    ends: Finder<'static>,
+    marks: Finder<'static>,
+}
+
+impl<'a> Fleet<'a> {
+    pub fn new(target: &'a Target, series: usize) -> Result<Fleet<'a>, Failure> {
+        Ok(Fleet {
+            target,
+            tally: Tally::default(),
+            publishers: Vec::new(),
+            subscribers: Vec::new(),
+            news: Vec::new(),
+            ids: None,
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            buffer: vec![0; BUFFER_BYTES],
+            clock: Instant::now(),
+            published: vec![0; series],
+            seen: Vec::new(),
+            connected: 0,
+            ends: Finder::new(b"\n\n"),
+            marks: Finder::new(MARK),
+        })
+    }
+
+    /// The next event of a series, stamped with the time.
+    pub fn payload(&mut self, series: usize) -> Payload {
+        self.published[series] += 1;
+        self.stamp(series, self.published[series])
+    }
+
+    /// An event of a series with a number of the caller's own counting.
+    pub fn stamp(&self, series: usize, number: u32) -> Payload {
+        Payload { sent: self.clock.elapsed().as_nanos() as u64, series: series as u32, number }
+    }
+
+    pub fn add_publishers(&mut self, count: usize) -> Result<(), Failure> {
+        for _ in 0..count {
+            let token = Token(PUBLISHERS + self.publishers.len());
+            let stream = self.connect(token)?;
+            self.publishers.push(Publisher::new(stream));
+        }
+        Ok(())
+    }
+
+    /// Begins to connect one subscriber, which saw `seen` of each series before.
+    pub fn subscribe(&mut self, topic: &str, resume: Option<&str>, seen: u32, wanted: u32) -> Result<usize, Failure> {
+        let index = self.subscribers.len();
+        let request = self.target.subscribe_request(topic, resume);
+        let stream = self.connect(Token(index))?;
+        self.subscribers.push(Subscriber::new(stream, request, wanted));
+        self.seen.extend(std::iter::repeat_n(seen, self.published.len()));
+        self.turn_subscriber(index)?;
+        Ok(index)
+    }
+
+    /// Opens `count` streams, at most `at_once` of them unfinished at any time, and returns when all stand.
+    pub fn open(&mut self, count: usize, at_once: usize, topic: impl Fn(usize) -> String) -> Result<(), Failure> {
+        let (mut begun, mut ready) = (0, 0);
+        while ready < count {
+            while begun < count && begun - ready < at_once {
+                self.subscribe(&topic(begun), None, 0, 0)?;
+                begun += 1;
+            }
+            ready += self.news.drain(..).filter(|(_, news)| matches!(news, News::Ready)).count();
+            if ready < count && begun - ready >= at_once.min(count - ready) {
+                self.wait(|| format!("{ready} of {count} streams stand"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves all streams.
+    pub fn close_subscribers(&mut self) {
+        self.subscribers.clear();
+        self.seen.clear();
+        self.news.clear();
+    }
+
+    /// Handles all that is ready, or waits up to `timeout` for something. Says how much there was.
+    pub fn turn(&mut self, timeout: Duration) -> Result<usize, Failure> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+            _ => {}
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(1));
+        let mut count = 0;
+        for event in &events {
+            count += 1;
+            match event.token().0 {
+                publisher if publisher >= PUBLISHERS => self.turn_publisher(publisher - PUBLISHERS)?,
+                subscriber if subscriber < self.subscribers.len() => self.turn_subscriber(subscriber)?,
+                _ => {}
+            }
+        }
+        self.events = events;
+        Ok(count)
+    }
+
+    /// Waits for anything at all, but not for ever: `state` says in words what was reached.
+    pub fn wait(&mut self, state: impl Fn() -> String) -> Result<(), Failure> {
+        match self.turn(PATIENCE)? {
+            0 => Err(format!("nothing happened for {PATIENCE:?}: {}", state()).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on until so many deliveries are tallied, or nothing more comes. Says whether all came.
+    pub fn drain(&mut self, deliveries: u64) -> Result<bool, Failure> {
+        let (mut last, mut since) = (self.tally.delivered, Instant::now());
+        while self.tally.delivered < deliveries {
+            self.turn(Duration::from_millis(20))?;
+            if self.tally.delivered > last {
+                (last, since) = (self.tally.delivered, Instant::now());
+            } else if since.elapsed() > PATIENCE {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until every publisher has all its answers.
+    pub fn settle_publishers(&mut self) -> Result<(), Failure> {
+        while self.publishers.iter().any(|publisher| publisher.in_flight() > 0) {
+            self.wait(|| "publishers still wait for answers".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Does nothing else for a while, so that what was begun can come to rest.
+    pub fn rest(&mut self, period: Duration) -> Result<(), Failure> {
+        let end = Instant::now() + period;
+        while Instant::now() < end {
+            self.turn(Duration::from_millis(20))?;
+        }
+        Ok(())
+    }
+
+    /// How many events never came, where each subscriber should have seen `expected(subscriber, series)` of a series.
+    pub fn missing(&self, expected: impl Fn(usize, usize) -> u32) -> u64 {
+        let tail: u64 = self
+            .seen
+            .iter()
+            .enumerate()
+            .map(|(at, seen)| {
+                let (subscriber, series) = (at / self.published.len(), at % self.published.len());
+                u64::from(expected(subscriber, series).saturating_sub(*seen))
+            })
+            .sum();
+        (self.tally.skipped + tail).saturating_sub(self.tally.repeated)
+    }
+
+    /// The last number published in each series.
+    pub fn published(&self) -> &[u32] {
+        &self.published
+    }
+
+    fn connect(&mut self, token: Token) -> Result<TcpStream, Failure> {
+        let address = self.target.address;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        if self.target.sources > 1 && address.is_ipv4() {
+            self.connected += 1;
+            let last = 1 + (self.connected % u32::from(self.target.sources)) as u8;
+            socket.bind(&SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0).into())?;
+        }
+        socket.set_tcp_nodelay(true)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
+                return Err(format!("cannot connect to {address}: {error}").into());
+            }
+            _ => {}
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(stream)
+    }
+
+    fn turn_publisher(&mut self, index: usize) -> Result<(), Failure> {
+        let Fleet { publishers, buffer, tally, .. } = self;
+        let mut refusal = None;
+        publishers[index].turn(buffer, |answer, bytes| {
+            tally.answered += 1;
+            tally.answers.record(answer.took.as_nanos() as u64);
+            if !(200..300).contains(&answer.status) {
+                refusal.get_or_insert_with(|| String::from_utf8_lossy(bytes).replace("\r\n", " | "));
+            }
+        })?;
+        match refusal {
+            Some(refusal) => Err(format!("the server refused an event: {refusal}").into()),
+            None => Ok(()),
+        }
+    }
+
+    fn turn_subscriber(&mut self, index: usize) -> Result<(), Failure> {
+        let announces_open = self.target.announces_open();
+        let Fleet { subscribers, buffer, tally, seen, published, news, clock, ends, marks, ids, .. } = self;
+        let series = published.len();
+        let seen = &mut seen[index * series..(index + 1) * series];
+        let mut now = None;
+        let subscriber = &mut subscribers[index];
+        let turn = subscriber.turn(ends, buffer, |subscriber, frame| {
+            let Some(at) = marks.find(frame) else {
+                if announces_open && !subscriber.is_ready && memchr::memmem::find(frame, b"tidings.open").is_some() {
+                    subscriber.is_ready = true;
+                    tally.opening.record(subscriber.begun.elapsed().as_nanos() as u64);
+                    news.push((index, News::Ready));
+                }
+                return;
+            };
+            let Some(payload) = Payload::read(&frame[at..]) else { return };
+            let Some(seen) = seen.get_mut(payload.series as usize) else { return };
+            if payload.number <= *seen && *seen != ANYWHERE {
+                tally.repeated += 1;
+                return;
+            }
+            if *seen != ANYWHERE {
+                tally.skipped += u64::from(payload.number - *seen - 1);
+            }
+            *seen = payload.number;
+            tally.delivered += 1;
+            tally.frame_bytes += frame.len() as u64;
+            // One look at the clock for all that one turn brought: they arrived together.
+            let now = *now.get_or_insert_with(|| clock.elapsed().as_nanos() as u64);
+            tally.latency.record(now.saturating_sub(payload.sent));
+            subscriber.received += 1;
+            if subscriber.received == subscriber.wanted {
+                news.push((index, News::Done));
+            }
+            if let (0, Some(ids)) = (index, ids.as_mut()) {
+                ids.extend(subscriber::id(frame).map(str::to_owned));
+            }
+        });
+        if let Turn::Over(why) = turn {
+            return Err(format!("stream {index} ended: {why}").into());
+        }
+        if !announces_open && !subscriber.is_ready && subscriber.is_open() {
+            subscriber.is_ready = true;
+            tally.opening.record(subscriber.begun.elapsed().as_nanos() as u64);
+            news.push((index, News::Ready));
+        }
+        Ok(())
+    }
+}

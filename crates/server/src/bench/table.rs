@@ -1,0 +1,220 @@
+//! Many runs side by side, as Markdown.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Failure;
+use super::report::{Report, Shown};
+
+/// The options of `table`.
+#[derive(Debug, clap::Args)]
+pub struct TableArgs {
+    /// The directory with the runs' JSON files
+    #[arg(default_value = "bench/results")]
+    directory: PathBuf,
+}
+
+/// The servers, in the order of their columns.
+const COLUMNS: [&str; 4] = ["tidings", "floor", "floor-log", "nchan"];
+
+/// One line of the table.
+struct Row {
+    says: &'static str,
+    scenario: &'static str,
+    figure: &'static str,
+    /// What the hub is to reach.
+    aim: Aim,
+}
+
+enum Aim {
+    AtMost(f64),
+    AtLeast(f64),
+    /// So many times what the floor needs.
+    TimesFloor(f64),
+    None,
+}
+
+const fn row(says: &'static str, scenario: &'static str, figure: &'static str, aim: Aim) -> Row {
+    Row { says, scenario, figure, aim }
+}
+
+/// What is asked of the hub, and what explains it.
+const ROWS: &[Row] = &[
+    row(
+        "CPU-s per 10⁶ deliveries, 1,000 subscribers at 50k/s",
+        "rate-1000",
+        "cpu_s_per_million",
+        Aim::TimesFloor(1.15),
+    ),
+    row(
+        "CPU-s per 10⁶ deliveries, 5,000 subscribers at 50k/s",
+        "rate-5000",
+        "cpu_s_per_million",
+        Aim::TimesFloor(1.15),
+    ),
+    row("latency p50 ms, 1,000 subscribers at 50k/s", "rate-1000", "latency_p50_ms", Aim::None),
+    row("latency p99 ms, 1,000 subscribers at 50k/s", "rate-1000", "latency_p99_ms", Aim::None),
+    row("flat out, 15,000 subscribers, deliveries/s", "flat-out-15000", "deliveries_per_s", Aim::AtLeast(1_500_000.0)),
+    row("the same per second of the server's CPU", "flat-out-15000", "deliveries_per_cpu_s", Aim::None),
+    row("bytes per idle connection at 15,000", "idle-15000", "bytes_per_connection", Aim::AtMost(512.0)),
+    row("bytes per further connection, 1,000 to 15,000", "idle-15000", "bytes_per_further_connection", Aim::None),
+    row("CPU µs per publish, 10,000 topics, alone", "topics-10000", "cpu_us_per_publish_alone", Aim::None),
+    row(
+        "CPU µs per publish, 10,000 topics, 64 in flight",
+        "topics-10000",
+        "cpu_us_per_publish_64_in_flight",
+        Aim::AtMost(20.0),
+    ),
+    row(
+        "CPU µs per publish, 10,000 topics, arrays of 100",
+        "topics-10000",
+        "cpu_us_per_publish_arrays",
+        Aim::AtMost(20.0),
+    ),
+    row("CPU µs to open a stream", "open-20000", "open_cpu_us", Aim::AtMost(40.0)),
+    row("CPU µs to close a stream", "open-20000", "close_cpu_us", Aim::None),
+    row("streams opened/s", "open-20000", "opened_per_s", Aim::None),
+    row(
+        "5,000 reconnects that missed 100 events, connections/s",
+        "reconnect-5000",
+        "reconnects_per_s",
+        Aim::AtLeast(11_000.0),
+    ),
+    row("CPU ms each", "reconnect-5000", "cpu_ms_per_reconnect", Aim::None),
+    row("publishes/s of 300 B, 64 requests in flight", "publish", "in_flight_events_per_s", Aim::AtLeast(100_000.0)),
+    row("publishes/s of 300 B, 8 × 8 pipelined", "publish", "pipelined_events_per_s", Aim::None),
+    row("publishes/s of 300 B, 8 arrays of 100 in flight", "publish", "array_events_per_s", Aim::None),
+    row("publishes/s of 300 B, 8 NDJSON bodies of 100 in flight", "publish", "ndjson_events_per_s", Aim::None),
+    row("CPU µs per publish, 64 requests in flight", "publish", "in_flight_cpu_us_per_event", Aim::None),
+    row("publish alone, p50 ms", "publish", "alone_p50_ms", Aim::None),
+    row("the disk's own write + fdatasync, p50 ms", "publish", "disk_sync_appended_p50_ms", Aim::None),
+    row("publish alone, times the disk's own sync", "publish", "alone_p50_by_appended_sync", Aim::AtMost(2.0)),
+    row("resume at the start of the log, first event p99 ms", "resume", "start_first_event_p99_ms", Aim::AtMost(5.0)),
+    row("resume in the middle, first event p99 ms", "resume", "middle_first_event_p99_ms", Aim::AtMost(5.0)),
+    row("resume near the end, first event p99 ms", "resume", "end_first_event_p99_ms", Aim::AtMost(5.0)),
+    row("resume anywhere, first event p50 ms", "resume", "anywhere_first_event_p50_ms", Aim::AtMost(5.0)),
+    row("resume anywhere, first event p99 ms", "resume", "anywhere_first_event_p99_ms", Aim::AtMost(5.0)),
+    row("resume anywhere on a rare topic, first event p99 ms", "resume", "rare_first_event_p99_ms", Aim::AtMost(5.0)),
+];
+
+/// All values of one figure, by scenario, server and name.
+type Values = BTreeMap<(String, String, String), Vec<f64>>;
+
+/// Prints the comparison of all runs in the directory; several runs of the same become their median.
+pub fn print(args: &TableArgs) -> Result<(), Failure> {
+    let entries = std::fs::read_dir(&args.directory)
+        .map_err(|error| format!("cannot read {}: {error}", args.directory.display()))?;
+    let mut reports = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            reports.push(Report::load(&path)?);
+        }
+    }
+    if reports.is_empty() {
+        return Err(format!("no results in {}: run `make bench` first", args.directory.display()).into());
+    }
+    print!("{}", render(&reports));
+    Ok(())
+}
+
+fn render(reports: &[Report]) -> String {
+    let mut values = Values::new();
+    for report in reports {
+        for (figure, value) in &report.figures {
+            // The length of the log is a setting of the run, not another line.
+            let scenario = if report.scenario.starts_with("resume-") { "resume" } else { &report.scenario };
+            values.entry((scenario.to_owned(), report.target.clone(), figure.clone())).or_default().push(*value);
+        }
+    }
+    let mut text = String::from("| what | aim | ");
+    text.push_str(&COLUMNS.join(" | "));
+    text.push_str(" | × floor | |\n|---|---|");
+    text.push_str(&"---:|".repeat(COLUMNS.len() + 1));
+    text.push_str("---|\n");
+    for row in ROWS {
+        let cells: Vec<Option<f64>> = COLUMNS.iter().map(|server| median(&values, row, server)).collect();
+        if cells.iter().all(Option::is_none) {
+            continue;
+        }
+        text.push_str(&format!("| {} | {} ", row.says, aim(&row.aim)));
+        for cell in &cells {
+            text.push_str(&format!("| {} ", cell.map_or("–".to_owned(), |value| Shown(value).to_string())));
+        }
+        let times = match (cells[0], cells[1]) {
+            (Some(ours), Some(floor)) if floor > 0.0 => Some(ours / floor),
+            _ => None,
+        };
+        text.push_str(&format!("| {} ", times.map_or("–".to_owned(), |times| format!("{times:.2}"))));
+        let is_reached = match row.aim {
+            Aim::AtMost(most) => cells[0].map(|ours| ours <= most),
+            Aim::AtLeast(least) => cells[0].map(|ours| ours >= least),
+            Aim::TimesFloor(most) => times.map(|times| times <= most),
+            Aim::None => None,
+        };
+        text.push_str(match is_reached {
+            Some(true) => "| reached |\n",
+            Some(false) => "| **missed** |\n",
+            None => "| |\n",
+        });
+    }
+    let sum = |name: &str| reports.iter().filter_map(|report| report.figures.get(name)).sum::<f64>();
+    text.push_str(&format!(
+        "\n{} deliveries checked; {} lost, {} repeated or out of order.\n",
+        Shown(sum("delivered")),
+        Shown(sum("lost")),
+        Shown(sum("repeated"))
+    ));
+    for report in reports.iter().filter(|report| !report.is_whole()) {
+        text.push_str(&format!("- not whole: {} at {}\n", report.scenario, report.target));
+    }
+    text
+}
+
+fn median(values: &Values, row: &Row, server: &str) -> Option<f64> {
+    let mut values = values.get(&(row.scenario.to_owned(), server.to_owned(), row.figure.to_owned()))?.clone();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    Some(if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 })
+}
+
+fn aim(aim: &Aim) -> String {
+    match aim {
+        Aim::AtMost(most) => format!("≤ {}", Shown(*most)),
+        Aim::AtLeast(least) => format!("≥ {}", Shown(*least)),
+        Aim::TimesFloor(times) => format!("≤ {times} × floor"),
+        Aim::None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(target: &str, value: f64, lost: f64) -> Report {
+        let mut report = Report::new("rate-1000");
+        report.target = target.to_owned();
+        report.set("cpu_s_per_million", value);
+        report.set("lost", lost);
+        report
+    }
+
+    #[test]
+    fn the_median_of_several_runs_is_held_against_the_floor_of_the_same_run() {
+        let reports = [
+            report("floor", 5.0, 0.0),
+            report("tidings", 9.0, 0.0),
+            report("tidings", 5.5, 0.0),
+            report("tidings", 5.0, 0.0),
+        ];
+        let text = render(&reports);
+        assert!(text.contains("| ≤ 1.15 × floor | 5.50 | 5 | – | – | 1.10 | reached |"), "{text}");
+    }
+
+    #[test]
+    fn a_missed_aim_and_a_lost_event_are_told() {
+        let text = render(&[report("floor", 5.0, 0.0), report("tidings", 6.0, 3.0)]);
+        assert!(text.contains("1.20 | **missed** |"), "{text}");
+        assert!(text.contains("3 lost") && text.contains("not whole: rate-1000 at tidings"), "{text}");
+    }
+}
