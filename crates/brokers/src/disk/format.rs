@@ -258,6 +258,22 @@ pub fn next(bytes: &[u8]) -> Next<'_> {
     Next::Record(Record(record))
 }
 
+/// Reads a whole segment held in memory as far as it can be read, and returns its events: what a fuzzer or a tool calls.
+/// Never panics, whatever the bytes are.
+pub fn parse_segment(bytes: &[u8]) -> Vec<Event> {
+    let page = Bytes::copy_from_slice(bytes);
+    let mut events = Vec::new();
+    let mut at = match Header::decode(&page) {
+        Ok(_) => HEADER_BYTES,
+        Err(_) => 0,
+    };
+    while let Next::Record(record) = next(&page[at..]) {
+        events.extend(decode(&page, at));
+        at += record.len();
+    }
+    events
+}
+
 /// Whether a record of this history could begin here, by a look at the fixed part alone. Cheap: it is asked of every
 /// byte behind a tear.
 pub(crate) fn may_begin_here(bytes: &[u8], epoch: Epoch) -> bool {
