@@ -1,0 +1,275 @@
+//! `profile.toml` as it is written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+use tidings::Case;
+use tidings_transports::Cors;
+
+use crate::auth::AuthSettings;
+use crate::settings::decode::At;
+use crate::settings::read_cors;
+use crate::settings::value::{duration, optional_duration};
+
+/// The whole file, its variants laid over it and its values filled in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub name: At<String>,
+    #[serde(default)]
+    pub description: String,
+    pub namespace: Option<At<String>>,
+    pub base_path: Option<At<String>>,
+    #[serde(default)]
+    pub grants: Grants,
+    #[serde(default)]
+    pub auth: AuthSettings,
+    #[serde(default)]
+    pub mounts: Vec<At<Mount>>,
+    #[serde(default)]
+    pub events: BTreeMap<String, At<Event>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Grants {
+    pub implies: BTreeMap<String, At<Vec<At<String>>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    Sse,
+    Poll,
+    Ready,
+    Health,
+}
+
+/// A mount of any kind; which settings fit which kind is checked where it is built.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mount {
+    pub transport: Kind,
+    pub path: At<TextOrList>,
+    // A stream.
+    pub heartbeat: Option<At<Heartbeat>>,
+    #[serde(default, with = "present_duration")]
+    pub heartbeat_every: Option<Duration>,
+    #[serde(default, deserialize_with = "present_optional_duration")]
+    pub retry: Option<Option<Duration>>,
+    pub preamble: Option<At<String>>,
+    pub ids: Option<bool>,
+    pub announce: Option<bool>,
+    #[serde(default, with = "present_duration")]
+    pub cursor_every: Option<Duration>,
+    pub idle: Option<At<Idle>>,
+    pub require_accept: Option<bool>,
+    #[serde(default, deserialize_with = "present_cors")]
+    pub cors: Option<Cors>,
+    #[serde(default)]
+    pub filters: Vec<At<Filter>>,
+    pub requires: Option<At<String>>,
+    #[serde(default)]
+    pub refusals: BTreeMap<String, At<String>>,
+    #[serde(default)]
+    pub headers: BTreeMap<String, At<String>>,
+    // A side endpoint.
+    pub body: Option<At<Map<String, Value>>>,
+    pub clients: Option<At<String>>,
+    pub draining: Option<At<Map<String, Value>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Heartbeat {
+    pub comment: Option<At<String>>,
+    pub event: Option<At<String>>,
+    pub data: Option<At<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Idle {
+    #[serde(with = "duration")]
+    pub after: Duration,
+    pub event: Option<At<String>>,
+    pub data: Option<At<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    pub query: At<String>,
+    pub split: Option<At<String>>,
+    pub topic: At<String>,
+    #[serde(default)]
+    pub always: Vec<At<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Event {
+    pub topic: Option<At<String>>,
+    pub audience: Option<At<Audience>>,
+    #[serde(default = "yes")]
+    pub kept: bool,
+    pub key: Option<At<String>>,
+    pub coalesce: Option<At<Coalesce>>,
+    #[serde(default)]
+    pub retain: bool,
+    #[serde(default)]
+    pub publisher_topic: bool,
+    #[serde(default)]
+    pub publisher_audience: bool,
+    pub wire: Option<At<String>>,
+    pub wrap: Option<At<String>>,
+    #[serde(default)]
+    pub cases: Vec<At<CaseAt>>,
+    #[serde(default)]
+    pub redact: Vec<At<Redact>>,
+    #[serde(default)]
+    pub args: Args,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Coalesce {
+    #[serde(with = "duration")]
+    pub window: Duration,
+    #[serde(with = "duration")]
+    pub max_wait: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CaseAt {
+    pub path: At<String>,
+    pub to: CaseName,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum CaseName {
+    Pascal,
+    Camel,
+    Snake,
+    Kebab,
+    Lower,
+    Upper,
+}
+
+impl From<CaseName> for Case {
+    fn from(name: CaseName) -> Case {
+        match name {
+            CaseName::Pascal => Case::Pascal,
+            CaseName::Camel => Case::Camel,
+            CaseName::Snake => Case::Snake,
+            CaseName::Kebab => Case::Kebab,
+            CaseName::Lower => Case::Lower,
+            CaseName::Upper => Case::Upper,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redact {
+    pub path: At<String>,
+    #[serde(default)]
+    pub unless: Vec<At<String>>,
+    #[serde(default)]
+    pub with: With,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum With {
+    /// Gone, its name too.
+    #[default]
+    Nothing,
+    /// `null` in its place.
+    Null,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Args {
+    Zero,
+    #[default]
+    One,
+    Spread,
+}
+
+/// One text, or a list of texts.
+pub(super) enum TextOrList {
+    Text(String),
+    List(Vec<At<String>>),
+}
+
+/// Who may see an event: one grant, or rules of grants.
+pub(super) enum Audience {
+    Grant(String),
+    Rules(Vec<At<Vec<At<String>>>>),
+}
+
+impl<'de> Deserialize<'de> for TextOrList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> de::Visitor<'de> for Read {
+            type Value = TextOrList;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<TextOrList, E> {
+                Ok(TextOrList::Text(text.to_owned()))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<TextOrList, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(TextOrList::List)
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for Audience {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> de::Visitor<'de> for Read {
+            type Value = Audience;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a grant like \"role/viewer\", or a list of rules, each a list of grants: [[\"a\", \"b\"], [\"c\"]]")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Audience, E> {
+                Ok(Audience::Grant(text.to_owned()))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Audience, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(Audience::Rules)
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+/// A duration that is there.
+mod present_duration {
+    use super::*;
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        duration::deserialize(deserializer).map(Some)
+    }
+}
+
+fn present_optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Duration>>, D::Error> {
+    optional_duration::deserialize(deserializer).map(Some)
+}
+
+fn present_cors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cors>, D::Error> {
+    read_cors(deserializer).map(Some)
+}

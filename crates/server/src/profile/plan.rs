@@ -1,0 +1,70 @@
+//! All profiles together.
+
+use std::collections::HashMap;
+
+use super::load::Loading;
+use super::{LoadedProfile, MountPath};
+use crate::settings::{Report, Settings};
+
+/// The paths of the program itself; one that ends in `/` is all below it.
+pub const RESERVED: [&str; 6] = ["/", "/v1/", "/health", "/ready", "/metrics", "/console/"];
+
+/// What is served beside `/v1`.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The profiles, as the settings name them.
+    pub profiles: Vec<LoadedProfile>,
+}
+
+impl Plan {
+    /// Loads every profile of the settings. Two in each other's way are an error, and so is any other mistake.
+    pub fn load(settings: &Settings) -> Result<Plan, Report> {
+        let mut report = Report::default();
+        let mut profiles = Vec::new();
+        for wanted in &settings.profiles {
+            let Some(loading) = Loading::find(wanted, settings, &mut report) else { continue };
+            let base_path = wanted.base_path.as_ref();
+            profiles.extend(loading.finish(&wanted.variants, &wanted.values.0, base_path, &mut report));
+        }
+        find_clashes(&profiles, &mut report);
+        report.into_result(Some(Plan { profiles }))
+    }
+}
+
+fn find_clashes(profiles: &[LoadedProfile], report: &mut Report) {
+    let mut paths: HashMap<&str, (&LoadedProfile, &MountPath)> = HashMap::new();
+    let mut namespaces: HashMap<&str, &LoadedProfile> = HashMap::new();
+    for loaded in profiles {
+        let name = loaded.profile.name();
+        if let Some(other) = loaded.profile.namespace().and_then(|namespace| namespaces.insert(namespace, loaded)) {
+            let message = format!(
+                "the profiles {:?} and {name:?} share the namespace {:?}: each would see the other's events",
+                other.profile.name(),
+                loaded.profile.namespace().unwrap_or_default(),
+            );
+            report.nowhere(message).help("give one of them another `namespace`");
+        }
+        for path in loaded.mounts.iter().flat_map(|mount| &mount.paths) {
+            if let Some((other, first)) = paths.insert(&path.path, (loaded, path)) {
+                let message = format!(
+                    "the path {} of the profile {name:?} is taken by the profile {:?} ({}:{})",
+                    path.path,
+                    other.profile.name(),
+                    first.place.source.name,
+                    first.place.line(),
+                );
+                let mistake = report.at(&path.place, message);
+                mistake.help("give one of the two a `base_path`");
+            }
+        }
+    }
+}
+
+/// Which path of the program itself this one takes, if any.
+pub(super) fn reserved(path: &str) -> Option<&'static str> {
+    RESERVED.into_iter().find(|reserved| match reserved.strip_suffix('/') {
+        Some("") => path == "/",
+        Some(prefix) => path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')),
+        None => path == *reserved,
+    })
+}

@@ -1,0 +1,113 @@
+use super::*;
+
+fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings, Report> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::read(Some(&Source::file("server.toml", text)), variables, Report::default())
+}
+
+fn mistakes(text: &str, variables: &[(&str, &str)]) -> String {
+    read(text, variables).unwrap_err().to_string()
+}
+
+#[test]
+fn the_commented_file_is_the_defaults() {
+    assert_eq!(read(DEFAULT_CONFIG, &[]).unwrap(), Settings::default());
+    assert_eq!(read("", &[]).unwrap(), Settings::default());
+}
+
+#[test]
+fn the_commented_file_names_every_setting() {
+    for section in ["listen", "data", "broker", "lanes", "limits", "tls", "api", "proxy", "drain", "log"] {
+        let report = mistakes(&format!("[{section}]\nzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz = 1\n"), &[]);
+        let known = report.split("known here: ").nth(1).unwrap().lines().next().unwrap();
+        let start = DEFAULT_CONFIG.find(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("[{section}]"));
+        let table = DEFAULT_CONFIG[start + 1..].split("\n[").next().unwrap();
+        for name in known.split(", ") {
+            let named = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));
+            assert!(table.lines().any(named), "{section}.{name}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
+    let report = mistakes("[limits]\nevent_dta = 1\n", &[]);
+    assert!(report.contains("unknown key `event_dta`"), "{report}");
+    assert!(report.contains("--> server.toml:2:1"), "{report}");
+    assert!(report.contains("2 | event_dta = 1\n  | ^^^^^^^^^ did you mean `event_data`?"), "{report}");
+}
+
+#[test]
+fn every_mistake_is_found_and_not_only_the_first() {
+    let report = read(
+        "[listen]\nhttp = [\"nonsense\", \"127.0.0.1:1\"]\n[limits]\npoll_wait = \"soon\"\nx = 1\n[log]\nformat = \"jsn\"\n\
+         [broker]\nkeep_for = 7\n[api]\ncors = [\"https://a/b\"]\n[tls]\ncert = \"a\"\n[[auth.sources]]\nkind = \"jwt\"\nscret = 1\n",
+        &[],
+    )
+    .unwrap_err();
+    let mut lines: Vec<usize> = report.mistakes().iter().filter_map(|m| m.place.as_ref().map(Place::line)).collect();
+    lines.dedup();
+    assert_eq!(lines, [2, 4, 5, 7, 9, 11, 13, 16], "{report}");
+    assert!(report.to_string().contains("did you mean \"json\"?"), "{report}");
+    assert!(report.to_string().contains("did you mean `secret`?"), "{report}");
+}
+
+#[test]
+fn the_grammar_of_toml_is_checked_with_a_place() {
+    let report = mistakes("[listen\nhttp = []\n", &[]);
+    assert!(report.contains("server.toml:1:"), "{report}");
+}
+
+#[test]
+fn the_environment_goes_before_the_file_and_is_typed_by_the_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("level");
+    std::fs::write(&file, "debug\n").unwrap();
+    let settings = read(
+        "[limits]\nevent_data = 1\npoll_events = 7\n",
+        &[
+            ("TIDINGS_LIMITS__EVENT_DATA", "2MiB"),
+            ("TIDINGS_LANES__COUNT", "3"),
+            ("TIDINGS_API__PAGE", "false"),
+            ("TIDINGS_LISTEN__HTTP", "127.0.0.1:1, [::1]:2"),
+            ("TIDINGS_BROKER__KIND", "memory"),
+            ("TIDINGS_BROKER__KEEP_FOR", "false"),
+            ("TIDINGS_DATA__DIR", "12"),
+            ("TIDINGS_LOG__LEVEL_FILE", file.to_str().unwrap()),
+            ("TIDINGS_PROFILES", "a,b"),
+            ("TIDINGS_PROXY__TRUSTED", "[\"10.0.0.0/8\"]"),
+            ("TIDINGS_TOKEN", "not a setting"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((settings.limits.event_data, settings.limits.poll_events), (2 << 20, 7));
+    assert_eq!((settings.lanes.count, settings.api.page, settings.broker.kind), (3, false, BrokerKind::Memory));
+    assert_eq!(settings.listen.http.len(), 2);
+    assert_eq!((settings.broker.keep_for, settings.data.dir.to_str()), (None, Some("12")));
+    assert_eq!((settings.log.level.as_str(), settings.proxy.trusted.len()), ("debug", 1));
+    let names: Vec<_> = settings.profiles.iter().filter_map(|p| p.name.as_ref().map(|n| n.value.as_str())).collect();
+    assert_eq!(names, ["a", "b"]);
+}
+
+#[test]
+fn a_mistake_in_the_environment_names_the_variable_and_not_its_value() {
+    let report = mistakes("", &[("TIDINGS_LIMITS__POLL_EVENTS", "hunter2"), ("TIDINGS_LIMITS__NO_SUCH", "hunter2")]);
+    assert!(report.contains("TIDINGS_LIMITS__POLL_EVENTS") && report.contains("TIDINGS_LIMITS__NO_SUCH"), "{report}");
+    assert!(!report.contains("hunter2"), "{report}");
+}
+
+#[test]
+fn a_secret_is_neither_in_a_report_nor_in_debug() {
+    let text = "[[auth.sources]]\nkind = \"jwt\"\nsecret = \"hunter2hunter2hunter2\"\n";
+    assert!(!format!("{:?}", read(text, &[]).unwrap()).contains("hunter2"));
+    let report = mistakes("[[auth.sources]]\nkind = \"jwt\"\nsecret = \"hunter2\"\n", &[]);
+    assert!(!report.contains("hunter2"), "{report}");
+}
+
+#[test]
+fn settings_that_go_together_are_checked_together() {
+    assert!(mistakes("[listen]\nhttp = []\n", &[]).contains("it listens nowhere"));
+    assert!(mistakes("[listen]\nhttps = [\"[::]:443\"]\n", &[]).contains("HTTPS needs"));
+    assert!(mistakes("[[profiles]]\nvariants = []\n", &[]).contains("either a `name`"));
+}
