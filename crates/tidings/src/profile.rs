@@ -41,6 +41,8 @@ pub struct EventRule {
     pub name: Arc<str>,
     /// What it is about.
     pub topic: Template,
+    /// What it is about where `topic` does not resolve: the first of these that does.
+    pub other_topics: Vec<Template>,
     /// Who may see it: the first rule whose templates all resolve, and of that any of its grants.
     pub audience: Vec<Vec<Template>>,
     /// Whether it is kept in the log; else it is a signal.
@@ -74,6 +76,7 @@ impl EventRule {
         EventRule {
             name: name.into(),
             topic,
+            other_topics: Vec::new(),
             audience,
             kept: true,
             key: None,
@@ -210,10 +213,14 @@ impl Profile {
                 return Err(DraftError::new("topic", "not-allowed", detail));
             }
             Some(topic) => topic.to_owned(),
-            None => rule.topic.resolve(facts).map_err(|field| {
-                let detail = format!("the topic {} needs a string, number or bool here", rule.topic);
-                DraftError::new(field.to_string(), "unresolved-topic", detail)
-            })?,
+            None => {
+                let resolved = rule.topic.resolve(facts);
+                let others = || rule.other_topics.iter().find_map(|topic| topic.resolve(facts).ok());
+                resolved.or_else(|field| others().ok_or(field)).map_err(|field| {
+                    let detail = format!("the topic {} needs a string, number or bool here", rule.topic);
+                    DraftError::new(field.to_string(), "unresolved-topic", detail)
+                })?
+            }
         };
         let checked = path.parse::<Topic>().and_then(|topic| match self.namespace {
             Some(_) => self.qualify(&path).parse(),
@@ -351,6 +358,18 @@ mod tests {
         assert_eq!(audience(&one), ["app/library/l1/admin"]);
         let none = derive(&profile(), json!({"name": "backup", "data": {"library": null}})).unwrap();
         assert_eq!(audience(&none), ["app/role/admin"]);
+    }
+
+    #[test]
+    fn an_event_is_about_the_first_topic_that_resolves() {
+        let mut rule = rule("e", "library/{data.library}", &[&["everyone"]]);
+        rule.other_topics = vec![template("backup/{data.id}"), template("server")];
+        let profile = Profile::new("a", None, Implications::default(), [rule]);
+        for (data, topic) in
+            [(json!({"library": 1, "id": 2}), "library/1"), (json!({"id": 2}), "backup/2"), (json!(0), "server")]
+        {
+            assert_eq!(derive(&profile, json!({"name": "e", "data": data})).unwrap().topic.as_str(), topic);
+        }
     }
 
     #[test]
