@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use axum::Router;
 use axum::extract::State;
@@ -28,6 +28,8 @@ pub struct Service {
     pub limiter: Arc<Limiter>,
     /// Remembers what became of requests with an `Idempotency-Key`; without it they are refused.
     pub idempotency: Option<Arc<dyn Idempotency>>,
+    /// Whether the program is about to stop: `/ready` says no from here on.
+    pub draining: AtomicBool,
     /// What the handlers counted.
     pub counters: ServiceCounters,
     bodies: Arc<LaneCounters>,
@@ -47,7 +49,13 @@ impl Service {
     pub fn new(hub: Arc<Hub>, lanes: Option<Arc<Lanes>>, idempotency: Option<Arc<dyn Idempotency>>) -> Arc<Self> {
         let limiter = Limiter::new(hub.limits());
         let bodies = lanes.as_ref().map_or_else(Arc::default, |lanes| lanes.counters().clone());
-        Arc::new(Service { hub, lanes, limiter, idempotency, counters: ServiceCounters::default(), bodies })
+        let (draining, counters) = (AtomicBool::new(false), ServiceCounters::default());
+        Arc::new(Service { hub, lanes, limiter, idempotency, draining, counters, bodies })
+    }
+
+    /// How many streams are open.
+    pub fn open_streams(&self) -> u64 {
+        self.bodies.open()
     }
 
     /// What was delivered, by lanes and by response bodies together.

@@ -52,6 +52,12 @@ pub struct LaneCounters {
 }
 
 impl LaneCounters {
+    /// How many streams are open.
+    pub fn open(&self) -> u64 {
+        let closed: u64 = self.closed.iter().map(|count| count.load(Ordering::SeqCst)).sum();
+        self.opened.load(Ordering::SeqCst).saturating_sub(closed)
+    }
+
     /// Counts an ended stream.
     pub fn count_close(&self, reason: CloseReason) {
         if let Some(index) = CloseReason::ALL.iter().position(|other| *other == reason) {

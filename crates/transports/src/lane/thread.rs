@@ -202,6 +202,7 @@ impl Lane {
             self.poll.registry().register(&mut socket, Token(slot), Readiness::READABLE | Readiness::WRITABLE)
         {
             tracing::warn!(%error, "a socket can't be watched");
+            self.counters.count_close(CloseReason::Gone);
             if members.slots.is_empty() {
                 self.registry.leave(class);
             }

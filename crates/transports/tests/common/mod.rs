@@ -1,0 +1,309 @@
+//! A hub on a real socket, and a client that reads bytes.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tidings::{
+    Broker, Clock, Grants, Hub, Limits, ManualClock, NewEvent, Principal, Profile, PublishRights, Timestamp,
+};
+use tidings_brokers::memory::{MemoryBroker, MemorySettings};
+use tidings_brokers::retention::Retention;
+use tidings_transports::{
+    Acceptor, Answer, Authenticate, Lanes, Mount, Problem, Publishing, Request, Service, Stream, StreamSettings,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Who drives the streams.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Driver {
+    Lanes,
+    Bodies,
+}
+
+/// The bearer token is the principal: `id+grant+grant`, with `~1000` for an expiry at that time.
+struct Tokens;
+
+#[async_trait]
+impl Authenticate for Tokens {
+    async fn authenticate(&self, request: Request<'_>) -> Result<Arc<Principal>, Problem> {
+        let header = request.headers.get("authorization").and_then(|value| value.to_str().ok());
+        let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
+            return Err(Problem::unauthorized(None, "a token is needed"));
+        };
+        let (token, expires) = token.split_once('~').map_or((token, None), |(token, at)| (token, at.parse().ok()));
+        let mut parts = token.split('+');
+        let id = parts.next().unwrap_or_default();
+        let grants = Grants::parse(parts).map_err(|error| Problem::unauthorized(Some("bad"), error.to_string()))?;
+        Ok(Arc::new(Principal {
+            expires_at: expires.map(Timestamp),
+            publish: PublishRights::All,
+            ..Principal::new(id, grants, "test")
+        }))
+    }
+}
+
+pub struct Server {
+    pub address: SocketAddr,
+    pub hub: Arc<Hub>,
+    pub service: Arc<Service>,
+    pub clock: Arc<ManualClock>,
+    pub broker: Arc<dyn Broker>,
+    _stop: watch::Sender<bool>,
+}
+
+pub struct Options {
+    pub limits: Limits,
+    pub settings: StreamSettings,
+    pub retention: Retention,
+    pub broker: Option<Arc<dyn Broker>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            limits: Limits { drain_window: Duration::from_millis(400), ..Limits::default() },
+            settings: StreamSettings::default(),
+            retention: Retention::FOREVER,
+            broker: None,
+        }
+    }
+}
+
+impl Server {
+    pub async fn start(driver: Driver, options: Options) -> Server {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+        let broker = options.broker.unwrap_or_else(|| {
+            Arc::new(MemoryBroker::with_clock(MemorySettings { retention: options.retention.clone() }, clock.clone()))
+        });
+        let hub = Hub::open(broker.clone(), [], clock.clone(), options.limits).await.unwrap();
+        let lanes =
+            (driver == Driver::Lanes).then(|| Lanes::start(&hub, 2, &tokio::runtime::Handle::current()).unwrap());
+        let service = Service::new(hub.clone(), lanes, None);
+        let profile = Arc::new(Profile::open());
+        let auth: Arc<dyn Authenticate> = Arc::new(Tokens);
+        let stream = Stream::new(options.settings, profile.clone());
+        let mount =
+            |path: &str, answer| Mount { path: path.into(), answer, stream: stream.clone(), auth: auth.clone() };
+        let publishing = Publishing {
+            path: "/v1/publish".into(),
+            auth: auth.clone(),
+            profiles: BTreeMap::from([("default".to_owned(), profile.clone())]),
+            default: profile,
+        };
+        let mounts = vec![mount("/v1/events", Answer::Sse), mount("/v1/poll", Answer::Poll)];
+        let router = tidings_transports::router(&service, mounts, vec![publishing])
+            .route("/plain", axum::routing::get(|| async { "plain" }));
+        let (stop, stopped) = watch::channel(false);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(Acceptor::new(service.clone(), router, stopped).run(listener));
+        Server { address, hub, service, clock, broker, _stop: stop }
+    }
+
+    pub async fn publish(&self, topic: &str, audience: &str, n: u64) -> String {
+        self.publish_all([event(topic, audience, n)]).await.pop().unwrap()
+    }
+
+    pub async fn publish_all(&self, events: impl IntoIterator<Item = NewEvent>) -> Vec<String> {
+        let published = self.hub.publish(events.into_iter().collect()).await.unwrap();
+        published.iter().map(|p| p.cursor.map(|cursor| cursor.to_string()).unwrap_or_default()).collect()
+    }
+
+    /// Opens a stream and reads its head and `tidings.open`.
+    pub async fn listen(&self, query: &str, token: &str, last: Option<&str>) -> Client {
+        let mut client = self.request(query, token, last).await;
+        assert_eq!(client.status, 200, "{}", client.head);
+        let open = client.next().await.unwrap();
+        assert_eq!(open.name, "tidings.open");
+        client.open = open.id;
+        client
+    }
+
+    pub async fn request(&self, target: &str, token: &str, last: Option<&str>) -> Client {
+        let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+        let bearer = if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/v1/events?{target}") };
+        let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n{bearer}{last}\r\n");
+        self.raw(request.as_bytes()).await
+    }
+
+    /// Sends bytes and reads the answer's head.
+    pub async fn raw(&self, request: &[u8]) -> Client {
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        socket.write_all(request).await.unwrap();
+        let mut client = Client::new(socket);
+        client.read_head().await;
+        client
+    }
+
+    pub async fn post(&self, token: &str, content_type: &str, body: &str) -> (u16, Value) {
+        let length = body.len();
+        let request = format!(
+            "POST /v1/publish HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: {content_type}\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        let mut client = self.raw(request.as_bytes()).await;
+        let body = client.rest().await;
+        (client.status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+
+    /// Waits until `done`; fails after ten seconds.
+    pub async fn until(&self, what: &str, mut done: impl FnMut(&Server) -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !done(self) {
+            assert!(tokio::time::Instant::now() < deadline, "it never came to this: {what}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub fn event(topic: &str, audience: &str, n: u64) -> NewEvent {
+    let draft = json!({ "name": "n", "topic": topic, "data": n, "audience": [audience] });
+    let draft = serde_json::from_value::<tidings::Draft>(draft).unwrap();
+    Profile::open().derive(draft, Timestamp(1), &Limits::default()).unwrap()
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    pub name: String,
+    pub data: String,
+    pub id: String,
+}
+
+/// Reads a response byte by byte as it comes.
+pub struct Client {
+    socket: TcpStream,
+    buffer: Vec<u8>,
+    chunked: bool,
+    pub status: u16,
+    pub head: String,
+    pub open: String,
+    /// Everything of the body so far.
+    pub seen: Vec<u8>,
+    at: usize,
+}
+
+impl Client {
+    fn new(socket: TcpStream) -> Self {
+        Client {
+            socket,
+            buffer: Vec::new(),
+            chunked: false,
+            status: 0,
+            head: String::new(),
+            open: String::new(),
+            seen: Vec::new(),
+            at: 0,
+        }
+    }
+
+    pub async fn read_head(&mut self) {
+        loop {
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                self.head = String::from_utf8(self.buffer.drain(..end + 4).collect()).unwrap().to_lowercase();
+                break;
+            }
+            assert!(self.fill().await, "the connection ended before an answer: {:?}", self.buffer);
+        }
+        self.status = self.head.split(' ').nth(1).unwrap().parse().unwrap();
+        self.chunked = self.head.contains("transfer-encoding: chunked");
+    }
+
+    async fn fill(&mut self) -> bool {
+        let mut chunk = [0; 65536];
+        let read = tokio::time::timeout(Duration::from_secs(10), self.socket.read(&mut chunk));
+        match read.await.expect("nothing came for ten seconds") {
+            Ok(0) | Err(_) => false,
+            Ok(read) => {
+                self.buffer.extend_from_slice(&chunk[..read]);
+                true
+            }
+        }
+    }
+
+    /// Moves what has come into `seen`, without chunk heads. False at the end.
+    async fn more(&mut self) -> bool {
+        loop {
+            if !self.chunked && !self.buffer.is_empty() {
+                self.seen.append(&mut self.buffer);
+                return true;
+            }
+            if let Some(end) = self.buffer.windows(2).position(|window| window == b"\r\n") {
+                let size = usize::from_str_radix(std::str::from_utf8(&self.buffer[..end]).unwrap(), 16).unwrap();
+                if size == 0 {
+                    return false;
+                }
+                if self.buffer.len() >= end + size + 4 {
+                    self.seen.extend_from_slice(&self.buffer[end + 2..end + 2 + size]);
+                    self.buffer.drain(..end + size + 4);
+                    return true;
+                }
+            }
+            if !self.fill().await {
+                return false;
+            }
+        }
+    }
+
+    /// The next block, as text; `None` at the end.
+    pub async fn block(&mut self) -> Option<String> {
+        loop {
+            let rest = &self.seen[self.at..];
+            if let Some(end) = rest.windows(2).position(|window| window == b"\n\n") {
+                let block = String::from_utf8(rest[..end].to_vec()).unwrap();
+                self.at += end + 2;
+                return Some(block);
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// The next event; comments and `retry:` are passed over.
+    pub async fn next(&mut self) -> Option<Received> {
+        loop {
+            let block = self.block().await?;
+            let mut received = Received { name: String::new(), data: String::new(), id: String::new() };
+            for line in block.lines() {
+                match line.split_once(": ") {
+                    Some(("event", value)) => received.name = value.into(),
+                    Some(("data", value)) => received.data.push_str(value),
+                    Some(("id", value)) => received.id = value.into(),
+                    _ => {}
+                }
+            }
+            if !received.name.is_empty() {
+                return Some(received);
+            }
+        }
+    }
+
+    /// The data of the next `count` events, as numbers.
+    pub async fn numbers(&mut self, count: usize) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        while numbers.len() < count {
+            let event = self.next().await.expect("the stream goes on");
+            if event.name == "n" {
+                numbers.push(event.data.parse().unwrap());
+            } else {
+                assert!(event.name == "tidings.cursor", "{event:?}");
+            }
+        }
+        numbers
+    }
+
+    /// The rest of the body.
+    pub async fn rest(&mut self) -> String {
+        while self.more().await {}
+        String::from_utf8(self.seen[self.at..].to_vec()).unwrap()
+    }
+}
