@@ -8,10 +8,11 @@ import { until } from './wait.mjs'
  * again under the same Idempotency-Key, so that each is accepted once.
  */
 export class Counter {
-  constructor(hub, { name = 'counted', topic = 'count/here', event = n => ({ name, topic, data: { n } }), headers = {} } = {}) {
+  constructor(hub, { name = 'counted', topic = 'count/here', event = n => ({ name, topic, data: { n } }), headers = {}, profile } = {}) {
     this.hub = hub
     this.event = event
     this.headers = headers
+    this.profile = profile
     this.run = randomUUID()
     this.last = 0
     this.running = true
@@ -25,7 +26,7 @@ export class Counter {
       const key = `${this.run}-${n}`
       for (;;) {
         try {
-          await this.hub.publish(this.event(n), { headers: { 'idempotency-key': key, ...this.headers } })
+          await this.hub.publish(this.event(n), { headers: { 'idempotency-key': key, ...this.headers }, profile: this.profile })
           break
         } catch (error) {
           // Down, cut, or still under way: again. Refused: the test is wrong, or the program.

@@ -82,9 +82,9 @@ class Hub {
     await this.start()
   }
 
-  /** Publishes one event or a list; returns the answer's results. */
-  async publish(events, { headers = {} } = {}) {
-    const response = await fetch(`${this.url}/v1/publish`, {
+  /** Publishes one event or a list, perhaps to a profile; returns the answer's results. */
+  async publish(events, { headers = {}, profile } = {}) {
+    const response = await fetch(`${this.url}/v1/publish${profile ? `?profile=${profile}` : ''}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify(events),
