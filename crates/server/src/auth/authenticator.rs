@@ -11,6 +11,7 @@ use tidings::{Clock, Implications, Principal, SystemClock};
 use tidings_transports::{Authenticate, Problem, Request};
 
 use super::api_key::ApiKeys;
+use super::forward::Forward;
 use super::identity;
 use super::jwt::Jwt;
 use super::proxy_header::ProxyHeader;
@@ -18,7 +19,7 @@ use super::settings::{AnonymousSettings, AuthSettings, OnInvalid, SourceSettings
 use super::source::{Verdict, expired, revoked};
 use super::ticket::{Tickets, issue_ticket};
 use super::words::{Draft, Words};
-use super::{AuthError, AuthStore, Client, Revocations, RevokeCallback, StoreError};
+use super::{AuthError, AuthStore, Client, Recheck, Revocations, RevokeCallback, StoreError};
 
 /// What the sources work with. Cloned for each profile; what is shared stays shared.
 #[derive(Clone)]
@@ -35,8 +36,8 @@ pub struct AuthContext {
     pub clock: Arc<dyn Clock>,
     /// Who was shut out: one list for the whole program.
     pub revocations: Arc<Revocations>,
-    /// Ends live streams, when the app says no about one that is open.
-    pub revoke: RevokeCallback,
+    /// Asks the app again about open streams: one for the whole program, which runs it.
+    pub recheck: Arc<Recheck>,
     /// For asking the app and fetching key sets.
     pub client: Client,
     /// Where relative paths of files in the settings start.
@@ -44,17 +45,25 @@ pub struct AuthContext {
 }
 
 impl AuthContext {
-    /// A context for `/v1` with the machine's clock.
+    /// A context for `/v1` with the machine's clock. `revoke` ends live streams, when the app says no about them.
     pub fn new(store: Arc<dyn AuthStore>, revoke: RevokeCallback) -> Result<Self, StoreError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::with_clock(store, revoke, Arc::new(SystemClock))
+    }
+
+    /// The same with another clock.
+    pub fn with_clock(
+        store: Arc<dyn AuthStore>,
+        revoke: RevokeCallback,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
         Ok(AuthContext {
             namespace: None,
             implications: Implications::default(),
             profiles: BTreeMap::new(),
             revocations: Arc::new(Revocations::open(store.clone(), clock.clone())?),
+            recheck: Arc::new(Recheck::new(clock.clone(), revoke)),
             store,
             clock,
-            revoke,
             client: Client::new(),
             base: PathBuf::new(),
         })
@@ -68,6 +77,7 @@ pub struct Authenticator {
     store: Arc<dyn AuthStore>,
     clock: Arc<dyn Clock>,
     revocations: Arc<Revocations>,
+    recheck: Arc<Recheck>,
 }
 
 /// One source of credentials.
@@ -76,6 +86,8 @@ pub enum Source {
     ApiKey(ApiKeys),
     /// Signed tokens.
     Jwt(Box<Jwt>),
+    /// The app, which is asked.
+    Forward(Box<Forward>),
     /// A reverse proxy's header.
     ProxyHeader(Box<ProxyHeader>),
     /// One-time tickets.
@@ -99,7 +111,10 @@ impl Authenticator {
                 SourceSettings::Jwt(settings) => {
                     (Source::Jwt(Box::new(Jwt::new(settings, &path, &context, &words)?)), settings.on_invalid)
                 }
-                SourceSettings::Forward(_) => return Err(AuthError::new(path, "not yet")),
+                SourceSettings::Forward(settings) => {
+                    let source = Forward::new(settings, &path, &context, &words)?;
+                    (Source::Forward(Box::new(source)), settings.on_invalid)
+                }
                 SourceSettings::ProxyHeader(settings) => {
                     (Source::ProxyHeader(Box::new(ProxyHeader::new(settings, &path, &words)?)), OnInvalid::Reject)
                 }
@@ -122,6 +137,7 @@ impl Authenticator {
             store: context.store,
             clock: context.clock,
             revocations: context.revocations,
+            recheck: context.recheck,
         })
     }
 
@@ -130,7 +146,7 @@ impl Authenticator {
         let mut refused = None;
         for (source, on_invalid) in &self.sources {
             let verdict = match source.check(&request).await {
-                Verdict::Accepted(principal) => self.admit(principal, false),
+                Verdict::Accepted(principal) => self.admit(principal, matches!(source, Source::Forward(_))),
                 verdict => verdict,
             };
             match verdict {
@@ -163,7 +179,7 @@ impl Authenticator {
 
     /// Makes a one-time ticket for `principal` that counts for `ttl`; see [`issue_ticket`].
     pub async fn issue_ticket(&self, principal: &Principal, ttl: Duration) -> Result<String, Problem> {
-        issue_ticket(&self.store, self.clock.as_ref(), principal, ttl).await
+        issue_ticket(&self.store, self.clock.as_ref(), &self.recheck, principal, ttl).await
     }
 }
 
@@ -172,6 +188,7 @@ impl Source {
         match self {
             Source::ApiKey(source) => source.check(request),
             Source::Jwt(source) => source.check(request).await,
+            Source::Forward(source) => source.check(request).await,
             Source::ProxyHeader(source) => source.check(request),
             Source::Ticket(source) => source.check(request).await,
         }

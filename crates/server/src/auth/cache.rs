@@ -43,6 +43,13 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         halves.1.remove(key);
     }
 
+    /// Forgets all that `keep` does not ask to keep.
+    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
+        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
+        halves.0.retain(|key, value| keep(key, value));
+        halves.1.retain(|key, value| keep(key, value));
+    }
+
     fn put(&self, halves: &mut (HashMap<K, V>, HashMap<K, V>), key: K, value: V) {
         if halves.0.len() >= self.half && !halves.0.contains_key(&key) {
             halves.1 = std::mem::take(&mut halves.0);

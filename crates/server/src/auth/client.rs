@@ -1,6 +1,7 @@
 //! Asking others over HTTP: the app, and the publisher of a key set.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +19,10 @@ const IDLE_PER_HOST: usize = 32;
 
 /// A client for http and https that trusts the certificates of the system (`SSL_CERT_FILE` names others). Cheap to
 /// clone; clones share their connections. Redirects are not followed: they are an answer.
-#[derive(Clone)]
-pub struct Client(hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+#[derive(Clone, Default)]
+pub struct Client(Arc<OnceLock<Pool>>);
+
+type Pool = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
 /// A whole answer.
 pub struct Answer {
@@ -46,8 +49,12 @@ pub enum NoAnswer {
 }
 
 impl Client {
-    /// A client.
+    /// A client. It reads the certificates of the system when it first asks.
     pub fn new() -> Self {
+        Client::default()
+    }
+
+    fn pool() -> Pool {
         let provider = rustls::crypto::ring::default_provider();
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -65,12 +72,11 @@ impl Client {
                 HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(http)
             }
         };
-        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_PER_HOST)
-            .build(https);
-        Client(client)
+            .build(https)
     }
 
     /// Asks, and waits for the whole answer.
@@ -87,7 +93,12 @@ impl Client {
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
         let exchange = async {
-            let response = self.0.request(request).await.map_err(|error| NoAnswer::Broken(causes(&error)))?;
+            let response = self
+                .0
+                .get_or_init(Client::pool)
+                .request(request)
+                .await
+                .map_err(|error| NoAnswer::Broken(causes(&error)))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, most).collect().await.map_err(|error| {
                 if error.is::<http_body_util::LengthLimitError>() {
@@ -99,12 +110,6 @@ impl Client {
             Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
         tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(NoAnswer::Late(timeout)))
-    }
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Client::new()
     }
 }
 

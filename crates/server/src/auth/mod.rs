@@ -2,9 +2,10 @@
 //!
 //! - [`AuthSettings`]: the table, in the server's TOML and in each profile.
 //! - [`Authenticator`]: asks the sources. [`Source`](authenticator::Source): one of them, by file: `api_key`, `jwt`
-//!   (`jws`, `jwks`, `pem`), `proxy_header`, `ticket`.
+//!   (`jws`, `jwks`, `pem`), `forward`, `proxy_header`, `ticket`.
 //! - [`Words`](words::Words): from what a source says to a principal: implications, `everyone`, the namespace.
-//! - [`Revocations`]: who was shut out. [`AuthStore`]: what is kept.
+//! - [`Revocations`]: who was shut out. [`Recheck`]: asks the app again about open streams.
+//!   [`AuthStore`]: what is kept.
 
 pub mod api_key;
 pub mod authenticator;
@@ -12,6 +13,7 @@ pub mod cache;
 pub mod client;
 pub mod duration;
 pub mod error;
+pub mod forward;
 pub mod identity;
 pub mod jwks;
 pub mod jws;
@@ -19,6 +21,7 @@ pub mod jwt;
 pub mod pem;
 pub mod place;
 pub mod proxy_header;
+pub mod recheck;
 pub mod revocations;
 pub mod secret;
 pub mod settings;
@@ -31,8 +34,12 @@ pub mod words;
 pub use authenticator::{AuthContext, Authenticator};
 pub use client::Client;
 pub use error::AuthError;
+pub use recheck::Recheck;
 pub use revocations::{Revocations, RevokeCallback};
 pub use secret::Secret;
 pub use settings::AuthSettings;
 pub use store::{AuthStore, MemoryStore, StoreError, StoredKey, StoredRevocation};
 pub use ticket::issue_ticket;
+
+#[cfg(test)]
+mod tests;

@@ -204,10 +204,11 @@ pub struct ForwardSettings {
     /// The method. Default `"GET"`.
     pub method: String,
     /// The headers of the request that are passed on; `x-app-*` is every one that begins so. `forwarded` and
-    /// `x-forwarded-*` of the request are passed on only if the peer is in `trusted`. Default: `cookie`, `authorization`.
+    /// `x-forwarded-*` of the request are passed on only if the peer is in `trusted`; `x-forwarded-for` gets the peer
+    /// added. Default: `cookie`, `authorization`.
     pub headers: Vec<String>,
     /// Headers to add, by name; `{credential}` is the credential that was found: `{ authorization = "Bearer {credential}" }`.
-    pub set: BTreeMap<String, String>,
+    pub set: BTreeMap<String, Secret>,
     /// The reverse proxies whose `x-forwarded-*` headers are passed on. Default: none.
     pub trusted: Vec<String>,
     /// How long the app may take. Default `"5s"`.
@@ -224,7 +225,7 @@ pub struct ForwardSettings {
     /// How long a stream goes on when the app can't answer such a question. Default `"10m"`.
     #[serde(deserialize_with = "duration::required")]
     pub max_stale: Duration,
-    /// Who it is. Paths start with `body` (the JSON answer), `header` (lower-case names) or `credential`. `id` is needed.
+    /// Who it is. Paths start with `body` (the JSON answer) or `header` (lower-case names). `id` is needed.
     pub principal: PrincipalSettings,
 }
 

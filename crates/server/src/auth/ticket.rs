@@ -12,6 +12,7 @@ use tidings::{Clock, Grants, Principal, Timestamp};
 use tidings_transports::{Problem, Request};
 
 use super::place::{Found, Places};
+use super::recheck::Recheck;
 use super::settings::TicketSettings;
 use super::source::{Verdict, invalid, unclear, unreadable};
 use super::store::AuthStore;
@@ -23,11 +24,15 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
 /// The longest a ticket may count.
 pub const MAX_TTL: Duration = Duration::from_secs(300);
 
+/// How long a ticket's streams last when its login should be asked about again and is not known here any more.
+const UNASKED: Duration = Duration::from_secs(60);
+
 /// Tickets as a source.
 pub struct Tickets {
     places: Places,
     store: Arc<dyn AuthStore>,
     clock: Arc<dyn Clock>,
+    recheck: Arc<Recheck>,
 }
 
 /// What a ticket stands for. Its grants are whole: with the namespace, implications included.
@@ -39,6 +44,8 @@ struct Stub {
     key: Option<String>,
     issued_at: u64,
     expires_at: Option<u64>,
+    /// Whether the one it was made for came through asking the app, which then is asked about the ticket's streams too.
+    asked: bool,
 }
 
 impl Tickets {
@@ -48,7 +55,8 @@ impl Tickets {
         if places.is_empty() {
             return Err(AuthError::new(format!("{path}.in"), "it needs a place to look for the ticket"));
         }
-        Ok(Tickets { places, store: context.store.clone(), clock: context.clock.clone() })
+        let AuthContext { store, clock, recheck, .. } = context;
+        Ok(Tickets { places, store: store.clone(), clock: clock.clone(), recheck: recheck.clone() })
     }
 
     /// Whose ticket is in the request. It is used up by this.
@@ -62,7 +70,8 @@ impl Tickets {
         let taken = tokio::task::spawn_blocking(move || store.take_ticket(hash, now)).await;
         match taken {
             Ok(Ok(Some(stub))) => match principal(&stub) {
-                Some(principal) => Verdict::Accepted(Arc::new(principal)),
+                Some((principal, false)) => Verdict::Accepted(Arc::new(principal)),
+                Some((principal, true)) => Verdict::Accepted(self.join(principal, now)),
                 None => Verdict::Refused(invalid("the ticket can't be read")),
             },
             Ok(Ok(None)) => Verdict::Refused(invalid("the ticket is unknown, used or too old")),
@@ -74,12 +83,27 @@ impl Tickets {
     }
 }
 
+impl Tickets {
+    /// Has the app asked again about who came with a ticket of one it knows. If its session is forgotten here, as
+    /// after a restart, nobody would be: then the streams end soon, and the client comes back with its own credential.
+    fn join(&self, mut principal: Principal, now: Timestamp) -> Arc<Principal> {
+        let shared = Arc::new(principal.clone());
+        if self.recheck.join(&shared) {
+            return shared;
+        }
+        let soon = now.after(UNASKED);
+        principal.expires_at = Some(principal.expires_at.map_or(soon, |at| at.min(soon)));
+        Arc::new(principal)
+    }
+}
+
 /// Makes a ticket for `principal` that counts once, within `ttl` (at most [`MAX_TTL`]). Who comes with it sees what
 /// `principal` may see for as long as its own credential lasts, but may not publish and is no operator: a ticket
 /// stands in a URL.
 pub async fn issue_ticket(
     store: &Arc<dyn AuthStore>,
     clock: &dyn Clock,
+    recheck: &Recheck,
     principal: &Principal,
     ttl: Duration,
 ) -> Result<String, Problem> {
@@ -90,6 +114,7 @@ pub async fn issue_ticket(
     let now = clock.now();
     let ends = now.after(ttl.min(MAX_TTL));
     let expires_at = principal.expires_at.map_or(ends, |at| at.min(ends));
+    recheck.keep(principal, ends);
     let stub = Stub {
         id: principal.id.to_string(),
         grants: principal.grants.iter().map(|grant| grant.as_str().to_owned()).collect(),
@@ -97,6 +122,7 @@ pub async fn issue_ticket(
         key: principal.key.as_deref().map(Into::into),
         issued_at: principal.issued_at.unwrap_or(now).0,
         expires_at: principal.expires_at.map(|at| at.0),
+        asked: principal.source == "forward",
     };
     let stub = serde_json::to_string(&stub)
         .map_err(|_| Problem::unavailable(2, "store-unavailable", "the ticket can't be written"))?;
@@ -112,10 +138,11 @@ fn hash(ticket: &str) -> [u8; 32] {
     Sha256::digest(ticket.as_bytes()).into()
 }
 
-fn principal(stub: &str) -> Option<Principal> {
+/// The principal, and whether it came through asking the app.
+fn principal(stub: &str) -> Option<(Principal, bool)> {
     let stub: Stub = serde_json::from_str(stub).ok()?;
     let grants = Grants::parse(stub.grants.iter().map(String::as_str)).ok()?;
-    Some(Principal {
+    let principal = Principal {
         session: stub.session.map(Into::into),
         key: stub.key.map(Into::into),
         expires_at: stub.expires_at.map(Timestamp),
@@ -123,5 +150,6 @@ fn principal(stub: &str) -> Option<Principal> {
         publish: PublishRights::None,
         operator: false,
         ..Principal::new(&stub.id, grants, "ticket")
-    })
+    };
+    Some((principal, stub.asked))
 }

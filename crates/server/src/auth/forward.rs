@@ -1,0 +1,415 @@
+//! Asking the app who it is: its wall stays the wall.
+//!
+//! Only a 2xx is a yes, and only 401, 403 or a redirect (to a login page) is a no. Anything else, and no answer, is
+//! "not known": 503, never anonymous, never remembered.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use ipnet::IpNet;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tidings::{Clock, Principal, Timestamp};
+use tidings_transports::{Problem, Request};
+use tokio::sync::{OnceCell, Semaphore};
+
+use super::cache::Cache;
+use super::client::{Client, address};
+use super::identity::Identity;
+use super::place::{Found, Places};
+use super::proxy_header::{is_in, networks};
+use super::recheck::Recheck;
+use super::secret::Secret;
+use super::settings::ForwardSettings;
+use super::source::{Verdict, invalid, unclear};
+use super::words::{Draft, Words};
+use super::{AuthContext, AuthError, Revocations};
+
+/// The most bytes of the app's answer: who somebody is, with some hundred grants.
+const MAX_BYTES: usize = 256 << 10;
+
+/// The most yes that are remembered.
+const REMEMBERED: usize = 16_384;
+
+/// The longest a yes may be remembered: beyond it, a logout would go unnoticed for too long.
+const MAX_CACHE: Duration = Duration::from_secs(60);
+
+/// When to come back if the app could not answer, in seconds.
+const RETRY_AFTER: u32 = 2;
+
+/// The app as a source.
+pub struct Forward {
+    places: Places,
+    headers: Vec<Passed>,
+    set: Vec<(HeaderName, Secret)>,
+    trusted: Vec<IpNet>,
+    asker: Arc<Asker>,
+    clock: Arc<dyn Clock>,
+    revocations: Arc<Revocations>,
+    recheck: Arc<Recheck>,
+    flights: Mutex<HashMap<[u8; 32], Weak<Flight>>>,
+}
+
+/// One question, which all who bring the same credential meanwhile wait for.
+type Flight = OnceCell<(Answered, Timestamp)>;
+
+/// Which headers are passed on.
+enum Passed {
+    Name(HeaderName),
+    Prefix(String),
+}
+
+/// The one who asks, also again later.
+pub(super) struct Asker {
+    client: Client,
+    uri: Uri,
+    method: Method,
+    timeout: Duration,
+    cache: Duration,
+    slots: Semaphore,
+    identity: Identity,
+    wants_body: bool,
+    words: Arc<Words>,
+    /// Mixed into the made-up names of sessions, so that they tell nothing of the credential.
+    salt: [u8; 32],
+    known: Cache<[u8; 32], (Arc<Principal>, Timestamp)>,
+    /// Who streams hold, also when the yes is too old.
+    held: Cache<[u8; 32], Weak<Principal>>,
+    pub(super) recheck: Option<Duration>,
+    pub(super) max_stale: Duration,
+}
+
+/// What the app said.
+#[derive(Clone)]
+pub(super) enum Answered {
+    /// Who it is.
+    Yes(Box<Draft>),
+    /// 401 or 403.
+    No(StatusCode),
+    /// It could not say, for this reason.
+    Unknown(String),
+}
+
+impl Forward {
+    /// Checks the settings that stand at `path`.
+    pub fn new(
+        settings: &ForwardSettings,
+        path: &str,
+        context: &AuthContext,
+        words: &Arc<Words>,
+    ) -> Result<Self, AuthError> {
+        let at = |name: &str| format!("{path}.{name}");
+        let uri = address(&settings.url).map_err(|why| AuthError::new(at("url"), why))?;
+        let method = match settings.method.as_str() {
+            "GET" => Method::GET,
+            "HEAD" => Method::HEAD,
+            "POST" => Method::POST,
+            other => return Err(AuthError::new(at("method"), format!("{other:?} is not one of GET, HEAD and POST"))),
+        };
+        for (name, duration) in [("timeout", settings.timeout), ("max_stale", settings.max_stale)] {
+            if duration.is_zero() {
+                return Err(AuthError::new(at(name), "it must be longer than nothing"));
+            }
+        }
+        if settings.cache > MAX_CACHE {
+            return Err(AuthError::new(at("cache"), "it is at most 60s, or a logout would go unnoticed for too long"));
+        }
+        if settings.recheck.is_some_and(|every| every < Duration::from_secs(1)) {
+            return Err(AuthError::new(at("recheck"), "it is at least 1s, as each open session is a question"));
+        }
+        if !(1..=1024).contains(&settings.concurrent) {
+            return Err(AuthError::new(at("concurrent"), "it must be from 1 to 1024"));
+        }
+        let headers = settings.headers.iter().enumerate().map(|(index, name)| {
+            Passed::new(name).map_err(|why| AuthError::new(format!("{path}.headers[{index}]"), why))
+        });
+        let set = settings.set.iter().map(|(name, value)| {
+            let wrong = |why: &str| AuthError::new(format!("{path}.set.{name}"), why.to_owned());
+            let name: HeaderName = name.parse().map_err(|_| wrong("it is not a header name"))?;
+            HeaderValue::from_str(value.expose()).map_err(|_| wrong("its value does not fit into a header"))?;
+            if is_ours(&name) {
+                return Err(wrong("this header is set by the connection itself"));
+            }
+            Ok((name, value.clone()))
+        });
+        let identity = Identity::new(&settings.principal, &["body", "header"], path, &[], &[])?;
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).map_err(|_| AuthError::new(path, "the system gives no random numbers"))?;
+        Ok(Forward {
+            places: Places::new(&settings.places, path)?,
+            headers: headers.collect::<Result<_, _>>()?,
+            set: set.collect::<Result<_, AuthError>>()?,
+            trusted: networks(&settings.trusted, &at("trusted"))?,
+            asker: Arc::new(Asker {
+                client: context.client.clone(),
+                uri,
+                method,
+                timeout: settings.timeout,
+                cache: settings.cache,
+                slots: Semaphore::new(settings.concurrent),
+                wants_body: identity.uses("body"),
+                identity,
+                words: words.clone(),
+                salt,
+                known: Cache::new(REMEMBERED),
+                held: Cache::new(REMEMBERED),
+                recheck: settings.recheck,
+                max_stale: settings.max_stale,
+            }),
+            clock: context.clock.clone(),
+            revocations: context.revocations.clone(),
+            recheck: context.recheck.clone(),
+            flights: Mutex::default(),
+        })
+    }
+
+    /// Who the app says it is.
+    pub async fn check(&self, request: &Request<'_>) -> Verdict {
+        let credential = match self.places.find(request) {
+            Found::One(credential) => Some(credential),
+            Found::Absent if self.places.is_empty() => None,
+            Found::Absent => return Verdict::Absent,
+            Found::Unclear(why) => return Verdict::Refused(unclear(why)),
+        };
+        let Some(question) = self.question(request, credential.as_deref()) else {
+            return Verdict::Refused(invalid("the credential has characters that can't be passed on"));
+        };
+        let hash = fingerprint(&question);
+        // Without a place the address may be what the app goes by; with one, the session is the credential's.
+        let session = self.asker.session(credential.as_deref().map_or(&hash, |text| text.as_bytes()));
+        // Twice: an answer that a revocation overtook is not believed, and asked for again.
+        for _ in 0..2 {
+            if let Some((principal, asked_at)) = self.asker.known.get(&hash)
+                && self.clock.now().since(asked_at) < self.asker.cache
+                && !self.revocations.refuse_since(&principal, asked_at)
+            {
+                self.recheck.add(&self.asker, &principal, question, asked_at);
+                return Verdict::Accepted(principal);
+            }
+            let (answered, asked_at) = self.ask(hash, &question).await;
+            let draft = match answered {
+                Answered::Yes(draft) => draft,
+                Answered::No(status) => return Verdict::Refused(refusal(status)),
+                Answered::Unknown(why) => {
+                    tracing::warn!(url = %self.asker.uri, why, "the app can't say who asks");
+                    return Verdict::Unknown(unavailable());
+                }
+            };
+            let principal = self.asker.share(hash, self.asker.principal(*draft, Some(&session)), asked_at);
+            if !self.revocations.refuse_since(&principal, asked_at) || self.revocations.refuse(&principal, true) {
+                self.recheck.add(&self.asker, &principal, question, asked_at);
+                return Verdict::Accepted(principal);
+            }
+        }
+        Verdict::Unknown(unavailable())
+    }
+
+    /// Asks once for all who bring the same. Whoever came first may go away: the next takes over.
+    async fn ask(&self, hash: [u8; 32], question: &HeaderMap) -> (Answered, Timestamp) {
+        let flight = {
+            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            if flights.len().is_power_of_two() {
+                flights.retain(|_, flight| flight.strong_count() > 0);
+            }
+            match flights.get(&hash).and_then(Weak::upgrade) {
+                // One that has landed is an old answer.
+                Some(flight) if !flight.initialized() => flight,
+                _ => {
+                    let flight = Arc::new(Flight::new());
+                    flights.insert(hash, Arc::downgrade(&flight));
+                    flight
+                }
+            }
+        };
+        flight
+            .get_or_init(|| async {
+                let asked_at = self.clock.now();
+                (self.asker.ask(question.clone()).await, asked_at)
+            })
+            .await
+            .clone()
+    }
+
+    /// The headers of the question; `None` if the credential does not fit into one.
+    fn question(&self, request: &Request<'_>, credential: Option<&str>) -> Option<HeaderMap> {
+        let trusted = is_in(&self.trusted, request.peer);
+        let mut question = HeaderMap::new();
+        for (name, value) in request.headers {
+            if self.headers.iter().any(|passed| passed.covers(name))
+                && !is_ours(name)
+                && (trusted || !is_of_proxy(name))
+            {
+                question.append(name, value.clone());
+            }
+        }
+        for (name, template) in &self.set {
+            let mut value =
+                HeaderValue::from_str(&template.expose().replace("{credential}", credential.unwrap_or_default()))
+                    .ok()?;
+            value.set_sensitive(true);
+            question.insert(name, value);
+        }
+        let peer = request.peer.to_canonical().to_string();
+        let chain = match request.headers.get("x-forwarded-for").and_then(|chain| chain.to_str().ok()) {
+            Some(chain) if trusted => format!("{chain}, {peer}"),
+            _ => peer,
+        };
+        if self.places.is_empty() || self.headers.iter().any(|p| p.covers(&HeaderName::from_static("x-forwarded-for")))
+        {
+            question.insert("x-forwarded-for", HeaderValue::from_str(&chain).ok()?);
+        }
+        Some(question)
+    }
+}
+
+impl Passed {
+    fn new(text: &str) -> Result<Self, String> {
+        let text = text.to_ascii_lowercase();
+        if let Some(prefix) = text.strip_suffix('*') {
+            return match prefix.parse::<HeaderName>() {
+                Ok(_) => Ok(Passed::Prefix(prefix.to_owned())),
+                Err(_) => Err(format!("{text:?} is not the beginning of a header name")),
+            };
+        }
+        let name: HeaderName = text.parse().map_err(|_| format!("{text:?} is not a header name"))?;
+        if is_ours(&name) {
+            Err(format!("{name} belongs to one connection and can't be passed on"))
+        } else {
+            Ok(Passed::Name(name))
+        }
+    }
+
+    fn covers(&self, name: &HeaderName) -> bool {
+        match self {
+            Passed::Name(passed) => passed == name,
+            Passed::Prefix(prefix) => name.as_str().starts_with(prefix.as_str()),
+        }
+    }
+}
+
+/// Headers of one connection and its message (RFC 9110 §7.6.1).
+fn is_ours(name: &HeaderName) -> bool {
+    const OURS: [HeaderName; 10] = [
+        header::HOST,
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::EXPECT,
+        header::PROXY_AUTHORIZATION,
+        HeaderName::from_static("keep-alive"),
+    ];
+    OURS.contains(name)
+}
+
+/// Headers that only a reverse proxy may set: the app believes them because they come from us.
+fn is_of_proxy(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded")
+        || name.starts_with("x-auth-request")
+        || matches!(name, "forwarded" | "x-real-ip" | "remote-user")
+}
+
+fn fingerprint(question: &HeaderMap) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for (name, value) in question {
+        // With its length, so that what ends one can't begin the next.
+        for part in [name.as_str().as_bytes(), value.as_bytes()] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().into()
+}
+
+impl Asker {
+    /// Asks the app.
+    pub(super) async fn ask(&self, mut question: HeaderMap) -> Answered {
+        question.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        question.entry(header::USER_AGENT).or_insert(HeaderValue::from_static("tidings"));
+        let Ok(slot) = tokio::time::timeout(self.timeout, self.slots.acquire()).await else {
+            return Answered::Unknown("too many questions are waiting".into());
+        };
+        let answer = self.client.ask(&self.method, &self.uri, question, self.timeout, MAX_BYTES).await;
+        drop(slot);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Answered::Unknown(error.to_string()),
+        };
+        match answer.status {
+            StatusCode::FORBIDDEN => return Answered::No(StatusCode::FORBIDDEN),
+            status
+                if status == StatusCode::UNAUTHORIZED
+                    || (status.is_redirection() && status != StatusCode::NOT_MODIFIED) =>
+            {
+                return Answered::No(StatusCode::UNAUTHORIZED);
+            }
+            status if !status.is_success() => return Answered::Unknown(format!("the answer is {status}")),
+            _ => {}
+        }
+        let body = match serde_json::from_slice::<Value>(&answer.body) {
+            Ok(body) => body,
+            Err(_) if !self.wants_body => Value::Null,
+            Err(_) => return Answered::Unknown("the answer is not JSON".into()),
+        };
+        let mut headers = Map::new();
+        for name in answer.headers.keys() {
+            let values =
+                answer.headers.get_all(name).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+            headers.insert(name.as_str().to_owned(), values.collect::<Vec<_>>().into());
+        }
+        match self.identity.draft(&json!({ "body": body, "header": headers })) {
+            Some(draft) => Answered::Yes(Box::new(draft)),
+            // A page that says "nobody is logged in" with 200.
+            None => Answered::No(StatusCode::UNAUTHORIZED),
+        }
+    }
+
+    /// The principal of an answer; `session` names the login where the app does not.
+    pub(super) fn principal(&self, draft: Draft, session: Option<&Arc<str>>) -> Principal {
+        let session = draft.session.clone().or(session.map(|session| session.to_string()));
+        self.words.principal(Draft { session, ..draft }, "forward")
+    }
+
+    /// A made-up name for the login with this credential.
+    fn session(&self, credential: &[u8]) -> Arc<str> {
+        let hash = Sha256::new().chain_update(self.salt).chain_update(credential).finalize();
+        let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("login-{hex}").into()
+    }
+
+    /// Remembers a yes. The principal stays the one that its streams have, as long as nothing of it changed.
+    fn share(&self, hash: [u8; 32], principal: Principal, asked_at: Timestamp) -> Arc<Principal> {
+        let held = self.held.get(&hash).and_then(|held| held.upgrade()).filter(|held| **held == principal);
+        let principal = held.unwrap_or_else(|| Arc::new(principal));
+        self.held.insert(hash, Arc::downgrade(&principal));
+        self.known.insert(hash, (principal.clone(), asked_at));
+        principal
+    }
+
+    /// Forgets every yes about this session.
+    pub(super) fn forget(&self, session: &Arc<str>) {
+        self.known.retain(|_, (principal, _)| principal.session.as_ref() != Some(session));
+    }
+
+    /// Forgets every yes that is too old, so that only streams hold their principals.
+    pub(super) fn forget_old(&self, now: Timestamp) {
+        self.known.retain(|_, (_, asked_at)| now.since(*asked_at) < self.cache);
+    }
+}
+
+fn refusal(status: StatusCode) -> Problem {
+    if status == StatusCode::FORBIDDEN {
+        Problem::new(status, "forbidden", "the app does not let this user in")
+    } else {
+        invalid("the app does not know this credential")
+    }
+}
+
+fn unavailable() -> Problem {
+    Problem::unavailable(RETRY_AFTER, "app-unavailable", "the app can't say at the moment who asks")
+}

@@ -1,0 +1,136 @@
+//! Who was shut out.
+
+use serde_json::{Value, json};
+
+use super::app::{App, json as reply};
+use super::signer::{SECRET, Signer};
+use super::*;
+
+fn door(program: &Program) -> Authenticator {
+    program.open(&format!(
+        r#"
+        [[sources]]
+        kind = "api-key"
+        [[sources]]
+        kind = "jwt"
+        secret = {SECRET:?}
+        [[sources]]
+        kind = "proxy-header"
+        trusted = ["10.0.0.0/8"]
+    "#
+    ))
+}
+
+fn token(claims: Value) -> String {
+    Signer::hmac().token(json!({"alg": "HS256"}), claims)
+}
+
+#[tokio::test]
+async fn a_revoked_principal_is_refused_with_what_is_older_and_let_in_with_what_is_newer() {
+    let program = Program::new();
+    let door = door(&program);
+    let made = |iat: u64| token(json!({"sub": "ann", "exp": NOW + 600, "iat": iat}));
+    assert_eq!(bearer(&made(NOW)).who(&door).await, "ann");
+    program.pass(10);
+    program.revoke(Revocation::Principal("ann".into()));
+    assert_eq!(bearer(&made(NOW)).who(&door).await, "401 revoked-credential", "also a remembered one");
+    assert_eq!(bearer(&made(NOW + 10)).who(&door).await, "ann");
+    assert_eq!(bearer(&token(json!({"sub": "ann", "exp": NOW + 600}))).who(&door).await, "401 revoked-credential");
+    assert_eq!(bearer(&token(json!({"sub": "bob", "exp": NOW + 600}))).who(&door).await, "bob");
+    let by_proxy = || get("/").with("x-forwarded-user", "ann").from("10.0.0.1");
+    assert_eq!(by_proxy().who(&door).await, "401 revoked-credential");
+    program.pass(86_400);
+    assert_eq!(by_proxy().who(&door).await, "ann", "until it is forgotten");
+}
+
+#[tokio::test]
+async fn a_token_from_the_future_does_not_outlast_a_revocation() {
+    let program = Program::new();
+    let door = door(&program);
+    let early = token(json!({"sub": "ann", "exp": NOW + 600, "iat": NOW + 300}));
+    assert_eq!(bearer(&early).who(&door).await, "ann");
+    program.pass(10);
+    program.revoke(Revocation::Principal("ann".into()));
+    assert_eq!(bearer(&early).who(&door).await, "401 revoked-credential");
+}
+
+#[tokio::test]
+async fn a_revoked_session_or_key_ends_just_that_one() {
+    let program = Program::new();
+    let door = door(&program);
+    let login = |jti: &str| token(json!({"sub": "ann", "exp": NOW + 600, "jti": jti}));
+    program.store.add_key("tdg_k1_s", stored("k1", None));
+    program.store.add_key("tdg_k2_s", stored("k2", None));
+    program.revoke(Revocation::Session("a".into()));
+    program.revoke(Revocation::Key("k1".into()));
+    assert_eq!(bearer(&login("a")).who(&door).await, "401 revoked-credential");
+    assert_eq!(bearer(&login("b")).who(&door).await, "ann");
+    assert_eq!(bearer("tdg_k1_s").who(&door).await, "401 revoked-credential");
+    assert_eq!(bearer("tdg_k2_s").who(&door).await, "name-k2");
+}
+
+#[tokio::test]
+async fn a_revocation_outlives_a_restart() {
+    let program = Program::new();
+    program.revoke(Revocation::Session("a".into()));
+    let revoke: RevokeCallback = Arc::new(|_, _| {});
+    let context = AuthContext::with_clock(program.store.clone(), revoke, program.clock.clone()).unwrap();
+    let again = Program { context, ..program };
+    let token = token(json!({"sub": "ann", "exp": NOW + 600, "jti": "a"}));
+    assert_eq!(bearer(&token).who(&door(&again)).await, "401 revoked-credential");
+}
+
+#[tokio::test]
+async fn after_a_revocation_the_app_is_asked_again_instead_of_remembered() {
+    let (program, app) = (Program::new(), App::start().await);
+    let door = program.open(&format!(
+        "[[sources]]\nkind = \"forward\"\nin = [{{ cookie = \"sid\" }}]\nurl = {:?}\nprincipal = {{ id = \"{{body.id}}\" }}",
+        app.url("/me")
+    ));
+    let ann = || get("/").with("cookie", "sid=1");
+    app.say("/me", reply(200, json!({"id": "ann"})));
+    let login = ann().at(&door).await.unwrap();
+    program.pass(1);
+    program.revoke(Revocation::Principal("ann".into()));
+    program.pass(1);
+    assert_eq!(ann().who(&door).await, "ann", "the app still says yes");
+    assert_eq!(app.asked(), 2);
+    app.say("/me", app::status(401));
+    assert_eq!(ann().who(&door).await, "ann", "remembered since the revocation");
+    program.revoke(Revocation::Session(login.session.clone().unwrap()));
+    app.say("/me", reply(200, json!({"id": "ann"})));
+    program.pass(1);
+    assert_eq!(ann().who(&door).await, "401 revoked-credential", "this login is over, whatever the app says");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_revoked_ends_live_streams_within_a_second() {
+    let program = Program::new();
+    let told = program.ended.clone();
+    let revoke: RevokeCallback = Arc::new(move |of, reason| told.lock().unwrap().push((of, reason)));
+    let watch = tokio::spawn(program.context.revocations.clone().watch(revoke));
+    let (at, of) = (program.clock.now(), Revocation::Key("k1".into()));
+    let entry = StoredRevocation { of: of.clone(), at, until: at.after(Duration::from_secs(60)) };
+    program.store.put_revocation(&entry).unwrap();
+    tokio::time::timeout(Duration::from_secs(1), async {
+        while program.ended.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(program.ended()[0], (of, CloseReason::Revoked));
+    watch.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_slip_in_beside_a_revocation_are_ended_once_more() {
+    let program = Program::new();
+    let told = program.ended.clone();
+    let revoke: RevokeCallback = Arc::new(move |of, reason| told.lock().unwrap().push((of, reason)));
+    let watch = tokio::spawn(program.context.revocations.clone().watch(revoke));
+    program.revoke(Revocation::Principal("ann".into()));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(program.ended(), [(Revocation::Principal("ann".into()), CloseReason::Reauthenticate)]);
+    watch.abort();
+}
