@@ -15,10 +15,10 @@ pub fn event(topic: &str, n: u64) -> NewEvent {
         data: Bytes::from(n.to_string()),
         scope: Bytes::from_static(b"{\"owner\":\"u1\"}"),
         audience: Audience::new(["role/viewer".parse().expect("a path")]),
-        key: (n % 3 == 0).then(|| format!("key-{n}").into()),
+        key: n.is_multiple_of(3).then(|| format!("key-{n}").into()),
         time: Timestamp(1_000 + n),
         kept: true,
-        dedup: (n % 5 == 0).then_some(tidings::event::Dedup { request: [7; 16], index: n as u32, of: 9 }),
+        dedup: n.is_multiple_of(5).then_some(tidings::event::Dedup { request: [7; 16], index: n as u32, of: 9 }),
     }
 }
 

@@ -214,8 +214,13 @@ pub fn encode(event: &NewEvent, place: Place, out: &mut Vec<u8>) {
     out.extend_from_slice(&event.data);
     let length = (out.len() - start) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    let crc = checksum(&out[start..]);
-    out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+    seal_record(&mut out[start..]);
+}
+
+/// Puts the checksum that fits the other bytes into a record of at least [`RECORD_HEAD`] bytes.
+pub fn seal_record(record: &mut [u8]) {
+    let crc = checksum(record);
+    record[4..8].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn checksum(record: &[u8]) -> u32 {

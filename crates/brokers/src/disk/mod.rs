@@ -2,7 +2,7 @@
 //!
 //! - [`format`]: the bytes, one by one.
 //! - `segment`, `index`, `index_file`: a file of the log, and where in it an offset or a topic is found.
-//! - `scan`, `recover`: opening a log, also after a crash.
+//! - `scan`, `recover`, `floor`: opening a log, also after a crash.
 //! - `writer`: the one thread that writes, syncs, tells the tail and removes what is old.
 //! - `reader`: pages.
 //! - [`storage`]: the seam through which all of it reaches the disk.
@@ -17,6 +17,7 @@
 //! The segment that is written to costs 4 bytes an event and about 50 a topic, the sealed ones under a byte an event.
 //! Each segment holds two open files.
 
+mod floor;
 pub mod format;
 mod index;
 mod index_file;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tidings::{Clock, Epoch, Head, Offset};
 
+use super::floor::Floor;
 use super::format::{HEADER_BYTES, Header, Malformed};
 use super::index::{Index, MemoryIndex};
 use super::index_file::IndexFile;
@@ -96,6 +97,17 @@ pub(crate) fn recover(storage: &dyn Storage, clock: &dyn Clock) -> Result<Recove
         )));
     }
 
+    let floor = Floor::read(storage);
+    let floor = floor.filter(|floor| found.last().is_some_and(|(header, _)| header.epoch == floor.epoch));
+    if let (Some(floor), Some((newest, _))) = (floor, found.last())
+        && floor.base > newest.base
+    {
+        return Err(OpenError::Damaged(format!(
+            "the log is damaged: {} is missing. {REPAIR}.",
+            storage.path(&segment_name(floor.base))
+        )));
+    }
+
     let mut segments = Vec::with_capacity(found.len());
     let newest = found.pop();
     for (header, file) in found {
@@ -115,7 +127,7 @@ pub(crate) fn recover(storage: &dyn Storage, clock: &dyn Clock) -> Result<Recove
         }
     }
     let (active, room) = match newest {
-        Some((header, file)) => open_newest(storage, header, file, &mut recovery)?,
+        Some((header, file)) => open_newest(storage, header, file, floor, &mut recovery)?,
         None => {
             recovery.begun = true;
             let header = Header {
@@ -146,6 +158,12 @@ pub(crate) fn recover(storage: &dyn Storage, clock: &dyn Clock) -> Result<Recove
         head.last = Offset(extent.last);
         head.events += extent.events;
         head.bytes += extent.end;
+    }
+    let newest = &segments[segments.len() - 1];
+    let floor = Floor { epoch: head.epoch, base: newest.header.base, end: newest.extent().end, last: head.last };
+    if let Err(why) = floor.write(storage) {
+        // A full disk, say: the log reads, and takes events again when there is room.
+        tracing::warn!(%why, "could not note up to where the log is durable");
     }
     Ok(Recovered { segments, head, recovery, room })
 }
@@ -292,12 +310,18 @@ fn open_newest(
     storage: &dyn Storage,
     header: Header,
     file: Arc<dyn StoredFile>,
+    floor: Option<Floor>,
     recovery: &mut Recovery,
 ) -> Result<(Segment, u64), OpenError> {
     let name = segment_name(header.base);
     let path = storage.path(&name);
     let scanned = scan(&*file, header.epoch, header.previous).map_err(failed(format!("read {path}")))?;
     let end = scanned.index.extent.end;
+    if let Some(floor) = floor.filter(|floor| floor.base == header.base && floor.end > end) {
+        let why = Malformed::Contents("it is no whole record");
+        let more = format!(", though the log was durable up to event {}, byte {}", floor.last, floor.end);
+        return Err(damage(storage, &name, end, why, &more));
+    }
     match scanned.stop {
         Stop::End => {}
         Stop::Torn { records, until } => {

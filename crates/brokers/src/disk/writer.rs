@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidings::{BrokerError, Clock, Event, Offset};
 use tokio::sync::oneshot;
 
+use super::floor::Floor;
 use super::format::{self, HEADER_BYTES, Header, Place};
 use super::index::{Entry, Index};
 use super::recover::create;
@@ -90,11 +91,21 @@ impl Writer {
                 let _ = done.send(());
             }
         }
-        // The zeros are of no use to the next start.
-        let end = self.active.extent().end;
-        if self.room > end && !self.unclean {
-            let _ = self.active.file.set_len(end);
+        if let Err(why) = self.finish() {
+            tracing::warn!(%why, "the log was not closed in order; the next start reads it as after a crash");
         }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.clean()?;
+        let extent = self.active.extent();
+        if self.room > extent.end {
+            // The zeros are of no use to the next start.
+            self.active.file.set_len(extent.end)?;
+            self.active.file.sync()?;
+        }
+        let Header { epoch, base, .. } = self.active.header;
+        Floor { epoch, base, end: extent.end, last: Offset(extent.last) }.write(&*self.shared.storage)
     }
 
     /// Waits for something to do; [`None`] is the end.

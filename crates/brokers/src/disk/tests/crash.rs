@@ -14,6 +14,13 @@ fn boundaries(bytes: &[u8]) -> Vec<usize> {
     found
 }
 
+/// What stands in a segment, without the room behind it.
+fn written(disk: &FaultyDisk, name: &str) -> Vec<u8> {
+    let mut bytes = disk.bytes(name);
+    bytes.truncate(*boundaries(&bytes).last().unwrap());
+    bytes
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_power_cut() {
     let disk = FaultyDisk::default();
@@ -34,9 +41,9 @@ async fn a_torn_tail_is_cut_and_counted_wherever_it_was_torn() {
     let broker = open(&disk, one_segment());
     publish(&broker, 0..4).await;
     publish(&broker, 4..7).await;
-    broker.close();
+    let disk = disk.after_kill();
     let name = disk.names(".seg")[0].clone();
-    let whole = disk.bytes(&name);
+    let whole = written(&disk, &name);
     let start = boundaries(&whole)[4];
     for cut in start..whole.len() {
         for zeros in [0, 700] {
@@ -65,9 +72,9 @@ async fn a_last_write_whose_blocks_came_out_of_order_is_cut_and_not_called_damag
     let broker = open(&disk, one_segment());
     publish(&broker, 0..4).await;
     publish(&broker, 4..9).await;
-    broker.close();
+    let disk = disk.after_kill();
     let name = disk.names(".seg")[0].clone();
-    let whole = disk.bytes(&name);
+    let whole = written(&disk, &name);
     let records = boundaries(&whole);
     for hole in records[4]..records[8] {
         let torn = disk.after_kill();
@@ -91,9 +98,9 @@ async fn a_flipped_bit_with_later_writes_behind_it_is_refused_at_every_position(
     for n in 0..4 {
         publish(&broker, n..n + 1).await;
     }
-    broker.close();
+    let disk = disk.after_kill();
     let name = disk.names(".seg")[0].clone();
-    let whole = disk.bytes(&name);
+    let whole = written(&disk, &name);
     let records = boundaries(&whole);
     for at in 0..records[3] {
         let damaged = disk.after_kill();
@@ -106,6 +113,34 @@ async fn a_flipped_bit_with_later_writes_behind_it_is_refused_at_every_position(
         assert!(sentence.contains(&name) || at < HEADER_BYTES, "{sentence}");
         assert_eq!(damaged.bytes(&name), bytes, "nothing was changed");
     }
+}
+
+#[tokio::test]
+async fn after_an_orderly_end_or_a_start_even_the_last_write_is_not_taken_for_torn() {
+    let disk = FaultyDisk::default();
+    let broker = open(&disk, one_segment());
+    publish(&broker, 0..4).await;
+    broker.close();
+    let name = disk.names(".seg")[0].clone();
+    let whole = disk.bytes(&name);
+    let started = disk.after_kill();
+    let broker = open(&started, one_segment());
+    publish(&broker, 4..5).await;
+    for before in [disk.after_kill(), started.after_kill()] {
+        for at in HEADER_BYTES..whole.len() {
+            let damaged = before.after_kill();
+            let mut bytes = damaged.bytes(&name);
+            bytes[at] ^= 2;
+            damaged.put(&name, bytes.clone());
+            assert!(refusal(&damaged, one_segment()).contains("byte"));
+            bytes.truncate(at);
+            damaged.put(&name, bytes);
+            assert!(refusal(&damaged, one_segment()).contains("though the log was durable up to event 4"));
+        }
+    }
+    // It is a help and no need.
+    disk.put("floor", vec![1, 2, 3]);
+    assert_eq!(numbers(&open(&disk, one_segment())).await, [0, 1, 2, 3]);
 }
 
 #[tokio::test]
@@ -144,9 +179,9 @@ async fn a_missing_segment_is_refused_unless_it_is_an_oldest_one() {
     broker.close();
     let names = disk.names(".seg");
     assert!(names.len() > 3);
-    for missing in 1..names.len() {
+    for missing in &names[1..] {
         let damaged = disk.after_kill();
-        damaged.delete(&names[missing]);
+        damaged.delete(missing);
         let sentence = refusal(&damaged, settings());
         assert!(sentence.contains("missing"), "{sentence}");
     }
