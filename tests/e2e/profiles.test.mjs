@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { EventSource } from 'eventsource'
 import { PUBLISHER, startProfiles } from './harness/app.mjs'
+import { run } from './harness/hub.mjs'
 import { startChromium } from './harness/chromium.mjs'
 import { curl, startCurl } from './harness/curl.mjs'
 import { Counter, Ledger } from './harness/count.mjs'
@@ -107,6 +108,21 @@ test("the media server's documented client hears all fourteen names in their doc
   assert.deepEqual(heard.map(({ data }) => Object.keys(data)), wrappers.map(wrapper => [wrapper]))
   assert.deepEqual(heard[2].data.Medias.medias.map(({ action }) => action), ['Added', 'Deleted'])
   assert.deepEqual(heard[12].data, { MediaProgress: events.media_progress })
+})
+
+test('tidings explain says why the one did not get what the other got', async t => {
+  const hub = await startProfiles(t)
+  for (const who of ['reader', 'keeper']) {
+    const source = new EventSource(`${hub.url}/sse?libraries=lib1&token=${who}`)
+    t.after(() => source.close())
+    await opened(source)
+  }
+  const [{ cursor }] = await post(hub, 'redseat', { name: 'library-status', data: { library: 'lib1', message: 'delete-started' } })
+  const explain = principal => run('explain', '--url', hub.url, '--token', PUBLISHER['x-api-key'], '--cursor', cursor, '--principal', principal)
+  const [reader, keeper] = [await explain('u1'), await explain('u2')]
+  assert.deepEqual([reader.code, keeper.code], [0, 0], reader.out + keeper.out)
+  assert.match(reader.out, /library\/lib1\/admin[\s\S]*→ not given/)
+  assert.match(keeper.out, /→ given/)
 })
 
 test('a reader of a library is not told how to reach its store', async t => {

@@ -3,8 +3,11 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { EventSource } from 'eventsource'
-import { startHub } from './harness/hub.mjs'
+import { run, startHub } from './harness/hub.mjs'
 import { curl, startCurl } from './harness/curl.mjs'
 import { until, within } from './harness/wait.mjs'
 
@@ -80,4 +83,31 @@ test('an EventSource goes through a restart by SIGTERM and misses nothing', asyn
   await hub.publish({ name: 'counted', topic: 'count/here', data: { n: 2 } })
   await until('the event after the restart', () => seen.length >= 2, 30_000)
   assert.deepEqual(seen, [1, 2])
+})
+
+test('tidings health ends with 0 while the hub is well, and with 1 when it is gone', async t => {
+  const hub = await startHub(t)
+  assert.equal((await run('health', '--url', hub.url)).code, 0)
+  await hub.kill()
+  assert.equal((await run('health', '--url', hub.url)).code, 1)
+})
+
+test('development mode listens on this machine only', async () => {
+  const { code, out } = await run('serve', '--dev', '--listen', '0.0.0.0:0')
+  assert.notEqual(code, 0)
+  assert.match(out, /this machine only/)
+})
+
+test('the settings that default-config prints have no mistake, and an unknown key is found with its line', async t => {
+  const home = await mkdtemp(join(tmpdir(), 'tidings-config-'))
+  t.after(() => rm(home, { recursive: true, force: true }))
+  const file = join(home, 'server.toml')
+  const settings = await run('default-config')
+  await writeFile(file, settings.out)
+  const right = await run('check-config', '--config', file)
+  assert.equal(right.code, 0, right.out)
+  await writeFile(file, '[listen]\n\n[broker]\nkeep_four = "1d"\n')
+  const wrong = await run('check-config', '--config', file)
+  assert.notEqual(wrong.code, 0)
+  assert.match(wrong.out, /server\.toml:4[\s\S]*keep_for/)
 })

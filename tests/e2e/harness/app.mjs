@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { root, startHub } from './hub.mjs'
 
 /** The key of the publishing app. */
-export const PUBLISHER = { 'x-api-key': 'the-key-of-the-publishing-app' }
+export const PUBLISHER = { 'x-api-key': 'tdg_the-key-of-the-publishing-app' }
 
 const PEOPLE = {
   // The media server: who holds what in which library.

@@ -33,6 +33,15 @@ export async function startHub(t, { config, args = [], env = {} } = {}) {
   return hub
 }
 
+/** Runs a command of the program to its end. */
+export async function run(...args) {
+  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  let out = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => { out += text })
+  const [code] = await once(child, 'close')
+  return { code, out }
+}
+
 class Hub {
   constructor(options, data, env) {
     this.options = options
