@@ -50,7 +50,7 @@ fn profiles_alone(path: &Path) -> Option<Settings> {
 fn check_profile(path: &Path) -> Report {
     let mut report = Report::default();
     let loading = match Loading::open(path, &mut report) {
-        Ok(loading) => loading,
+        Ok(loading) => loading.alone(),
         Err(error) => {
             report.nowhere(error);
             return report;

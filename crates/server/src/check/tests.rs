@@ -56,7 +56,7 @@ fn each_mistake_is_found_at_its_line() {
         (9, "[\"role/viewer\"]]", "[]]", "a rule without a grant"),
         (7, "audience = ", "#", "nobody would be given it"),
         (10, "[values]", "cases = [{ path = \"a[1]\", to = \"pascal\" }]\n[values]", "brackets are only"),
-        (10, "[values]", "wrap = \"B\"\nredact = [{ path = \"B.x\" }]\n[values]", "without the wrapper"),
+        (7, "\"book/{data.id}\"", "[]", "needs a topic"),
         (10, "[values]", "coalesce = { window = \"2s\", max_wait = \"1s\" }\n[values]", "shorter than"),
         (2, "\"app\"\n[grants", "\"app\"\ndescription = \"${values.nam}\"\n[grants", "did you mean `${values.name}`?"),
         (13, ".wrap", ".wrp", "did you mean `wrap`?"),
@@ -88,6 +88,34 @@ fn all_mistakes_of_a_file_are_found_at_once() {
 fn a_mistake_within_a_template_is_pointed_at() {
     let report = check_text(&GOOD.replace("{data.id}", "{data.}"));
     assert!(report.to_string().contains("8 | topic = \"book/{data.}\"\n  |                ^"), "{report}");
+}
+
+#[test]
+fn a_value_that_is_needed_is_asked_for_where_the_profile_is_used() {
+    let text = GOOD
+        .replace("name = \"x\"", "key = { needed = \"the key of the app\" }")
+        .replace("name = \"app\"\n", "name = \"app\"\ndescription = \"${values.key}\"\n");
+    assert!(check_text(&text).is_empty(), "{}", check_text(&text));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("profile.toml"), text).unwrap();
+    let settings = dir.path().join("server.toml");
+    std::fs::write(&settings, "[[profiles]]\npath = \".\"\n").unwrap();
+    let report = check(std::slice::from_ref(&settings));
+    assert!(report.to_string().contains("needs the value `key`: the key of the app"), "{report}");
+    std::fs::write(&settings, "[[profiles]]\npath = \".\"\nvalues = { key = \"k\" }\n").unwrap();
+    assert!(check(&[settings]).is_empty());
+}
+
+#[test]
+fn a_variant_lays_a_table_over_each_mount() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("profile.toml"), GOOD.replace("[variants.b]", "[variants.b]\nmounts.ids = false"))
+        .unwrap();
+    let mut report = Report::default();
+    let loading = Loading::open(dir.path(), &mut report).unwrap();
+    let loaded = loading.finish(&[At::nowhere("b".into())], &[], None, &mut report).unwrap();
+    let crate::profile::Transport::Sse(stream) = &loaded.mounts[0].transport else { panic!("a stream") };
+    assert!(!stream.ids && loaded.mounts[0].paths[0].path == "/events");
 }
 
 #[test]

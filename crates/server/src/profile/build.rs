@@ -12,7 +12,7 @@ use tidings::{
 };
 use tidings_transports::{Filtering, Heartbeat, IdleEnd, StreamSettings};
 
-use super::file::{self, Audience, Event, File, Kind, TextOrList, With};
+use super::file::{self, Audience, Event, File, Kind, With};
 use super::plan::reserved;
 use super::{LoadedProfile, Mount, MountPath, Ready, Transport};
 use crate::auth::{AuthContext, AuthSettings, Authenticator, MemoryStore};
@@ -85,14 +85,17 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
     if name != ANY_EVENT && name.contains('*') {
         report.at(place, "only `*` alone stands for every other event");
     }
-    let topic = match &event.topic {
-        Some(topic) => template(topic, report),
-        None if !context.clean => None,
+    let mut topics = Vec::new();
+    match &event.topic {
+        Some(topic) if topic.texts().is_empty() => {
+            report.at(&topic.place, "an event needs a topic");
+        }
+        Some(topic) => topics.extend(topic.texts().iter().filter_map(|topic| template(topic, report))),
+        None if !context.clean => {}
         None => {
             report.at(place, format!("the event {name:?} has no topic")).help("give it a `topic`, like \"books\"");
-            None
         }
-    };
+    }
     let audience = match &event.audience {
         Some(audience) => rules(audience, report),
         None if event.publisher_audience || !context.clean => Vec::new(),
@@ -112,10 +115,12 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
         }
     }
     let shape = shape(event, report);
-    if report.mistakes().len() > before {
+    if report.mistakes().len() > before || topics.is_empty() {
         return None;
     }
+    let topic = topics.remove(0);
     Some(EventRule {
+        other_topics: topics,
         kept: event.kept,
         key,
         coalesce: event.coalesce.as_ref().map(|c| Coalesce { window: c.window, max_wait: c.max_wait }),
@@ -123,7 +128,7 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
         publisher_topic: event.publisher_topic,
         publisher_audience: event.publisher_audience,
         shape: shape?,
-        ..EventRule::new(name, topic?, audience)
+        ..EventRule::new(name, topic, audience)
     })
 }
 
@@ -183,16 +188,10 @@ fn shape(event: &Event, report: &mut Report) -> Option<Shape> {
         shape = shape.wrapped(key);
     }
     let path = |text: &At<String>, report: &mut Report| -> Option<JsonPath> {
-        if let Some(wrap) = &event.wrap
-            && text.split('.').next() == Some(wrap.as_str())
-        {
-            let mistake = report.at(&text.place, "paths are into the data as it is published, without the wrapper");
-            mistake.help(format!("leave `{}.` out", wrap.value));
-        }
-        text.value
-            .parse()
-            .map_err(|error: tidings::json::InvalidPath| report.at(&text.place, error.reason).place.clone())
-            .ok()
+        let wrong = |error: tidings::json::InvalidPath| {
+            report.at(&text.place, error.reason);
+        };
+        text.value.parse().map_err(wrong).ok()
     };
     for case in &event.cases {
         if let Some(path) = path(&case.path, report) {
@@ -225,10 +224,7 @@ fn mounts(file: &File, base_path: Option<&At<String>>, report: &mut Report) -> V
     let mut taken: HashMap<String, usize> = HashMap::new();
     let mut built = Vec::new();
     for mount in &file.mounts {
-        let written: Vec<At<String>> = match &mount.path.value {
-            TextOrList::Text(path) => vec![At { value: path.clone(), place: mount.path.place.clone() }],
-            TextOrList::List(paths) => paths.clone(),
-        };
+        let written = mount.path.texts();
         if written.is_empty() {
             report.at(&mount.path.place, "a mount needs a path");
         }

@@ -112,7 +112,7 @@ pub(super) struct Filter {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Event {
-    pub topic: Option<At<String>>,
+    pub topic: Option<At<TextOrList>>,
     pub audience: Option<At<Audience>>,
     #[serde(default = "yes")]
     pub kept: bool,
@@ -211,6 +211,16 @@ pub(super) enum Args {
 pub(super) enum TextOrList {
     Text(String),
     List(Vec<At<String>>),
+}
+
+impl At<TextOrList> {
+    /// The texts.
+    pub fn texts(&self) -> Vec<At<String>> {
+        match &self.value {
+            TextOrList::Text(text) => vec![At { value: text.clone(), place: self.place.clone() }],
+            TextOrList::List(texts) => texts.clone(),
+        }
+    }
 }
 
 /// Who may see an event: one grant, or rules of grants.

@@ -25,6 +25,7 @@ pub struct Loading {
     values: Vec<(Key, Node)>,
     base: PathBuf,
     broken: bool,
+    alone: bool,
 }
 
 impl Loading {
@@ -75,7 +76,12 @@ impl Loading {
                 Vec::new()
             }
         };
-        Loading { variants: table("variants"), values: table("values"), root, base, broken }
+        Loading { variants: table("variants"), values: table("values"), root, base, broken, alone: false }
+    }
+
+    /// The same, to be checked without an operator: values that only they can give may be missing.
+    pub fn alone(self) -> Loading {
+        Loading { alone: true, ..self }
     }
 
     /// The names of its variants.
@@ -123,7 +129,7 @@ impl Loading {
                 None => mistake.help(format!("it has {}", known.join(", "))),
             }
         }
-        fill(&mut root, &own, report);
+        let filled = fill(&mut root, &own, self.alone, report);
         root.number();
         let file: File = if self.broken {
             // What the grammar could not read is missing; to say so again would only mislead.
@@ -131,7 +137,7 @@ impl Loading {
         } else {
             decode(&root, report)?
         };
-        let clean = report.mistakes().len() == before && !self.broken;
+        let clean = report.mistakes().len() == before && !self.broken && filled;
         build::profile(file, &build::Context { root: &root, base: &self.base, base_path, clean }, report)
     }
 }
@@ -144,7 +150,10 @@ fn lay(values: &mut Vec<(Key, Node)>, (key, value): (Key, Node)) {
 }
 
 /// Puts the values where `${values.name}` stands. A text that is nothing but that becomes the value itself, a list too.
-fn fill(root: &mut Node, values: &[(Key, Node)], report: &mut Report) {
+///
+/// `name = { needed = "a sentence" }` is a value that the operator has to give. Says whether all are there.
+fn fill(root: &mut Node, values: &[(Key, Node)], alone: bool, report: &mut Report) -> bool {
+    let mut all = true;
     root.visit(&mut |node| {
         let Kind::Text(text) = &node.kind else { return };
         if !text.contains("${") {
@@ -170,6 +179,15 @@ fn fill(root: &mut Node, values: &[(Key, Node)], report: &mut Report) {
                 }
                 return;
             };
+            if let Some(Node { kind: Kind::Text(why), .. }) = value.get("needed") {
+                all = false;
+                if !alone {
+                    let name = inner.trim_start_matches("values.");
+                    let mistake = report.at(&node.place, format!("the profile needs the value `{name}`: {why}"));
+                    mistake.help(format!("set it where the profile is named: values = {{ {name} = … }}"));
+                }
+                return;
+            }
             if filled.is_empty() && rest.is_empty() && text.starts_with("${") && text.matches("${").count() == 1 {
                 *node = value.clone();
                 return;
@@ -188,4 +206,5 @@ fn fill(root: &mut Node, values: &[(Key, Node)], report: &mut Report) {
         filled.push_str(rest);
         node.kind = Kind::Text(filled);
     });
+    all
 }

@@ -163,7 +163,8 @@ impl Node {
         }
     }
 
-    /// Lays `over` over this: tables are merged name by name, everything else is replaced.
+    /// Lays `over` over this: tables are merged name by name, a table over a list of tables is laid over each of these, and
+    /// everything else is replaced.
     pub fn overlay(&mut self, over: Node) {
         match (&mut self.kind, over.kind) {
             (Kind::Table(_), Kind::Table(entries)) => {
@@ -176,6 +177,13 @@ impl Node {
                         Some((_, own)) => own.overlay(value),
                         None => self.put(key, value),
                     }
+                }
+            }
+            (Kind::List(items), Kind::Table(entries))
+                if !items.is_empty() && items.iter().all(|item| matches!(item.kind, Kind::Table(_))) =>
+            {
+                for item in items {
+                    item.overlay(Node { id: 0, place: over.place.clone(), kind: Kind::Table(entries.clone()) });
                 }
             }
             (kind, over_kind) => {

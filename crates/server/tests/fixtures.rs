@@ -1,0 +1,200 @@
+//! Every profile of the repository against its golden fixtures: event in → bytes out, per principal.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tidings::{Draft, Filter, Grants, Interest, Limits, Timestamp, Topic, TopicPattern};
+use tidings_server::check::check;
+use tidings_server::profile::{LoadedProfile, Loading, Transport};
+use tidings_server::settings::{At, Report};
+use tidings_transports::Filtering;
+
+/// One file: what is published, and what each principal is given of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fixture {
+    /// The claim it makes.
+    claim: String,
+    #[serde(default)]
+    variants: Vec<String>,
+    /// The body of `POST /v1/publish`.
+    publish: Box<serde_json::value::RawValue>,
+    #[serde(default)]
+    expect: Vec<Expected>,
+    /// Why it is refused, instead.
+    error: Option<Refused>,
+    /// What the event becomes, where that can't be seen in the bytes.
+    #[serde(default)]
+    becomes: Becomes,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    /// What the auth source says they hold, in the profile's words; implications are added.
+    grants: Vec<String>,
+    /// The query of their request.
+    #[serde(default)]
+    query: BTreeMap<String, String>,
+    /// The block without its `id:` line; `null` for nothing.
+    block: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refused {
+    field: String,
+    code: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Becomes {
+    topic: Option<String>,
+    kept: Option<bool>,
+    key: Option<String>,
+    retained: Option<bool>,
+}
+
+fn profiles() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../profiles");
+    let mut dirs: Vec<_> = std::fs::read_dir(dir)
+        .expect("the repository has profiles")
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("profile.toml").is_file())
+        .collect();
+    dirs.sort();
+    dirs
+}
+
+fn fixtures(profile: &Path) -> Vec<(PathBuf, Vec<Fixture>)> {
+    let mut files: Vec<_> = std::fs::read_dir(profile.join("fixtures"))
+        .unwrap_or_else(|error| panic!("{}: {error}", profile.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    files.sort();
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    files.iter().map(|path| (path.clone(), read(path))).collect()
+}
+
+fn load(path: &Path, variants: &[String]) -> LoadedProfile {
+    let mut report = Report::default();
+    let loading = Loading::open(path, &mut report).unwrap();
+    let variants: Vec<_> = variants.iter().cloned().map(At::nowhere).collect();
+    let loaded = loading.finish(&variants, &[], None, &mut report);
+    assert!(report.is_empty(), "{report}");
+    loaded.unwrap()
+}
+
+fn filters(loaded: &LoadedProfile) -> &[Filtering] {
+    let streams = loaded.mounts.iter().find_map(|mount| match &mount.transport {
+        Transport::Sse(stream) => Some(stream.filters.as_slice()),
+        _ => None,
+    });
+    streams.unwrap_or_default()
+}
+
+/// What the query asks for, as the mount's own parameters mean it.
+fn filter(loaded: &LoadedProfile, query: &BTreeMap<String, String>) -> Filter {
+    let mut topics: Option<Vec<TopicPattern>> = None;
+    for (name, text) in query {
+        let filtering =
+            filters(loaded).iter().find(|filtering| filtering.query == *name).expect("a filter of that name");
+        let topics = topics.get_or_insert_default();
+        let values: Vec<&str> = match filtering.split {
+            Some(separator) => text.split(separator).map(str::trim).filter(|value| !value.is_empty()).collect(),
+            None => vec![text],
+        };
+        for value in values {
+            let topic = filtering.topic.replace("{value}", &Topic::escape_segment(value));
+            topics.push(loaded.profile.qualify(&topic).parse().unwrap());
+        }
+        topics.extend(filtering.always.iter().map(|topic| loaded.profile.qualify(topic.as_str()).parse().unwrap()));
+    }
+    topics.map_or_else(Filter::all, Filter::topics)
+}
+
+fn block(name: &str, data: &[u8]) -> String {
+    let data = std::str::from_utf8(data).unwrap();
+    let lines: String = data.lines().map(|line| format!("data: {line}\n")).collect();
+    format!("event: {name}\n{lines}\n")
+}
+
+#[test]
+fn every_profile_gives_each_principal_the_bytes_that_its_fixtures_say() {
+    let mut count = 0;
+    for path in profiles() {
+        for (file, fixtures) in fixtures(&path) {
+            for fixture in fixtures {
+                let what = format!("{}: {}", file.display(), fixture.claim);
+                let loaded = load(&path, &fixture.variants);
+                let draft: Draft =
+                    serde_json::from_str(fixture.publish.get()).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let derived = loaded.profile.derive(draft, Timestamp(0), &Limits::default());
+                if let Some(refused) = &fixture.error {
+                    let error = derived.expect_err(&what);
+                    assert_eq!(
+                        (error.field.as_str(), error.code),
+                        (refused.field.as_str(), refused.code.as_str()),
+                        "{what}"
+                    );
+                    count += 1;
+                    continue;
+                }
+                let event = derived.unwrap_or_else(|error| panic!("{what}: {error}"));
+                let rule = loaded.profile.rule(&event.name).unwrap();
+                let Becomes { topic, kept, key, retained } = &fixture.becomes;
+                if let Some(topic) = topic {
+                    assert_eq!(loaded.profile.local(event.topic.as_str()), topic, "{what}");
+                }
+                assert!(kept.is_none_or(|kept| kept == event.kept), "{what}: kept");
+                assert!(retained.is_none_or(|retained| retained == rule.retain), "{what}: retained");
+                if let Some(key) = key {
+                    assert_eq!(event.key.as_deref().map(|key| loaded.profile.local(key)), Some(key.as_str()), "{what}");
+                }
+                for expected in &fixture.expect {
+                    let who = format!("{what}: {:?} {:?}", expected.grants, expected.query);
+                    let grants: Grants =
+                        loaded.profile.hold(expected.grants.iter().map(|grant| grant.parse().unwrap()));
+                    let interest = Interest { filter: filter(&loaded, &expected.query), grants };
+                    let shape = &rule.shape;
+                    let given = interest.covers(&event).then(|| {
+                        let variant = shape.variant(&interest.grants, &event);
+                        block(shape.wire_name(&event), &shape.render(&event, variant))
+                    });
+                    assert_eq!(given, expected.block, "{who}");
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn every_event_of_a_profile_has_a_fixture_in_which_somebody_gets_it_and_somebody_does_not() {
+    for path in profiles() {
+        let fixtures: Vec<Fixture> = fixtures(&path).into_iter().flat_map(|(_, fixtures)| fixtures).collect();
+        for rule in load(&path, &[]).profile.rules() {
+            let of_rule = |fixture: &&Fixture| {
+                serde_json::from_str::<Draft>(fixture.publish.get()).is_ok_and(|draft| *draft.name == *rule.name)
+            };
+            let expected: Vec<&Expected> =
+                fixtures.iter().filter(of_rule).flat_map(|fixture| &fixture.expect).collect();
+            let what = format!("{}: {}", path.display(), rule.name);
+            assert!(expected.iter().any(|expected| expected.block.is_some()), "{what}: nobody gets it");
+            assert!(expected.iter().any(|expected| expected.block.is_none()), "{what}: everybody gets it");
+        }
+    }
+}
+
+#[test]
+fn no_profile_of_the_repository_has_a_mistake_in_any_variant() {
+    let report = check(&profiles());
+    assert!(report.is_empty(), "{report}");
+}
