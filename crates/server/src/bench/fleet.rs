@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use memchr::memmem::Finder;
@@ -40,6 +41,8 @@ pub struct Tally {
     pub latency: Histogram,
     /// From connecting to standing in the log, of subscribers.
     pub opening: Histogram,
+    /// From connecting to the last event that was wanted, of subscribers.
+    pub catching_up: Histogram,
     /// From request to answer, of publishers.
     pub answers: Histogram,
     /// Requests to publish that were answered.
@@ -63,6 +66,9 @@ pub struct Fleet<'a> {
     pub subscribers: Vec<Subscriber>,
     /// What subscribers had to tell since it was last taken.
     pub news: Vec<(usize, News)>,
+    /// Streams are closed as a browser closes them. Otherwise they are torn off, so that thousands of closed ones do
+    /// not hold their ports for a minute and make the next run search for free ones.
+    pub is_polite: bool,
     /// Subscriber 0 notes the ids of its events here.
     pub ids: Option<Vec<String>>,
     poll: Poll,
@@ -86,6 +92,7 @@ impl<'a> Fleet<'a> {
             publishers: Vec::new(),
             subscribers: Vec::new(),
             news: Vec::new(),
+            is_polite: false,
             ids: None,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
@@ -237,9 +244,13 @@ impl<'a> Fleet<'a> {
         if self.target.sources > 1 && address.is_ipv4() {
             self.connected += 1;
             let last = 1 + (self.connected % u32::from(self.target.sources)) as u8;
+            choose_port_on_connect(&socket)?;
             socket.bind(&SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0).into())?;
         }
         socket.set_tcp_nodelay(true)?;
+        if !self.is_polite {
+            socket.set_linger(Some(Duration::ZERO))?;
+        }
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
                 return Err(format!("cannot connect to {address}: {error}").into());
@@ -300,6 +311,7 @@ impl<'a> Fleet<'a> {
             tally.latency.record(now.saturating_sub(payload.sent));
             subscriber.received += 1;
             if subscriber.received == subscriber.wanted {
+                tally.catching_up.record(subscriber.begun.elapsed().as_nanos() as u64);
                 news.push((index, News::Done));
             }
             if let (0, Some(ids)) = (index, ids.as_mut()) {
@@ -315,5 +327,122 @@ impl<'a> Fleet<'a> {
             news.push((index, News::Ready));
         }
         Ok(())
+    }
+}
+
+/// Lets `bind` choose the address alone: a port that must be free for every peer is searched for long once thousands are
+/// taken, one that must be free for this peer is not.
+fn choose_port_on_connect(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: `on` outlives the call, and its size is given.
+    let failed = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    use super::super::target::TargetArgs;
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Options {
+        #[command(flatten)]
+        target: TargetArgs,
+    }
+
+    fn frame(number: u32) -> Vec<u8> {
+        let mut frame = b"event: bench\ndata: ".to_vec();
+        Payload { sent: 0, series: 0, number }.write(&mut frame, 140);
+        frame.extend_from_slice(format!("\nid: 9f3c2a1b-{number}\n\n").as_bytes());
+        frame
+    }
+
+    /// A server that answers its first request with these bytes, piece by piece, and then waits for the client to leave.
+    fn serve(pieces: Vec<Vec<u8>>) -> (Target, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the fleet connects");
+            stream.set_nodelay(true).expect("a TCP socket");
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).expect("it asks") > 0);
+            for piece in pieces {
+                stream.write_all(&piece).expect("it listens");
+            }
+            let _ = stream.read(&mut request);
+        });
+        let options = <Options as clap::Parser>::parse_from(["bench", "--target", "floor", "--address", &address]);
+        (Target::new(&options.target).expect("a good address"), thread)
+    }
+
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+
+    /// What is tallied when one subscriber is sent `numbers` and five were published: delivered, repeated, missing.
+    fn tally(numbers: &[u32]) -> (u64, u64, u64) {
+        let pieces = std::iter::once(HEAD.to_vec()).chain(numbers.iter().map(|number| frame(*number)));
+        let (target, server) = serve(pieces.collect());
+        let mut fleet = Fleet::new(&target, 1).expect("an epoll");
+        fleet.subscribe("bench/1", None, 0, 0).expect("a connection");
+        while fleet.tally.delivered + fleet.tally.repeated < numbers.len() as u64 {
+            fleet.wait(|| "not all frames came".to_owned()).expect("the server writes");
+        }
+        let tally = (fleet.tally.delivered, fleet.tally.repeated, fleet.missing(|_, _| 5));
+        drop(fleet);
+        server.join().expect("the server is content");
+        tally
+    }
+
+    #[test]
+    fn each_number_once_and_in_order_is_whole() {
+        assert_eq!(tally(&[1, 2, 3, 4, 5]), (5, 0, 0));
+    }
+
+    #[test]
+    fn what_is_lost_in_the_middle_or_at_the_end_is_missed() {
+        assert_eq!(tally(&[1, 2, 5]), (3, 0, 2));
+        assert_eq!(tally(&[1, 2, 3]), (3, 0, 2));
+    }
+
+    #[test]
+    fn what_comes_twice_or_late_is_told() {
+        assert_eq!(tally(&[1, 2, 2, 3, 4, 5]), (5, 1, 0));
+        assert_eq!(tally(&[1, 3, 2, 4, 5]), (4, 1, 0));
+    }
+
+    #[test]
+    fn a_frame_may_come_in_any_pieces() {
+        let bytes = [HEAD, &frame(1), b": heartbeat\n\n", &frame(2)].concat();
+        let (target, server) = serve(bytes.chunks(7).map(<[u8]>::to_vec).collect());
+        let mut fleet = Fleet::new(&target, 1).expect("an epoll");
+        fleet.subscribe("bench/1", None, 0, 2).expect("a connection");
+        while !fleet.news.iter().any(|(_, news)| matches!(news, News::Done)) {
+            fleet.wait(|| "not all frames came".to_owned()).expect("the server writes");
+        }
+        assert_eq!((fleet.tally.delivered, fleet.missing(|_, _| 2)), (2, 0));
+        drop(fleet);
+        server.join().expect("the server is content");
+    }
+
+    #[test]
+    fn a_refusal_ends_the_run_with_what_the_server_said() {
+        let answer = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
+        let (target, server) = serve(vec![answer.to_vec()]);
+        let mut fleet = Fleet::new(&target, 1).expect("an epoll");
+        let error = fleet.open(1, 1, |_| "bench/1".to_owned()).expect_err("no stream stands");
+        assert!(error.to_string().contains("429 Too Many Requests"), "{error}");
+        drop(fleet);
+        server.join().expect("the server is content");
     }
 }

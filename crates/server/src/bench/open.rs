@@ -26,6 +26,7 @@ pub struct OpenArgs {
 
 pub fn measure(target: &Target, args: &OpenArgs) -> Result<Report, Failure> {
     let mut fleet = Fleet::new(target, 1)?;
+    fleet.is_polite = true;
     // The first connections make a process load code and threads: not what is asked.
     fleet.open(100, args.at_once, |_| args.topic.clone())?;
     fleet.close_subscribers();

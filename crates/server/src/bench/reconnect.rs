@@ -66,6 +66,9 @@ pub fn measure(target: &Target, args: &ReconnectArgs) -> Result<Report, Failure>
 
     let mut report = Report::new(format!("reconnect-{}", args.clients));
     report.set("reconnects_per_s", args.clients as f64 / elapsed.as_secs_f64());
+    report.set("up_to_date_p50_ms", milliseconds(fleet.tally.catching_up.at(0.5)));
+    report.set("up_to_date_p99_ms", milliseconds(fleet.tally.catching_up.at(0.99)));
+    report.set("up_to_date_max_ms", milliseconds(fleet.tally.catching_up.at(1.0)));
     if target.process.is_known() {
         report.set("cpu_ms_per_reconnect", milliseconds(cpu) / args.clients as f64);
     }

@@ -64,7 +64,7 @@ pub struct TargetArgs {
     #[arg(long, default_value_t = 140)]
     payload_bytes: usize,
     /// How many loopback addresses to connect from, so that ports do not run out
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 16)]
     sources: u8,
 }
 
