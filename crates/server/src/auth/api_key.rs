@@ -19,7 +19,7 @@ use super::settings::{ApiKeySettings, StaticKeySettings};
 use super::source::{Verdict, invalid, unclear, unreadable};
 use super::store::{AuthStore, KEY_PREFIX, StoredKey};
 use super::words::{Draft, Home, Words};
-use super::{AuthContext, AuthError};
+use super::{AuthContext, AuthError, Revocations};
 
 /// How long a key that was found in the store is believed without looking again. Shorter than the second within
 /// which removing a key must take effect.
@@ -28,6 +28,9 @@ const BELIEVED: Duration = Duration::from_millis(500);
 /// The most keys in use that are remembered.
 const REMEMBERED: usize = 4_096;
 
+/// How often it is noted when a key was last used: a write with a sync each.
+const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
 /// API keys as a source.
 pub struct ApiKeys {
     places: Places,
@@ -35,7 +38,9 @@ pub struct ApiKeys {
     fixed: Vec<Fixed>,
     words: Arc<Words>,
     clock: Arc<dyn Clock>,
+    revocations: Arc<Revocations>,
     known: Cache<[u8; 32], (Arc<Principal>, Timestamp)>,
+    touched: Cache<Arc<str>, Timestamp>,
 }
 
 /// A key from settings.
@@ -71,7 +76,9 @@ impl ApiKeys {
                 .collect::<Result<_, _>>()?,
             words: words.clone(),
             clock: context.clock.clone(),
+            revocations: context.revocations.clone(),
             known: Cache::new(REMEMBERED),
+            touched: Cache::new(REMEMBERED),
         })
     }
 
@@ -127,18 +134,38 @@ impl ApiKeys {
             principal = known;
         }
         self.known.insert(hash, (principal.clone(), now));
+        self.touch(&principal, now);
+        principal.key.iter().for_each(|key| self.revocations.know_key(key));
         Verdict::Accepted(principal)
+    }
+
+    /// Has the store take note that the key is in use, beside the request.
+    fn touch(&self, principal: &Principal, now: Timestamp) {
+        let (Some(store), Some(key), Ok(runtime)) =
+            (self.store.clone(), principal.key.clone(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        if self.touched.get(&key).is_some_and(|at| now.since(at) < TOUCH_EVERY) {
+            return;
+        }
+        self.touched.insert(key.clone(), now);
+        runtime.spawn_blocking(move || {
+            if let Err(error) = store.touch_key(&key, now) {
+                tracing::warn!(%error, "the last use of a key can't be noted");
+            }
+        });
     }
 }
 
 fn draft(key: StoredKey, home: Home) -> Draft {
     let patterns = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<TopicPattern>>();
-    let publish = match (key.may_publish, key.publish_topics.is_empty(), key.publish_names.is_empty()) {
+    let publish = match (key.may_publish, &key.publish_topics, &key.publish_names) {
         (false, ..) => PublishRights::None,
-        (true, true, true) => PublishRights::All,
-        (true, every_topic, every_name) => PublishRights::Limited {
-            topics: if every_topic { patterns(&["**".into()]) } else { patterns(&key.publish_topics) }.into(),
-            names: (!every_name).then(|| key.publish_names.iter().map(|name| name.as_str().into()).collect()),
+        (true, None, None) => PublishRights::All,
+        (true, topics, names) => PublishRights::Limited {
+            topics: topics.as_ref().map_or_else(|| patterns(&["**".into()]), |topics| patterns(topics)).into(),
+            names: names.as_ref().map(|names| names.iter().map(|name| name.as_str().into()).collect()),
         },
     };
     Draft {

@@ -83,7 +83,7 @@ pub struct Authenticator {
 /// One source of credentials.
 pub enum Source {
     /// API keys.
-    ApiKey(ApiKeys),
+    ApiKey(Box<ApiKeys>),
     /// Signed tokens.
     Jwt(Box<Jwt>),
     /// The app, which is asked.
@@ -106,7 +106,7 @@ impl Authenticator {
             let path = format!("sources[{index}]");
             Ok(match source {
                 SourceSettings::ApiKey(settings) => {
-                    (Source::ApiKey(ApiKeys::new(settings, &path, &context, &words)?), settings.on_invalid)
+                    (Source::ApiKey(Box::new(ApiKeys::new(settings, &path, &context, &words)?)), settings.on_invalid)
                 }
                 SourceSettings::Jwt(settings) => {
                     (Source::Jwt(Box::new(Jwt::new(settings, &path, &context, &words)?)), settings.on_invalid)

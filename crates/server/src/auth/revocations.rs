@@ -41,7 +41,7 @@ struct Times {
 #[derive(Default)]
 struct Known {
     generation: Option<u64>,
-    keys: HashSet<String>,
+    keys: HashSet<Arc<str>>,
 }
 
 impl Revocations {
@@ -58,7 +58,7 @@ impl Revocations {
         Ok(revocations)
     }
 
-    /// Shuts `of` out: credentials made before now are refused from now on, and kept so until `until`, which should
+    /// Shuts `of` out: credentials made up to now are refused from now on, and kept so until `until`, which should
     /// be no earlier than the end of the longest of them. Kept before it returns. Ending the live streams is the
     /// caller's part.
     pub fn revoke(&self, of: Revocation, until: Timestamp) -> Result<(), StoreError> {
@@ -72,7 +72,8 @@ impl Revocations {
     /// revoked *principal* may come back through a source that has just asked the app (`asked`).
     pub fn refuse(&self, principal: &Principal, asked: bool) -> bool {
         self.covering(principal).any(|(of, times)| match (principal.issued_at, of) {
-            (Some(issued_at), _) => issued_at < times.at,
+            // "Up to": a JWT's date is cut to its second.
+            (Some(issued_at), _) => issued_at <= times.at,
             (None, Revocation::Principal(_)) => !asked,
             (None, _) => true,
         })
@@ -111,6 +112,14 @@ impl Revocations {
         self.count.store(entries.len(), Ordering::Release);
     }
 
+    /// Takes note of a key that is in use, so that its removal is noticed even if it was made after the last look.
+    pub(super) fn know_key(&self, id: &Arc<str>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.keys.contains(id) {
+            known.keys.insert(id.clone());
+        }
+    }
+
     /// Reads what the store has if it changed; returns whose live streams have to end for it.
     pub fn refresh(&self) -> Result<Vec<Revocation>, StoreError> {
         let generation = self.store.generation()?;
@@ -126,8 +135,8 @@ impl Revocations {
                 gone.push(of);
             }
         }
-        let keys: HashSet<String> = self.store.key_ids()?.into_iter().collect();
-        gone.extend(known.keys.difference(&keys).map(|id| Revocation::Key(id.as_str().into())));
+        let keys: HashSet<Arc<str>> = self.store.key_ids()?.into_iter().map(Arc::from).collect();
+        gone.extend(known.keys.difference(&keys).map(|id| Revocation::Key(id.clone())));
         *known = Known { generation: Some(generation), keys };
         Ok(gone)
     }

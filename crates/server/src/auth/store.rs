@@ -6,6 +6,9 @@ use std::sync::Mutex;
 
 use tidings::Timestamp;
 use tidings::principal::Revocation;
+use tidings_brokers::Store;
+use tidings_brokers::store::key::split_token;
+use tidings_brokers::store::{self, Revoked};
 
 /// What every key that the program makes begins with.
 pub const KEY_PREFIX: &str = "tdg_";
@@ -26,13 +29,14 @@ pub struct StoredKey {
     pub grants: Vec<String>,
     /// Whether it may publish.
     pub may_publish: bool,
-    /// The topics it may publish to; empty is every topic.
-    pub publish_topics: Vec<String>,
-    /// The names it may publish; empty is every name.
-    pub publish_names: Vec<String>,
+    /// The topics it may publish to; `None` is every topic.
+    pub publish_topics: Option<Vec<String>>,
+    /// The names it may publish; `None` is every name.
+    pub publish_names: Option<Vec<String>>,
     /// Whether it is an operator's.
     pub operator: bool,
-    /// The namespace of the profile that it is for, in whose words its grants and topics then are.
+    /// The namespace of the profile that it is for, in whose words its grants and topics then are. `None`: it is for
+    /// every door, and its grants and topics are whole (`<namespace>/role/admin`).
     pub profile: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -57,6 +61,9 @@ pub trait AuthStore: Send + Sync + 'static {
     /// Whether it has run out is not looked at.
     fn verify_key(&self, token: &str) -> Result<Option<StoredKey>, StoreError>;
 
+    /// Takes note that a key is in use. At most once a minute for each; nobody waits for it.
+    fn touch_key(&self, id: &str, now: Timestamp) -> Result<(), StoreError>;
+
     /// The ids of all keys.
     fn key_ids(&self) -> Result<Vec<String>, StoreError>;
 
@@ -74,6 +81,76 @@ pub trait AuthStore: Send + Sync + 'static {
 
     /// A number that changes when the keys or the revocations do, also by another process.
     fn generation(&self) -> Result<u64, StoreError>;
+}
+
+impl From<store::StoreError> for StoreError {
+    fn from(error: store::StoreError) -> Self {
+        StoreError(error.to_string())
+    }
+}
+
+impl AuthStore for Store {
+    fn verify_key(&self, token: &str) -> Result<Option<StoredKey>, StoreError> {
+        let Some((id, secret)) = split_token(token) else { return Ok(None) };
+        // Not `Store::verify`: one that has run out is to be told so.
+        let Some(key) = self.find_key(id)?.filter(|key| key.has_secret(secret)) else { return Ok(None) };
+        let store::NewKey { name, grants, publish_topics, publish_names, may_publish, operator, profile, expires_at } =
+            key.rights;
+        Ok(Some(StoredKey {
+            id: key.id,
+            name,
+            grants,
+            may_publish,
+            publish_topics,
+            publish_names,
+            operator,
+            profile,
+            created_at: key.created_at,
+            expires_at,
+        }))
+    }
+
+    fn touch_key(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+        Ok(Store::touch_key(self, id, now)?)
+    }
+
+    fn key_ids(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.keys()?.into_iter().map(|key| key.id).collect())
+    }
+
+    fn put_ticket(&self, hash: [u8; 32], principal: &str, expires_at: Timestamp) -> Result<(), StoreError> {
+        Ok(Store::put_ticket(self, hash, principal, expires_at)?)
+    }
+
+    fn take_ticket(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<String>, StoreError> {
+        Ok(Store::take_ticket(self, hash, now)?)
+    }
+
+    fn put_revocation(&self, revocation: &StoredRevocation) -> Result<(), StoreError> {
+        let (kind, value) = match &revocation.of {
+            Revocation::Principal(id) => (Revoked::Principal, id),
+            Revocation::Session(id) => (Revoked::Session, id),
+            Revocation::Key(id) => (Revoked::Key, id),
+        };
+        Ok(self.revoke(kind, value, revocation.at, revocation.until)?)
+    }
+
+    fn revocations(&self, now: Timestamp) -> Result<Vec<StoredRevocation>, StoreError> {
+        let kept = Store::revocations(self, now)?.into_iter().map(|store::Revocation { kind, value, at, until }| {
+            let value = value.into();
+            let of = match kind {
+                Revoked::Principal => Revocation::Principal(value),
+                Revoked::Session => Revocation::Session(value),
+                Revoked::Key => Revocation::Key(value),
+            };
+            StoredRevocation { of, at, until }
+        });
+        Ok(kept.collect())
+    }
+
+    fn generation(&self) -> Result<u64, StoreError> {
+        Ok(Store::generation(self)?)
+    }
 }
 
 /// Keeps everything in memory: for tests, and for programs that keep nothing.
@@ -117,6 +194,10 @@ impl fmt::Debug for MemoryStore {
 impl AuthStore for MemoryStore {
     fn verify_key(&self, token: &str) -> Result<Option<StoredKey>, StoreError> {
         Ok(self.memory().keys.get(token).cloned())
+    }
+
+    fn touch_key(&self, _id: &str, _now: Timestamp) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn key_ids(&self) -> Result<Vec<String>, StoreError> {

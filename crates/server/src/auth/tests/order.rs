@@ -140,6 +140,45 @@ async fn a_key_may_be_given_by_its_hash_and_publish_only_what_it_may() {
     assert_eq!(get("/").with("x-api-key", "right-kez").who(&door).await, "401 invalid-credential");
 }
 
+#[tokio::test]
+async fn keys_tickets_and_revocations_are_kept_in_the_database() {
+    let Program { clock, context, .. } = Program::new();
+    let store = Arc::new(tidings_brokers::Store::in_memory().unwrap());
+    let revocations = Arc::new(Revocations::open(store.clone(), clock.clone()).unwrap());
+    let door = Authenticator::new(
+        &AuthSettings::default(),
+        AuthContext { store: store.clone(), revocations: revocations.clone(), ..context },
+    )
+    .unwrap();
+    let key = tidings_brokers::store::NewKey {
+        may_publish: true,
+        publish_names: Some(vec!["progress".into()]),
+        expires_at: Some(clock.now().after(Duration::from_secs(60))),
+        ..tidings_brokers::store::NewKey::named("app")
+    };
+    let (key, token) = store.create_key(key, clock.now()).unwrap();
+    clock.advance(Duration::from_secs(1));
+    let principal = bearer(&token).at(&door).await.unwrap();
+    assert_eq!((&*principal.id, principal.key.as_deref()), ("app", Some(&*key.id)));
+    assert!(principal.publish.allow("progress", "a") && !principal.publish.allow("other", "a"));
+    let wrong = format!("{}x", token);
+    assert_eq!(bearer(&wrong).who(&door).await, "401 invalid-credential");
+
+    let ticket = door.issue_ticket(&principal, Duration::from_secs(30)).await.unwrap();
+    assert_eq!(get(&format!("/?ticket={ticket}")).who(&door).await, "app");
+    assert_eq!(get(&format!("/?ticket={ticket}")).who(&door).await, "401 invalid-credential");
+
+    let of = Revocation::Key(key.id.as_str().into());
+    revocations.revoke(of.clone(), clock.now().after(Duration::from_secs(600))).unwrap();
+    assert_eq!(bearer(&token).who(&door).await, "401 revoked-credential");
+    let again = Revocations::open(store.clone(), clock.clone()).unwrap();
+    assert!(again.refuse(&principal, false), "also after a restart");
+    store.delete_key(&key.id).unwrap();
+    assert_eq!(revocations.refresh().unwrap(), [of]);
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(bearer(&token).who(&door).await, "401 invalid-credential");
+}
+
 fn sha256(text: &str) -> String {
     use sha2::Digest;
     sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
