@@ -156,3 +156,39 @@ impl Broker for MemoryBroker {
         self.log().tail = Some(tail);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tidings::{ManualClock, Timestamp};
+
+    use super::*;
+    use crate::contract::{after, event, read_all};
+
+    #[tokio::test]
+    async fn it_keeps_to_each_of_its_bounds_and_tells_who_stands_before_them() {
+        for retention in [
+            Retention { events: Some(10), ..Retention::FOREVER },
+            Retention { bytes: Some(2_500), ..Retention::FOREVER },
+            Retention { age: Some(Duration::from_millis(9)), ..Retention::FOREVER },
+        ] {
+            let clock = Arc::new(ManualClock::at(Timestamp(1_000)));
+            let broker = MemoryBroker::with_clock(MemorySettings { retention }, clock.clone());
+            for n in 0..100 {
+                broker.publish(vec![event("a", n)]).await.unwrap();
+                clock.advance(Duration::from_millis(1));
+            }
+            let head = broker.head();
+            assert_eq!(head.last, Offset(100));
+            assert_eq!(head.trimmed.0 + head.events, 100);
+            assert!((8..=12).contains(&head.events), "{head:?}");
+            let read = read_all(&broker, after(head.trimmed)).await.unwrap();
+            assert_eq!(read.len() as u64, head.events);
+            match broker.read(after(Offset(head.trimmed.0 - 1))).await {
+                Err(BrokerError::Trimmed { resume, .. }) => assert_eq!(resume, head.trimmed),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -246,8 +246,12 @@ pub struct Record<'a>(&'a [u8]);
 
 /// Looks at what begins at the first of `bytes`. Never panics, whatever they are.
 pub fn next(bytes: &[u8]) -> Next<'_> {
+    if bytes.is_empty() {
+        return Next::End;
+    }
+    // Also where these are zeros: they may be the first bytes of a length.
     if bytes.len() < 4 {
-        return if bytes.iter().all(|b| *b == 0) { Next::End } else { Next::Short(RECORD_HEAD) };
+        return Next::Short(RECORD_HEAD);
     }
     let length = u32_at(bytes, 0) as usize;
     if length == 0 {

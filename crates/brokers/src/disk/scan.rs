@@ -67,7 +67,7 @@ impl Pane<'_> {
                 self.length = position + read as u64;
             }
         }
-        Ok(&self.bytes[(position - self.start) as usize..])
+        Ok(self.bytes.get((position - self.start) as usize..).unwrap_or_default())
     }
 }
 
@@ -90,6 +90,7 @@ pub(crate) fn scan(file: &dyn StoredFile, epoch: Epoch, previous: tidings::Offse
         let record = match next {
             Next::Record(record) => record,
             Next::End => break None,
+            Next::Short(_) if bytes.iter().all(|b| *b == 0) => break None,
             Next::Short(_) => break Some(Malformed::Short),
             Next::Bad(why) => break Some(why),
         };

@@ -5,6 +5,7 @@ mod failure;
 mod faulty;
 mod format;
 mod model;
+mod reading;
 mod retention;
 
 use std::sync::Arc;
