@@ -3,5 +3,13 @@
 pub mod auth;
 pub mod bench;
 pub mod check;
+pub mod commands;
+pub mod cli;
+pub mod idempotency;
+pub mod metrics;
+pub mod page;
 pub mod profile;
+pub mod routes;
+pub mod serve;
 pub mod settings;
+pub mod tls;

@@ -1,0 +1,412 @@
+//! `tidings serve`: puts the parts together, runs them, and takes them down in order.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tidings::{Broker, Clock, Hub, SystemClock};
+use tidings_brokers::{DiskBroker, DiskSettings, MemoryBroker, MemorySettings, Recovery, Retention};
+use tidings_transports::{Acceptor, Answer, Authenticate, Lanes, Mount, Publishing, Service, Stream, StreamSettings};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::auth::settings::{AnonymousGrants, AnonymousSettings, PublishSettings};
+use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations};
+use crate::profile::{Plan, Transport};
+use crate::routes::{self, Doors, Side};
+use crate::settings::{BrokerKind, LogFormat, Settings};
+use crate::tls::Tls;
+
+/// `tidings serve`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ServeArgs {
+    /// The settings; `tidings default-config` prints them with every default
+    #[arg(long, value_name = "FILE", env = "TIDINGS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// For trying out: whoever reaches it may read and publish everything. Listens on this machine only
+    #[arg(long)]
+    pub dev: bool,
+    /// Listen here instead of at the addresses of the settings; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<SocketAddr>,
+    /// Keep the log and the database here instead of where the settings say
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// Why the program did not start, or ended: a sentence for whoever started it.
+#[derive(Debug)]
+struct Failure(String);
+
+impl<E: std::fmt::Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure(error.to_string())
+    }
+}
+
+/// Runs the hub until it is told to stop.
+pub fn run(args: ServeArgs) -> ExitCode {
+    let settings = match load(&args) {
+        Ok(settings) => settings,
+        Err(Failure(sentence)) => {
+            eprintln!("{}", sentence.trim_end());
+            return ExitCode::from(2);
+        }
+    };
+    start_log(&settings);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores).enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(serve(settings, args.dev, cores)),
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(sentence)) => {
+            eprintln!("{}", sentence.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(args: &ServeArgs) -> Result<Settings, Failure> {
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let mut settings = Settings::load(args.config.as_deref()).map_err(|report| report.render(colours))?;
+    if !args.listen.is_empty() {
+        settings.listen.http = args.listen.clone();
+    }
+    match &args.data {
+        Some(dir) => settings.data.dir = dir.clone(),
+        None => settings.data.dir = settings.base.join(&settings.data.dir),
+    }
+    if args.dev {
+        let open = settings.listen.http.iter().chain(&settings.listen.https).find(|address| !address.ip().is_loopback());
+        if let Some(address) = open {
+            return Err(Failure(format!(
+                "--dev lets whoever reaches it read and publish everything, so it listens on this machine only, and not on {address}.\n\
+                 Leave --dev away, make a key with `tidings key create`, or listen on 127.0.0.1."
+            )));
+        }
+        settings.auth.anonymous = AnonymousSettings::Grants(AnonymousGrants {
+            grants: vec!["**".into()],
+            publish: PublishSettings::All,
+            operator: true,
+        });
+    }
+    Ok(settings)
+}
+
+fn start_log(settings: &Settings) {
+    let filter = EnvFilter::try_new(&settings.log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // A second start in one process, as in tests, keeps the first log.
+    let _ = match settings.log.format {
+        LogFormat::Text => log.with_ansi(colours).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
+async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failure> {
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let plan = Plan::load(&settings).map_err(|report| report.render(colours))?;
+    let tls = Tls::load(&settings.tls, &settings.base)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // Told as soon as possible: a signal that comes during the start ends it in order as well.
+    let mut stop = Stop::listen()?;
+
+    let dir = &settings.data.dir;
+    std::fs::create_dir_all(dir).map_err(|error| {
+        format!("the data directory {} can't be made: {error}. Give another with --data", dir.display())
+    })?;
+    let store = Arc::new(
+        tidings_brokers::store::Store::open(&dir.join("tidings.db"))
+            .map_err(|error| format!("the database {} can't be opened: {error}", dir.join("tidings.db").display()))?,
+    );
+    let (broker, recovery) = open_broker(&settings, clock.clone())?;
+    let profiles = plan.profiles.iter().map(|loaded| loaded.profile.clone());
+    let hub = Hub::open(broker.clone(), profiles, clock.clone(), settings.limits.clone()).await?;
+    let lanes = match settings.lanes.count {
+        0 => cores,
+        count => count,
+    };
+    let lanes = Lanes::start(&hub, lanes, &tokio::runtime::Handle::current())?;
+    let idempotency = Arc::new(crate::idempotency::IdempotencyKeys::open(store.clone(), broker, clock.clone()).await?);
+    let service = Service::new(hub.clone(), Some(lanes), Some(idempotency));
+
+    let doors = open_doors(&settings, &plan, &hub, Arc::new(crate::auth::MemoryStore::default()), clock)?;
+    let mounts = mounts(&settings, &plan, &doors);
+    let sides = sides(&plan, &mounts);
+    let publishing = publishing(&plan, &doors);
+    let router = routes::router(&service, mounts, publishing, sides, doors, recovery, settings.api.page, dev);
+
+    let (stop_accepting, stopped) = watch::channel(false);
+    let acceptor = Acceptor::new(service.clone(), router, stopped);
+    let mut accepting = Vec::new();
+    let mut addresses = Vec::new();
+    for address in &settings.listen.http {
+        let (listener, bound) = bind(*address).await?;
+        addresses.push(format!("http://{bound}"));
+        accepting.push(tokio::spawn(acceptor.clone().run(listener)));
+    }
+    if let Some(tls) = tls {
+        for address in &settings.listen.https {
+            let (listener, bound) = bind(*address).await?;
+            addresses.push(format!("https://{bound}"));
+            accepting.push(tokio::spawn(acceptor.clone().run_with(listener, tls.clone())));
+        }
+    }
+    greet(&addresses, dev, &plan);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    stop.wait().await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("told to stop: sending the streams away");
+    tokio::select! {
+        () = drain(&service, &hub, settings.drain.delay) => {}
+        () = stop.wait() => tracing::warn!("told to stop again: not waiting for the streams"),
+    }
+    let _ = stop_accepting.send(true);
+    for task in accepting {
+        let _ = task.await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// `/ready` says no, then the streams end one after the other; returns when the last has, or at the latest after twice the window.
+async fn drain(service: &Service, hub: &Hub, delay: Duration) {
+    service.draining.store(true, Ordering::SeqCst);
+    tokio::time::sleep(delay).await;
+    hub.drain();
+    let deadline = tokio::time::Instant::now() + 2 * hub.limits().drain_window;
+    while service.open_streams() > 0 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn open_broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<(Arc<dyn Broker>, Option<Recovery>), Failure> {
+    let retention = Retention {
+        age: settings.broker.keep_for,
+        events: settings.broker.keep_events,
+        bytes: settings.broker.keep_bytes,
+    };
+    Ok(match settings.broker.kind {
+        BrokerKind::Memory => (Arc::new(MemoryBroker::with_clock(MemorySettings { retention }, clock)), None),
+        BrokerKind::Disk => {
+            let disk = DiskSettings { retention, segment_bytes: settings.broker.segment_bytes, ..DiskSettings::default() };
+            let broker = DiskBroker::open(&settings.data.dir.join("log"), disk, clock)?;
+            let recovery = broker.recovery();
+            tracing::info!(?recovery, "the log is open");
+            (Arc::new(broker), Some(recovery))
+        }
+    })
+}
+
+fn open_doors(
+    settings: &Settings,
+    plan: &Plan,
+    hub: &Arc<Hub>,
+    store: Arc<dyn AuthStore>,
+    clock: Arc<dyn Clock>,
+) -> Result<Doors, Failure> {
+    let revocations = Arc::new(Revocations::open(store.clone(), clock.clone())?);
+    let revoke: crate::auth::RevokeCallback = {
+        let hub = hub.clone();
+        Arc::new(move |revocation, reason| hub.close(&revocation, reason))
+    };
+    tokio::spawn(revocations.clone().watch(revoke.clone()));
+    let recheck = Arc::new(Recheck::new(clock.clone(), revoke.clone()));
+    tokio::spawn(recheck.clone().run());
+    let context = AuthContext {
+        namespace: None,
+        implications: Default::default(),
+        profiles: plan
+            .profiles
+            .iter()
+            .filter_map(|loaded| {
+                Some((loaded.profile.namespace()?.to_owned(), loaded.profile.implications().clone()))
+            })
+            .collect(),
+        store: store.clone(),
+        clock: clock.clone(),
+        revocations: revocations.clone(),
+        recheck: recheck.clone(),
+        client: Client::new(),
+        base: settings.base.clone(),
+    };
+    let open: Arc<dyn Authenticate> =
+        Arc::new(Authenticator::new(&settings.auth, context.clone()).map_err(|error| format!("[auth] {error}"))?);
+    let mut profiles: BTreeMap<String, Arc<dyn Authenticate>> = BTreeMap::new();
+    for loaded in &plan.profiles {
+        let context = AuthContext {
+            namespace: loaded.profile.namespace().map(Into::into),
+            implications: loaded.profile.implications().clone(),
+            base: loaded.base.clone(),
+            ..context.clone()
+        };
+        let name = loaded.profile.name();
+        let door = Authenticator::new(&loaded.auth, context).map_err(|error| format!("profile {name}: [auth] {error}"))?;
+        profiles.insert(name.to_owned(), Arc::new(door));
+    }
+    Ok(Doors { open, profiles, revocations, revoke, recheck, store, clock })
+}
+
+/// The streams of `/v1`, and those of each profile.
+fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mount> {
+    let open = Arc::new(tidings::Profile::open());
+    let v1 = StreamSettings {
+        cors: settings.api.cors.clone(),
+        heartbeat_every: settings.api.heartbeat_every,
+        retry: settings.api.retry,
+        ..StreamSettings::default()
+    };
+    let stream = Stream::new(v1, open);
+    let mount = |path: &str, answer, stream: &Arc<Stream>, auth: &Arc<dyn Authenticate>| Mount {
+        path: path.to_owned(),
+        answer,
+        stream: stream.clone(),
+        auth: auth.clone(),
+    };
+    let mut mounts = vec![
+        mount("/v1/events", Answer::Sse, &stream, &doors.open),
+        mount("/v1/poll", Answer::Poll, &Stream::new(stream.settings.clone(), stream.profile.clone()), &doors.open),
+    ];
+    for loaded in &plan.profiles {
+        let auth = &doors.profiles[loaded.profile.name()];
+        for served in &loaded.mounts {
+            let (answer, settings) = match &served.transport {
+                Transport::Sse(settings) => (Answer::Sse, settings),
+                Transport::Poll(settings) => (Answer::Poll, settings),
+                Transport::Ready(_) | Transport::Health(_) => continue,
+            };
+            let stream = Stream::new(settings.clone(), loaded.profile.clone());
+            mounts.extend(served.paths.iter().map(|path| mount(&path.path, answer, &stream, auth)));
+        }
+    }
+    mounts
+}
+
+/// The side endpoints of the profiles, each with the streams that it counts.
+fn sides(plan: &Plan, mounts: &[Mount]) -> Vec<Side> {
+    let mut sides = Vec::new();
+    for loaded in &plan.profiles {
+        let mut streams: Vec<Arc<Stream>> = Vec::new();
+        for mount in mounts.iter().filter(|mount| mount.stream.profile.name() == loaded.profile.name()) {
+            if !streams.iter().any(|stream| stream.id == mount.stream.id) {
+                streams.push(mount.stream.clone());
+            }
+        }
+        for served in &loaded.mounts {
+            let (ready, lives) = match &served.transport {
+                Transport::Ready(ready) => (ready, false),
+                Transport::Health(ready) => (ready, true),
+                Transport::Sse(_) | Transport::Poll(_) => continue,
+            };
+            sides.extend(served.paths.iter().map(|path| Side {
+                path: path.path.clone(),
+                ready: ready.clone(),
+                lives,
+                streams: streams.clone(),
+            }));
+        }
+    }
+    sides
+}
+
+fn publishing(plan: &Plan, doors: &Doors) -> Publishing {
+    let open = Arc::new(tidings::Profile::open());
+    let mut profiles: BTreeMap<_, _> =
+        plan.profiles.iter().map(|loaded| (loaded.profile.name().to_owned(), loaded.profile.clone())).collect();
+    // With one app beside it, a publisher need not say which.
+    let default = match &plan.profiles[..] {
+        [only] => only.profile.clone(),
+        _ => open.clone(),
+    };
+    profiles.entry(open.name().to_owned()).or_insert(open);
+    Publishing { path: "/v1/publish".into(), auth: doors.open.clone(), profiles, default }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let family = if address.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
+    let listen = || -> std::io::Result<TcpListener> {
+        let socket = socket2::Socket::new(family, socket2::Type::STREAM, None)?;
+        // Else a restart has to wait for the last connections to time out.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        // Everybody comes back at once after a restart.
+        socket.listen(4096)?;
+        TcpListener::from_std(socket.into())
+    };
+    let listener = listen().map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("{address} is taken: another program listens there. Give another with --listen, for example --listen 127.0.0.1:0 for a free one")
+        }
+        _ => format!("can't listen on {address}: {error}"),
+    })?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// Says where it is and what to do next.
+fn greet(addresses: &[String], dev: bool, plan: &Plan) {
+    let mut out = String::new();
+    for address in addresses {
+        out.push_str(&format!("listening on {address}\n"));
+    }
+    for loaded in &plan.profiles {
+        let paths: Vec<_> = loaded.mounts.iter().flat_map(|mount| &mount.paths).map(|path| path.path.as_str()).collect();
+        out.push_str(&format!("serving {} at {}\n", loaded.profile.name(), paths.join(", ")));
+    }
+    if let Some(address) = addresses.first() {
+        let key = if dev { "" } else { " -H 'Authorization: Bearer <key>'" };
+        let one_app = if plan.profiles.len() == 1 { "?profile=default" } else { "" };
+        out.push_str(&format!(
+            "\nlisten:   curl -N{key} '{address}/v1/events?topic=hello/*'\n\
+             publish:  curl{key} --json '{{\"name\":\"greeting\",\"topic\":\"hello/world\",\"data\":{{\"text\":\"hi\"}}}}' '{address}/v1/publish{one_app}'\n\
+             look:     {address}/\n"
+        ));
+        if !dev {
+            out.push_str("key:      tidings key create --name me --grant '**' --publish\n");
+        }
+    }
+    let mut stdout = std::io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    let _ = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// The signals that end the program.
+struct Stop {
+    term: Signal,
+    int: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Stop { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+/// Whether a `Host` header names this machine: in `--dev`, a page of another site that made its name point here gets nothing.
+pub(crate) fn is_local_host(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
