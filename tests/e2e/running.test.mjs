@@ -3,11 +3,11 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { EventSource } from 'eventsource'
-import { run, startHub } from './harness/hub.mjs'
+import { root, run, startHub } from './harness/hub.mjs'
 import { curl, startCurl } from './harness/curl.mjs'
 import { until, within } from './harness/wait.mjs'
 
@@ -42,6 +42,15 @@ test('health, readiness and metrics answer, and count the streams', async t => {
   assert.equal(metrics.status, 200)
   assert.match(metrics.body, /^# TYPE tidings_/m)
   assert.match((await curl(`${hub.url}/ready`)).body, /"sse(_clients)?":\s*1\b/)
+})
+
+test('every metric in the docs exists, and every metric is in the docs', async t => {
+  const hub = await startHub(t)
+  const stream = startCurl(t, `${hub.url}/v1/events`, () => {})
+  await until('the stream to open', () => stream.bytes().includes('tidings.open'))
+  const told = (await curl(`${hub.url}/metrics`)).body.match(/(?<=^# TYPE )\w+/gm).filter(name => name.startsWith('tidings_'))
+  const documented = (await readFile(join(root, 'docs/metrics.md'), 'utf8')).match(/\btidings_\w+/g)
+  assert.deepEqual([...new Set(documented)].sort(), [...new Set(told)].sort())
 })
 
 test('on SIGTERM readiness flips first, then each stream ends with a retry and no error, and the program ends with 0', async t => {
