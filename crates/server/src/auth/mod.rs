@@ -8,6 +8,7 @@
 //!   [`AuthStore`]: what is kept.
 
 pub mod api_key;
+mod asker;
 pub mod authenticator;
 pub mod cache;
 pub mod client;
@@ -23,6 +24,7 @@ pub mod place;
 pub mod proxy_header;
 pub mod recheck;
 pub mod revocations;
+pub mod rights;
 pub mod secret;
 pub mod settings;
 pub mod source;

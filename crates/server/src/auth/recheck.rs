@@ -11,7 +11,7 @@ use tidings::principal::Revocation;
 use tidings::{Clock, CloseReason, Principal, Timestamp};
 
 use super::RevokeCallback;
-use super::forward::{Answered, Asker};
+use super::asker::{Answered, Asker};
 
 /// How often it is looked whether a session is due. A tenth of the shortest interval anybody needs.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

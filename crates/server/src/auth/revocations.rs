@@ -18,10 +18,6 @@ pub type RevokeCallback = Arc<dyn Fn(Revocation, CloseReason) + Send + Sync>;
 /// within which it must take effect.
 const WATCH_EVERY: Duration = Duration::from_millis(400);
 
-/// For how long a revocation is young: once in this time the live streams are looked at again, as a request that was
-/// accepted just before it may become a stream just after it.
-const AFTERMATH: Duration = Duration::from_secs(2);
-
 /// The revocations that still count, asked on every request. A look-up is at most three hashes.
 pub struct Revocations {
     entries: RwLock<HashMap<Revocation, Times>>,
@@ -141,19 +137,9 @@ impl Revocations {
         Ok(gone)
     }
 
-    /// The revocations so young that a stream accepted before one of them may just have begun.
-    fn young(&self) -> HashSet<(Revocation, Timestamp)> {
-        let now = self.clock.now();
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let young = entries.iter().filter(|(_, times)| now.since(times.at) <= AFTERMATH);
-        young.map(|(of, times)| (of.clone(), times.at)).collect()
-    }
-
-    /// Ends the streams of whom another process revoked, whose key was removed, or who slipped in beside a
-    /// revocation of ours. Runs until it is dropped.
+    /// Ends the streams of whom another process revoked, or whose key was removed. Runs until it is dropped.
     pub async fn watch(self: Arc<Self>, revoke: RevokeCallback) {
         let mut failing = false;
-        let mut swept = HashSet::new();
         loop {
             tokio::time::sleep(WATCH_EVERY).await;
             let revocations = self.clone();
@@ -171,16 +157,6 @@ impl Revocations {
             for of in gone {
                 revoke(of, CloseReason::Revoked);
             }
-            let young = self.young();
-            for (of, _) in young.difference(&swept) {
-                // A principal may be back with a newer credential already, which then only has to show itself again.
-                let reason = match of {
-                    Revocation::Principal(_) => CloseReason::Reauthenticate,
-                    Revocation::Session(_) | Revocation::Key(_) => CloseReason::Revoked,
-                };
-                revoke(of.clone(), reason);
-            }
-            swept = young;
         }
     }
 }

@@ -124,15 +124,3 @@ async fn what_another_process_revoked_ends_live_streams_within_a_second() {
     assert_eq!(program.ended()[0], (of, CloseReason::Revoked));
     watch.abort();
 }
-
-#[tokio::test(start_paused = true)]
-async fn streams_that_slip_in_beside_a_revocation_are_ended_once_more() {
-    let program = Program::new();
-    let told = program.ended.clone();
-    let revoke: RevokeCallback = Arc::new(move |of, reason| told.lock().unwrap().push((of, reason)));
-    let watch = tokio::spawn(program.context.revocations.clone().watch(revoke));
-    program.revoke(Revocation::Principal("ann".into()));
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(program.ended(), [(Revocation::Principal("ann".into()), CloseReason::Reauthenticate)]);
-    watch.abort();
-}
