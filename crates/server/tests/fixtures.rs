@@ -198,3 +198,14 @@ fn no_profile_of_the_repository_has_a_mistake_in_any_variant() {
     let report = check(&profiles());
     assert!(report.is_empty(), "{report}");
 }
+
+#[test]
+fn the_example_in_the_docs_has_no_mistake() {
+    let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/profiles.md")).unwrap();
+    let example =
+        docs.split("```toml\n").filter_map(|rest| rest.split("```").next()).find(|text| text.starts_with("name = "));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("profile.toml"), example.expect("an example of a profile")).unwrap();
+    let report = check(&[dir.path().to_path_buf()]);
+    assert!(report.is_empty(), "{report}");
+}

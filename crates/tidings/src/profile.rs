@@ -269,8 +269,10 @@ impl Profile {
     ) -> Result<Option<Arc<str>>, DraftError> {
         let key = given.or_else(|| rule.key.as_ref()?.resolve(facts).ok());
         let Some(key) = key else {
-            // What is coalesced or retained needs one: the newest on each topic.
-            return Ok((rule.coalesce.is_some() || rule.retain).then(|| topic.as_str().into()));
+            // What is coalesced or retained needs one: the newest on each topic. Not where the rule has a key that does not
+            // resolve: things that differ would be taken for one.
+            let by_topic = rule.key.is_none() && (rule.coalesce.is_some() || rule.retain);
+            return Ok(by_topic.then(|| topic.as_str().into()));
         };
         if key.is_empty() || key.len() > MAX_KEY_BYTES || key.chars().any(char::is_control) {
             return Err(DraftError::new("key", "invalid-key", "it must be 1 to 512 bytes without control characters"));
@@ -423,6 +425,11 @@ mod tests {
         let profile = Profile::new("a", Some("a"), Implications::default(), [rule]);
         assert_eq!(derive(&profile, json!({"name": "state"})).unwrap().key.as_deref(), Some("a/server"));
         assert_eq!(derive(&profile, json!({"name": "state", "key": "k"})).unwrap().key.as_deref(), Some("a/k"));
+        let mut rule = self::rule("state", "server", &[&["everyone"]]);
+        (rule.retain, rule.key) = (true, Some(template("{data.id}")));
+        let profile = Profile::new("a", Some("a"), Implications::default(), [rule]);
+        assert_eq!(derive(&profile, json!({"name": "state", "data": {"id": 1}})).unwrap().key.as_deref(), Some("a/1"));
+        assert_eq!(derive(&profile, json!({"name": "state"})).unwrap().key, None);
     }
 
     #[test]
