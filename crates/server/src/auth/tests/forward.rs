@@ -78,6 +78,7 @@ async fn an_app_that_cannot_say_is_not_a_no() {
     let door = program.open(&settings(&app, "on_invalid = \"next\""));
     for reply in [
         status(500),
+        json(500, json!({"user": {"id": 7}})),
         status(502),
         status(404),
         status(429),
@@ -190,6 +191,21 @@ async fn an_open_stream_is_asked_about_again_and_ends_on_a_clear_no() {
 }
 
 #[tokio::test]
+async fn a_clear_no_also_ends_what_is_remembered() {
+    let (program, app) = (Program::new(), App::start().await);
+    let door = program.open(&settings(&app, "recheck = \"10s\"\ncache = \"60s\""));
+    app.say("/me", user(&["viewer"]));
+    let _stream = ann().at(&door).await.unwrap();
+    app.say("/me", status(403));
+    program.pass(10);
+    assert_eq!(ann().who(&door).await, "7", "remembered");
+    program.pass(10);
+    program.context.recheck.ask_due().await;
+    assert_eq!(program.ended().len(), 1);
+    assert_eq!(ann().who(&door).await, "403 forbidden");
+}
+
+#[tokio::test]
 async fn other_grants_send_an_open_stream_to_ask_again() {
     let (program, app) = (Program::new(), App::start().await);
     let door = program.open(&settings(&app, "recheck = \"60s\""));
@@ -228,8 +244,11 @@ async fn a_stream_by_ticket_is_asked_about_with_the_login_it_was_made_for() {
     let common = program.open("");
     app.say("/me", user(&["viewer"]));
     let login = ann().at(&door).await.unwrap();
-    let ticket = door.issue_ticket(&login, crate::auth::ticket::DEFAULT_TTL).await.unwrap();
+    let ticket = door.issue_ticket(&login, Duration::from_secs(120)).await.unwrap();
     drop(login);
+    program.pass(60);
+    program.context.recheck.ask_due().await;
+    assert_eq!(app.asked(), 1, "nobody has come with it yet");
     let stream = get(&format!("/?ticket={ticket}")).at(&common).await.unwrap();
     assert_eq!((&*stream.id, stream.expires_at), ("7", None));
     app.say("/me", status(401));
