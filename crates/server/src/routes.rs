@@ -91,9 +91,14 @@ pub fn router(
     let mut metrics = MetricsSource::new(service.clone(), streams.clone());
     metrics.recovery = recovery;
     let shared = Arc::new(Shared { service: service.clone(), doors, streams, metrics, policy: page::policy() });
-    let mut router = Router::new()
-        .route("/health", get(health))
-        .route("/ready", get(ready))
+    let mut router = Router::new();
+    // A profile may have its own form of these two.
+    for (path, handler) in [("/health", get(health)), ("/ready", get(ready))] {
+        if sides.iter().all(|side| side.path != path) {
+            router = router.route(path, handler);
+        }
+    }
+    let mut router = router
         .route("/metrics", get(show_metrics))
         .route("/v1/tickets", post(tickets))
         .route("/v1/revoke", post(revoke))
