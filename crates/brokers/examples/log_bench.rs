@@ -14,7 +14,8 @@ use bytes::Bytes;
 use tidings::{Audience, Broker, NewEvent, Offset, Query, SystemClock, Timestamp, Topic};
 use tidings_brokers::{DiskBroker, DiskSettings, Retention};
 
-const RECORD: usize = 300;
+/// About what the record of one event of 300 bytes of data takes.
+const RECORD: usize = 416;
 const TOPICS: u64 = 10_000;
 
 fn main() {
@@ -26,7 +27,7 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     raw(&root);
-    for write_ahead in [0, 1 << 20, 4 << 20] {
+    for write_ahead in [0, 1 << 20, 2 << 20, 4 << 20] {
         let settings = DiskSettings { retention: Retention::FOREVER, write_ahead, ..DiskSettings::default() };
         println!("write_ahead {} KiB", write_ahead >> 10);
         let broker = open(&root.join(format!("speed-{write_ahead}")), settings);
@@ -80,7 +81,7 @@ fn event(topics: &[Topic], n: u64) -> NewEvent {
     NewEvent {
         name: "book.updated".into(),
         topic,
-        data: Bytes::from(format!("{{\"n\":{n:010},\"pad\":\"{}\"}}", "x".repeat(150))),
+        data: Bytes::from(format!("{{\"n\":{n:10},\"pad\":\"{}\"}}", "x".repeat(275))),
         scope: Bytes::from_static(b"{\"library\":\"lib1\"}"),
         audience: Audience::new(["library/lib1/read".parse().expect("a grant")]),
         key: None,

@@ -78,3 +78,15 @@ async fn a_topic_is_read_past_damage_to_the_events_of_others_and_never_past_its_
         assert!(matches!(&error, BrokerError::Damaged(why) if why.contains(&name)), "{error}");
     }
 }
+
+/// Positions are looked up some thousand at a time; behind the last of them, another topic's may already be known.
+#[tokio::test]
+async fn thousands_of_events_of_one_topic_do_not_push_another_ones_before_them() {
+    let disk = FaultyDisk::default();
+    let broker = open(&disk, DiskSettings { segment_bytes: 8 << 20, ..settings() });
+    let batch = (0..9_000).map(|n| event(if n % 5_000 == 4_999 { "b" } else { "a" }, n)).collect();
+    broker.publish(batch).await.unwrap();
+    let query = Query { limit: usize::MAX, max_bytes: usize::MAX, ..crate::contract::of(&["a", "b"]) };
+    let page = broker.read(query).await.unwrap();
+    assert!(page.events.iter().map(|event| event.offset.0).eq(1..=9_000));
+}
