@@ -16,6 +16,11 @@ floor=target/release/tidings-bench-floor
 say() { printf '\033[1mbench:\033[0m %s\n' "$*" >&2; }
 fail() { printf 'bench: %s\n' "$*" >&2; exit 1; }
 
+# Two runs at once would share the cores and measure each other.
+mkdir -p target
+exec 9>target/bench.lock
+if command -v flock >/dev/null && ! flock -n 9; then fail "another run is going on; figures of two at once are worth nothing"; fi
+
 # --- What is needed: the release builds, nginx with nchan, two cores, enough descriptors.
 cargo build --release --package tidings-server --package tidings-bench-floor
 
@@ -54,9 +59,9 @@ if [ "$(ulimit -n)" != unlimited ] && [ "$(ulimit -n)" -lt 16000 ]; then
 fi
 
 # --- Servers. Each run has a fresh one, in a directory of its own on the disk of this tree (a tmpfs has no sync).
-mkdir -p "$results" target
-rm -f "$results"/*.json "$results"/*.md
 work=$(mktemp -d "$PWD/target/bench.XXXXXX")
+fresh="$work/results" # becomes $results when the run is through, so that no table mixes two runs
+mkdir "$fresh"
 started='' # the process this script started
 measured='' # the process whose CPU and memory count
 failures=0
@@ -82,12 +87,12 @@ start() { # start SERVER: sets port, measured, data
     tidings)
       # shellcheck disable=SC2086 # a list of options
       "${pin_server[@]}" "$tidings" serve --dev --listen "127.0.0.1:$port" --data "$data/log" ${TIDINGS_ARGS:-} \
-        >"$data/out" 2>&1 & ;;
+        >"$data/out" 2>&1 9>&- & ;;
     floor | floor-log)
-      "${pin_server[@]}" "$floor" "$server" "$port" >"$data/out" 2>&1 & ;;
+      "${pin_server[@]}" "$floor" "$server" "$port" >"$data/out" 2>&1 9>&- & ;;
     nchan)
       sed -e "s#DIRECTORY#$data#; s#PORT#$port#; s#MODULES#$(nchan_module)#" bench/nchan.conf >"$data/nginx.conf"
-      "${pin_server[@]}" nginx -e "$data/out" -c "$data/nginx.conf" >"$data/out" 2>&1 & ;;
+      "${pin_server[@]}" nginx -e "$data/out" -c "$data/nginx.conf" >"$data/out" 2>&1 9>&- & ;;
   esac
   started=$!
   until answers "$port"; do
@@ -120,7 +125,7 @@ measure() { # measure SERVER ROUND SCENARIO OPTION…: one scenario at a fresh s
   fi
   if [ "$scenario" = publish ]; then set -- "$@" --disk "$data"; fi
   if ! timeout 240 "${pin_load[@]}" "$tidings" bench "$scenario" --target "$kind" --label "$server" \
-    --address "127.0.0.1:$port" --pid "$measured" --json "$results/$name.$server.$round.json" "$@"; then
+    --address "127.0.0.1:$port" --pid "$measured" --json "$fresh/$name.$server.$round.json" "$@"; then
     say "$scenario at $server failed"
     tail -n 5 "$data/out" >&2
     failures=$((failures + 1))
@@ -136,6 +141,8 @@ else
   rounds=3 seconds=4 slow=1000000 fast=20000000 resume='100000 10000000' samples=200
 fi
 begun=$SECONDS
+read -r load _ </proc/loadavg
+if [ "${load%.*}" -ge 1 ]; then say "the machine is busy (load $load): take the ratios with caution, and times not at all"; fi
 
 for round in $(seq "$rounds"); do
   for server in tidings floor floor-log nchan; do
@@ -165,9 +172,11 @@ done
 # --- The comparison.
 {
   echo "$(date -u +%Y-%m-%d), Linux $(uname -r), $(nproc) cores ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1))," \
-    "$(git rev-parse --short HEAD 2>/dev/null || echo 'no commit')${quick:+, QUICK}"
+    "$(git rev-parse --short HEAD 2>/dev/null || echo 'no commit'), load $load at the beginning${quick:+, QUICK}"
   echo
-  "$tidings" bench table "$results"
-} | tee "$results/table.md"
+  "$tidings" bench table "$fresh"
+} | tee "$fresh/table.md"
+rm -rf "$results"
+mv "$fresh" "$results"
 say "$((SECONDS - begun)) s; all figures are in $results"
 if [ "$failures" -gt 0 ]; then fail "$failures runs failed; the table lacks them or is not to be trusted"; fi

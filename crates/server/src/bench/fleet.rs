@@ -268,7 +268,8 @@ impl<'a> Fleet<'a> {
         publishers[index].turn(buffer, |answer, bytes| {
             tally.answered += 1;
             tally.answers.record(answer.took.as_nanos() as u64);
-            if !(200..300).contains(&answer.status) {
+            // A streamed body is answered line by line under one 200; a line may still be refused.
+            if !(200..300).contains(&answer.status) || memchr::memmem::find(bytes, b"\"error\":").is_some() {
                 refusal.get_or_insert_with(|| String::from_utf8_lossy(bytes).replace("\r\n", " | "));
             }
         })?;

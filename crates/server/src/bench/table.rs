@@ -210,7 +210,7 @@ fn render(reports: &[Report]) -> String {
             None => "| |\n",
         });
     }
-    let sum = |name: &str| reports.iter().filter_map(|report| report.figures.get(name)).sum::<f64>();
+    let sum = |name: &str| reports.iter().filter_map(|report| report.figures.get(name)).fold(0.0, |sum, value| sum + value);
     text.push_str(&format!(
         "\n{} deliveries checked; {} lost, {} repeated or out of order.\n",
         Shown(sum("delivered")),
