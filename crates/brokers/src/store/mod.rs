@@ -4,11 +4,13 @@
 //! - [`ticket`]: one-time, short-lived ways in.
 //! - [`revocation`]: who may no longer, though what they hold has not expired.
 //! - [`idempotency`]: what was answered to a request that may be sent again.
+//! - [`place`]: how far the log has been looked through.
 //!
 //! The methods block on the disk, most for some microseconds, a write for one sync: call them where that is allowed.
 
 pub mod idempotency;
 pub mod key;
+pub mod place;
 pub mod revocation;
 pub mod ticket;
 
@@ -29,7 +31,8 @@ pub use revocation::{Revocation, Revoked};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Each brings the database from the version of its place to the next. They are never changed, only added to.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE keys (
         id TEXT PRIMARY KEY,
         secret BLOB NOT NULL,
@@ -64,7 +67,15 @@ const MIGRATIONS: [&str; 1] = ["
         at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX idempotency_by_time ON idempotency (at);
-"];
+",
+    "
+    CREATE TABLE places (
+        name TEXT PRIMARY KEY,
+        epoch INTEGER NOT NULL,
+        offset INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The database. One connection behind a lock that is held for one statement.
 pub struct Store {
@@ -183,7 +194,7 @@ mod tests {
         let error = Store::open(&path).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "the database has version 99, and this program knows up to 1: use the newer program"
+            "the database has version 99, and this program knows up to 2: use the newer program"
         );
     }
 
