@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::bench::{self, BenchArgs};
+use crate::commands;
 use crate::serve::{self, ServeArgs};
 
 /// Live updates for any self-hosted app: the app says "this changed" once, and everyone who may know hears it at once.
@@ -20,6 +21,22 @@ pub struct Cli {
 enum Command {
     /// Start the hub
     Serve(ServeArgs),
+    /// Publish an event, or many from standard input
+    Publish(commands::publish::PublishArgs),
+    /// Print events as they come
+    Tail(commands::tail::TailArgs),
+    /// Say why somebody does or does not get an event
+    Explain(commands::explain::ExplainArgs),
+    /// Make, list and delete API keys
+    Key(commands::key::KeyArgs),
+    /// Make a signed token for trying things out
+    Token(commands::token::TokenArgs),
+    /// Ask a running hub whether it is well; exits with 0 or 1
+    Health(commands::health::HealthArgs),
+    /// Find every mistake in settings and profiles
+    CheckConfig(commands::check_config::CheckConfigArgs),
+    /// Print the settings with every default and its reason
+    DefaultConfig(commands::default_config::DefaultConfigArgs),
     /// Measure a running server
     Bench(BenchArgs),
 }
@@ -28,6 +45,14 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Publish(args) => wait(commands::publish::run(args)),
+        Command::Tail(args) => wait(commands::tail::run(args)),
+        Command::Explain(args) => wait(commands::explain::run(args)),
+        Command::Key(args) => commands::key::run(args),
+        Command::Token(args) => commands::token::run(args),
+        Command::Health(args) => wait(commands::health::run(args)),
+        Command::CheckConfig(args) => commands::check_config::run(args),
+        Command::DefaultConfig(args) => commands::default_config::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::auth::settings::{AnonymousGrants, AnonymousSettings, PublishSettings};
 use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations};
+use crate::idempotency::IdempotencyKeys;
 use crate::profile::{Plan, Transport};
 use crate::routes::{self, Doors, Side};
 use crate::settings::{BrokerKind, LogFormat, Settings};
@@ -138,10 +139,10 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
         count => count,
     };
     let lanes = Lanes::start(&hub, lanes, &tokio::runtime::Handle::current())?;
-    let idempotency = Arc::new(crate::idempotency::IdempotencyKeys::open(store.clone(), broker, clock.clone()).await?);
-    let service = Service::new(hub.clone(), Some(lanes), Some(idempotency));
+    let idempotency = IdempotencyKeys::open(store.clone(), broker, clock.clone()).await?;
+    let service = Service::new(hub.clone(), Some(lanes), Some(Arc::new(idempotency)));
 
-    let doors = open_doors(&settings, &plan, &hub, Arc::new(crate::auth::MemoryStore::default()), clock)?;
+    let doors = open_doors(&settings, &plan, &hub, store, clock)?;
     let mounts = mounts(&settings, &plan, &doors);
     let sides = sides(&plan, &mounts);
     let publishing = publishing(&plan, &doors);
