@@ -210,7 +210,8 @@ fn render(reports: &[Report]) -> String {
             None => "| |\n",
         });
     }
-    let sum = |name: &str| reports.iter().filter_map(|report| report.figures.get(name)).fold(0.0, |sum, value| sum + value);
+    let sum =
+        |name: &str| reports.iter().filter_map(|report| report.figures.get(name)).fold(0.0, |sum, value| sum + value);
     text.push_str(&format!(
         "\n{} deliveries checked; {} lost, {} repeated or out of order.\n",
         Shown(sum("delivered")),
