@@ -245,8 +245,15 @@ pub struct ProfileRef {
 }
 
 /// Values for a profile, as they were written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Values(pub Vec<(tree::Key, tree::Node)>);
+
+// The names alone: a value may be a secret.
+impl std::fmt::Debug for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(key, _)| &key.name)).finish()
+    }
+}
 
 impl PartialEq for Values {
     fn eq(&self, other: &Self) -> bool {

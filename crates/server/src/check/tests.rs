@@ -144,3 +144,19 @@ fn profiles_in_each_others_way_are_an_error() {
     );
     assert_eq!(lines(&wrong), [2, 5, 6, 8], "{wrong}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_profile_that_is_cut_and_mixed_up_is_checked_without_a_panic(from in 0usize..500, length in 0usize..60, with in "[\\[\\]{}=\"a.\n,$1]{0,6}") {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        let from = from.min(text.len());
+        text.splice(from..(from + length).min(text.len()), with.chars());
+        let source = Source::file("profile.toml", text.into_iter().collect::<String>());
+        let mut report = Report::default();
+        let loading = Loading::read(&source, PathBuf::new(), &mut report);
+        let made = loading.finish(&[At::nowhere("b".into())], &[], None, &mut report);
+        // Whatever is wrong is said, and what is not wrong is made.
+        proptest::prop_assert_eq!(made.is_some(), report.is_empty(), "{}", report);
+        let _ = report.render(true);
+    }
+}

@@ -12,6 +12,9 @@ const FILE: &str = "_FILE";
 /// Sections that are lists and so are set whole, without a key.
 const LISTS: [&str; 1] = ["PROFILES"];
 
+/// Sections that are tables: a value for one would be a mistake that goes unnoticed.
+const SECTIONS: [&str; 10] = ["LISTEN", "DATA", "BROKER", "LANES", "LIMITS", "TLS", "AUTH", "API", "PROXY", "DRAIN"];
+
 /// Lays the variables over what was written. `TIDINGS_LIMITS__EVENT_DATA=2MiB` is `event_data` of `[limits]`;
 /// `TIDINGS_PROFILES=a,b` is the list of profiles. Variables without `__` are not settings and are left alone.
 pub fn overlay(root: &mut Node, variables: impl IntoIterator<Item = (String, String)>, report: &mut Report) {
@@ -20,11 +23,16 @@ pub fn overlay(root: &mut Node, variables: impl IntoIterator<Item = (String, Str
     for (name, text) in variables {
         let setting = &name[PREFIX.len()..];
         let bare = setting.strip_suffix(FILE).unwrap_or(setting);
-        if !setting.contains("__") && !LISTS.contains(&bare) {
+        if !setting.contains("__") && !LISTS.contains(&bare) && !SECTIONS.contains(&setting) {
             continue;
         }
         let source = Arc::new(Source { name: format!("the environment, {name}"), text: String::new(), shown: false });
         let place = Place { source, start: 0, end: 0 };
+        if SECTIONS.contains(&setting) {
+            let mistake = report.at(&place, format!("{name} is a section and has no value of its own"));
+            mistake.help(format!("name one of its settings, as in {name}__KEY"));
+            continue;
+        }
         let text = match setting.strip_suffix(FILE) {
             None => text,
             Some(_) => match std::fs::read_to_string(Path::new(&text)) {

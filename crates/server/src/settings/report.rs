@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 /// A text that settings came from: a file, or a variable of the environment.
-#[derive(Debug)]
 pub struct Source {
     /// What it is called in a message: the path of the file.
     pub name: String,
@@ -41,6 +40,13 @@ pub struct Mistake {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     mistakes: Vec<Mistake>,
+}
+
+// Without the text: it may hold secrets.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
 }
 
 impl Source {

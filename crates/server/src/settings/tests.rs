@@ -99,10 +99,29 @@ fn a_mistake_in_the_environment_names_the_variable_and_not_its_value() {
 
 #[test]
 fn a_secret_is_neither_in_a_report_nor_in_debug() {
-    let text = "[[auth.sources]]\nkind = \"jwt\"\nsecret = \"hunter2hunter2hunter2\"\n";
+    let text = "[[auth.sources]]\nkind = \"jwt\"\nsecret = \"hunter2hunter2hunter2\"\n\
+                [[profiles]]\nname = \"a\"\nvalues = { key = \"hunter2\" }\n";
     assert!(!format!("{:?}", read(text, &[]).unwrap()).contains("hunter2"));
     let report = mistakes("[[auth.sources]]\nkind = \"jwt\"\nsecret = \"hunter2\"\n", &[]);
     assert!(!report.contains("hunter2"), "{report}");
+}
+
+#[test]
+fn a_section_without_a_key_in_the_environment_is_told_of() {
+    let report = mistakes("", &[("TIDINGS_LISTEN", "0.0.0.0:80")]);
+    assert!(report.contains("TIDINGS_LISTEN__"), "{report}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_file_that_is_cut_and_mixed_up_is_read_without_a_panic(from in 0usize..6000, length in 0usize..200, with in "[\\[\\]{}=\"a.\n,1]{0,6}") {
+        let mut text: Vec<char> = DEFAULT_CONFIG.chars().collect();
+        let from = from.min(text.len());
+        text.splice(from..(from + length).min(text.len()), with.chars());
+        if let Err(report) = read(&text.into_iter().collect::<String>(), &[]) {
+            proptest::prop_assert!(!report.is_empty() && report.render(true).contains("server.toml"));
+        }
+    }
 }
 
 #[test]
