@@ -4,10 +4,14 @@
 //! of equal subscribers, encodes each frame once, and writes the shared bytes to the members. A socket that takes no more keeps a
 //! cursor and its place within a frame, and reads on from the log when it is writable again: there is no queue to fill.
 
+mod care;
+mod catch_up;
 mod connection;
 mod gather;
+mod live;
 mod thread;
 mod wheel;
+mod write;
 
 use std::io;
 use std::net::TcpStream;

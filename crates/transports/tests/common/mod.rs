@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tidings::{
-    Broker, Clock, Grants, Hub, Limits, ManualClock, NewEvent, Principal, Profile, PublishRights, Timestamp,
-};
+use tidings::{Broker, Grants, Hub, Limits, ManualClock, NewEvent, Principal, Profile, PublishRights, Timestamp};
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
 use tidings_transports::{

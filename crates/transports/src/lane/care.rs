@@ -1,0 +1,205 @@
+//! What a socket needs beside events: heartbeats, positions, an end.
+
+use std::io::{ErrorKind, Read};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings::{CloseReason, Revocation, Timestamp};
+
+use super::OpenStream;
+use super::connection::{Behind, GONE, Position};
+use super::thread::Lane;
+use super::write::{Wrote, write};
+use crate::sse;
+
+/// The most bytes a client may send into a stream that has nothing to hear from it.
+const MAX_INBOUND: usize = 64 << 10;
+
+impl Lane {
+    /// A client has nothing to say on a stream; what it sends is read, so that its end is noticed, and thrown away.
+    pub(super) fn discard_inbound(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let (mut buffer, mut total) = ([0; 4096], 0);
+        let reason = loop {
+            match connection.socket.read(&mut buffer) {
+                Ok(0) => break CloseReason::Gone,
+                Ok(read) if total + read > MAX_INBOUND => break CloseReason::Disconnected,
+                Ok(read) => total += read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break CloseReason::Gone,
+            }
+        };
+        self.close(slot, reason);
+    }
+
+    /// Looks at the connections for which something is due.
+    pub(super) fn tick(&mut self) {
+        let mut due = Vec::new();
+        self.wheel.turn(self.now, &mut due);
+        for timer in due {
+            if self.find(timer).is_some() {
+                self.look_at(timer.slot as usize);
+            }
+        }
+        while self.leaving.last().is_some_and(|(at, _)| *at <= self.now) {
+            let Some((_, timer)) = self.leaving.pop() else { break };
+            if self.find(timer).is_some() {
+                // Spread out again when they come back, so that the next server is not met by all of them at once.
+                let spread =
+                    Duration::from_millis(500 + u64::from(timer.generation.wrapping_mul(2_654_435_761)) % 2_500);
+                self.say_goodbye(timer.slot as usize, CloseReason::Draining, Some(spread));
+            }
+        }
+    }
+
+    pub(super) fn look_at(&mut self, slot: usize) {
+        let (now, stall) = (self.now, self.hub.limits().write_stall.as_millis() as u64);
+        let settings = &self.stream(slot).settings;
+        let (beat, cursor_every, announce) =
+            (settings.heartbeat_every.as_millis() as u64, settings.cursor_every.as_millis() as u64, settings.announce);
+        let idle = settings.idle.as_ref().map(|idle| idle.after.as_millis() as u64);
+        let connection = &self.connections[slot];
+        if connection.principal.is_expired(self.hub.clock().now()) {
+            return self.say_goodbye(slot, CloseReason::Expired, None);
+        }
+        if idle.is_some_and(|idle| connection.updated_at + idle <= now) {
+            return self.say_goodbye(slot, CloseReason::Idle, None);
+        }
+        if let Some(behind) = &connection.behind {
+            if behind.blocked_at > 0 && behind.blocked_at + stall <= now {
+                return self.close(slot, CloseReason::Stalled);
+            }
+            // It takes nothing, or is reading: a heartbeat would only add to what it owes.
+            let timer = self.timer(slot);
+            self.wheel.set(timer, now + beat.min(stall).max(1));
+            return;
+        }
+        if connection.written_at + beat <= now {
+            let quiet = connection.updated_at + cursor_every <= now && connection.told < self.offset;
+            let mut bytes = self.stream(slot).heartbeat.clone();
+            if announce && quiet {
+                bytes = [&bytes[..], &sse::cursor(self.hub.cursor(self.offset))[..]].concat().into();
+                self.connections[slot].told = self.offset;
+            }
+            if !self.write_control(slot, &bytes) {
+                return;
+            }
+        }
+        self.set_timer(slot);
+    }
+
+    /// Writes a control frame to one that is caught up. False if the socket failed and was closed.
+    pub(super) fn write_control(&mut self, slot: usize, bytes: &Bytes) -> bool {
+        let connection = &mut self.connections[slot];
+        match write(&mut connection.socket, bytes) {
+            Wrote::All => connection.written_at = self.now,
+            Wrote::Part(written) => {
+                let mut behind = Behind::at(Position::Window(self.place), self.offset, bytes.slice(written..));
+                behind.blocked_at = self.now.max(1);
+                connection.behind = Some(behind);
+                self.counters.behind.fetch_add(1, Ordering::Relaxed);
+            }
+            Wrote::Failed => {
+                self.close(slot, CloseReason::Gone);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Says why, where the socket is at the border of two frames, and closes.
+    pub(super) fn say_goodbye(&mut self, slot: usize, reason: CloseReason, retry: Option<Duration>) {
+        let bytes = self.stream(slot).closing(reason, retry);
+        let connection = &mut self.connections[slot];
+        let owed = connection.behind.as_ref().map(|behind| behind.rest.clone()).unwrap_or_default();
+        // The last words: what the socket does not take now is not waited for.
+        match write(&mut connection.socket, &owed) {
+            Wrote::All => drop(write(&mut connection.socket, &bytes)),
+            Wrote::Part(_) | Wrote::Failed => {}
+        }
+        self.close(slot, reason);
+    }
+
+    pub(super) fn close(&mut self, slot: usize, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };
+        // Half-closed first: what was written still arrives, also if the client has sent something we have not read.
+        let _ = connection.socket.shutdown(std::net::Shutdown::Write);
+        let _ = self.poll.registry().deregister(&mut connection.socket);
+        if connection.behind.take().is_some() {
+            self.counters.behind.fetch_sub(1, Ordering::Relaxed);
+        }
+        let (class, member) = (connection.class as usize, connection.member as usize);
+        connection.member = GONE;
+        if let Some(found) = self.registry.get_mut(class) {
+            let members = &mut found.members;
+            if let Some(stream) = &members.stream {
+                stream.open.fetch_sub(1, Ordering::Relaxed);
+            }
+            members.slots.swap_remove(member);
+            if let Some(&moved) = members.slots.get(member) {
+                self.connections[moved as usize].member = member as u32;
+            }
+            if members.slots.is_empty() {
+                self.registry.leave(class);
+            }
+        }
+        self.gathered = None;
+        self.counters.count_close(reason);
+        self.closed.push(slot);
+    }
+
+    pub(super) fn close_revoked(&mut self, revocation: &Revocation, reason: CloseReason) {
+        let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+        let covered = open.filter(|(_, connection)| revocation.covers(&connection.principal));
+        for slot in covered.map(|(slot, _)| slot).collect::<Vec<_>>() {
+            self.say_goodbye(slot, reason, None);
+        }
+    }
+
+    /// Spreads the end of all streams over the drain window.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        let window = self.hub.limits().drain_window.as_millis() as u64;
+        let count = self.connections.len().max(1) as u64;
+        let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+        let slots: Vec<usize> = open.map(|(slot, _)| slot).collect();
+        let times = (0u64..).map(|index| self.now + window * index / count);
+        self.leaving = times.zip(slots).map(|(at, slot)| (at, self.timer(slot))).collect();
+        self.leaving.reverse();
+    }
+
+    pub(super) fn list(&self) -> Vec<OpenStream> {
+        let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+        open.filter_map(|(_, connection)| {
+            let class = self.registry.get(connection.class as usize)?;
+            let topics = class.interest.filter.topics.as_ref();
+            let at = connection.behind.as_ref().map_or(self.offset, |behind| behind.offset);
+            Some(OpenStream {
+                principal: connection.principal.clone(),
+                profile: class.members.stream.as_ref()?.profile.name().to_owned(),
+                topics: topics.map(|topics| topics.iter().map(|topic| topic.as_str().to_owned()).collect()),
+                lag: self.hub.window().head().1.0.saturating_sub(at.0),
+            })
+        })
+        .collect()
+    }
+
+    /// Puts the connection where something is next due for it.
+    pub(super) fn set_timer(&mut self, slot: usize) {
+        let stream = self.stream(slot);
+        let beat = stream.settings.heartbeat_every.as_millis() as u64;
+        let idle = stream.settings.idle.as_ref().map(|idle| idle.after.as_millis() as u64);
+        let connection = &self.connections[slot];
+        let mut due = connection.written_at + beat;
+        if let Some(idle) = idle {
+            due = due.min(connection.updated_at + idle);
+        }
+        if let Some(Timestamp(at)) = connection.principal.expires_at {
+            due = due.min(self.now + at.saturating_sub(self.hub.clock().now().0));
+        }
+        // One that is behind does not beat; it is looked at again in a while.
+        self.wheel.set(self.timer(slot), due.max(self.now + 1));
+    }
+}

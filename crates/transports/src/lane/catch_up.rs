@@ -1,0 +1,263 @@
+//! Reading on for sockets that are behind.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Buf, BytesMut};
+use tidings::history::LogPage;
+use tidings::{BrokerError, CloseReason, Offset, Place};
+
+use super::Message;
+use super::connection::{Behind, Position};
+use super::thread::Lane;
+use super::wheel::Timer;
+use super::write::{Wrote, write, write_both};
+use crate::sse;
+
+impl Lane {
+    /// Lets a socket that is behind read on, until it is caught up, takes no more, or has had its turn.
+    pub(super) fn turn(&mut self, slot: usize) {
+        let mut budget = self.hub.limits().turn_bytes;
+        loop {
+            let Some(connection) = self.connections.get(slot) else { return };
+            let Some(behind) = &connection.behind else { return };
+            let (class, position, has_rest) = (connection.class, behind.position, !behind.rest.is_empty());
+            if !connection.is_open() {
+                return;
+            }
+            let ready = match position {
+                Position::Window(place) if place == self.place => {
+                    self.gathered = None;
+                    self.gather.clear();
+                    self.gather.reached = Some((position, self.offset));
+                    true
+                }
+                Position::Window(place) if place > self.place => {
+                    // It begins where the window ends now, and this lane has not come there yet.
+                    self.advance();
+                    continue;
+                }
+                Position::Window(place) => match self.gather_window(class, place) {
+                    true => true,
+                    false => {
+                        let behind = self.behind(slot);
+                        behind.position = Position::Log(behind.offset);
+                        continue;
+                    }
+                },
+                Position::Log(after) => {
+                    // The log may have been read further than this lane has come: then the lane goes there first.
+                    while after > self.offset && self.place != self.hub.window().end() {
+                        self.advance();
+                    }
+                    match self.hub.window().seek(after) {
+                        Ok(place) => {
+                            let place = place.min(self.place);
+                            let behind = self.behind(slot);
+                            behind.position = Position::Window(place);
+                            behind.page = None;
+                            continue;
+                        }
+                        Err(_) => self.gather_page(slot, after),
+                    }
+                }
+            };
+            if !ready && !has_rest {
+                return;
+            }
+            if !ready {
+                self.gather.clear();
+                self.gathered = None;
+            }
+            let Some(connection) = self.connections.get_mut(slot) else { return };
+            let Some(behind) = &mut connection.behind else { return };
+            let (owed, bytes) = (behind.rest.len(), self.gather.bytes());
+            let total = owed + bytes.len();
+            let wrote = match (owed, bytes.len()) {
+                (0, 0) => Wrote::All,
+                (0, _) => write(&mut connection.socket, bytes),
+                (_, 0) => write(&mut connection.socket, &behind.rest),
+                _ => write_both(&mut connection.socket, &behind.rest, bytes),
+            };
+            let written = match wrote {
+                Wrote::All => total,
+                Wrote::Part(written) => written,
+                Wrote::Failed => return self.close(slot, CloseReason::Gone),
+            };
+            self.counters.bytes.fetch_add(written as u64, Ordering::Relaxed);
+            if written > 0 {
+                connection.written_at = self.now;
+                behind.blocked_at = 0;
+            }
+            let of_frames = written.saturating_sub(owed);
+            if of_frames > 0 {
+                connection.updated_at = self.now;
+                self.counters.delivered.fetch_add(self.gather.frames_within(of_frames), Ordering::Relaxed);
+            }
+            behind.rest.advance(written.min(owed));
+            if written == total {
+                if let Some((position, offset)) = self.gather.reached.filter(|_| ready) {
+                    behind.position = position;
+                    behind.offset = behind.offset.max(offset);
+                    if let Some(last) = self.gather.last_offset() {
+                        connection.told = connection.told.max(last);
+                    }
+                }
+                if !ready {
+                    return;
+                }
+                if behind.position == Position::Window(self.place) {
+                    connection.behind = None;
+                    self.counters.behind.fetch_sub(1, Ordering::Relaxed);
+                    return;
+                }
+                budget = budget.saturating_sub(written);
+                if budget == 0 {
+                    // More is waiting and the socket takes it, but others want their turn.
+                    self.again.push(self.timer(slot));
+                    return;
+                }
+                continue;
+            }
+            if of_frames > 0 {
+                let cut = self.gather.cut(of_frames);
+                behind.position = cut.position;
+                behind.offset = behind.offset.max(cut.offset);
+                behind.rest = cut.rest;
+            }
+            // Nothing but the cursor is kept for one that takes no more.
+            behind.page = None;
+            if behind.blocked_at == 0 {
+                behind.blocked_at = self.now.max(1);
+            }
+            self.counters.blocked.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+    }
+
+    pub(super) fn behind(&mut self, slot: usize) -> &mut Behind {
+        self.connections[slot].behind.as_mut().expect("only called for one that is behind")
+    }
+
+    /// Gathers what the class is to be given from `from` on, as much as fits into one write. False if the window has moved on.
+    pub(super) fn gather_window(&mut self, class: u32, from: Place) -> bool {
+        let key = (class, Position::Window(from), self.place);
+        if self.gathered == Some(key) {
+            return true;
+        }
+        self.gathered = None;
+        self.gather.clear();
+        let (end, max) = (self.place, self.hub.limits().write_bytes);
+        let class = self.registry.get(class as usize).expect("a class lives as long as its members");
+        let stream = class.members.stream.as_ref().expect("set with the first member");
+        let epoch = self.hub.cursor(Offset::START);
+        let (gather, mut reached) = (&mut self.gather, (from, Offset::START));
+        let read = self.hub.window().read(from, |place, entry| {
+            if place > end {
+                return false;
+            }
+            if class.interest.covers(&entry.event) {
+                let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
+                let frame = sse::frame(entry, stream.encoding(), variant, epoch);
+                gather.push(frame, Position::Window(place), entry.at);
+            }
+            reached = (place, entry.at);
+            gather.bytes().len() < max
+        });
+        if read.is_err() {
+            return false;
+        }
+        // Signals that were replaced leave holes, which the window steps over without a word.
+        let place = if reached.0 == from { end } else { reached.0 };
+        let offset = if place == end { self.offset } else { reached.1 };
+        self.gather.reached = Some((Position::Window(place), offset));
+        self.gathered = Some(key);
+        true
+    }
+
+    /// Gathers from the page of the log that the socket reads; asks for one if it has none. False while it is on its way.
+    pub(super) fn gather_page(&mut self, slot: usize, after: Offset) -> bool {
+        let max = self.hub.limits().write_bytes;
+        let epoch = self.hub.cursor(Offset::START);
+        let connection = &self.connections[slot];
+        let class = self.registry.get(connection.class as usize).expect("a class lives as long as its members");
+        let Some(page) = connection.behind.as_ref().and_then(|behind| behind.page.clone()) else {
+            self.ask_for_page(slot, after);
+            return false;
+        };
+        let stream = class.members.stream.as_ref().expect("set with the first member");
+        self.gathered = None;
+        self.gather.clear();
+        let begin = page.entries.partition_point(|entry| entry.at <= after);
+        let mut reached = page.reached;
+        for entry in &page.entries[begin..] {
+            if self.gather.bytes().len() >= max {
+                reached = before(entry.at);
+                break;
+            }
+            if class.interest.covers(&entry.event) {
+                let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
+                let frame = sse::frame(entry, stream.encoding(), variant, epoch);
+                self.gather.push(frame, Position::Log(entry.at), entry.at);
+            }
+        }
+        self.gather.reached = Some((Position::Log(reached), reached));
+        if reached == page.reached {
+            self.behind(slot).page = None;
+        }
+        true
+    }
+
+    pub(super) fn ask_for_page(&mut self, slot: usize, after: Offset) {
+        let timer = self.timer(slot);
+        let connection = &self.connections[slot];
+        let class = self.registry.get(connection.class as usize).expect("a class lives as long as its members");
+        let filter = &class.interest.filter;
+        let topics = filter.literal_topics().and(filter.topics.clone());
+        let behind = self.behind(slot);
+        if std::mem::replace(&mut behind.reading, true) {
+            return;
+        }
+        let (hub, shared) = (self.hub.clone(), self.shared.clone());
+        self.runtime.spawn(async move {
+            let page = hub.history(topics, after).await;
+            shared.send(Message::Page { slot: timer.slot, generation: timer.generation, page });
+        });
+    }
+
+    pub(super) fn take_page(&mut self, timer: Timer, page: Result<Arc<LogPage>, BrokerError>) {
+        let slot = timer.slot as usize;
+        let Some(behind) = self.find(timer).and_then(|connection| connection.behind.as_mut()) else { return };
+        behind.reading = false;
+        match page {
+            Ok(page) => {
+                let stuck = page.entries.is_empty() && page.reached <= behind.offset;
+                if stuck && self.hub.window().seek(page.reached).is_err() {
+                    tracing::error!(after = %page.reached, "the log has nothing where it should have something");
+                    return self.say_goodbye(slot, CloseReason::Unavailable, None);
+                }
+                self.behind(slot).page = Some(page);
+            }
+            Err(BrokerError::Trimmed { after, resume }) => {
+                let gap = self.hub.overtaken(after, resume);
+                let ids = self.stream(slot).settings.ids;
+                self.counters.gaps.fetch_add(1, Ordering::Relaxed);
+                let behind = self.behind(slot);
+                let mut rest = BytesMut::from(&behind.rest[..]);
+                rest.extend_from_slice(&sse::gap(&gap, ids));
+                behind.rest = rest.freeze();
+                (behind.position, behind.offset) = (Position::Log(resume), resume);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a stream can't be given the log");
+                return self.say_goodbye(slot, CloseReason::Unavailable, None);
+            }
+        }
+        self.turn(slot);
+    }
+}
+
+/// The place before an offset.
+fn before(offset: Offset) -> Offset {
+    Offset(offset.0.saturating_sub(1))
+}

@@ -1,0 +1,168 @@
+//! Giving what has just come to the sockets that are caught up.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tidings::{CloseReason, Entry, Offset, Place};
+
+use super::connection::{Behind, Position};
+use super::thread::Lane;
+use super::write::{Wrote, write};
+use crate::sse;
+
+/// The most entries matched before the sockets get a turn.
+const ENTRIES_A_ROUND: usize = 512;
+
+/// What a class is to be given in this round.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    class: usize,
+    frames: Vec<(Bytes, Place, Offset)>,
+    bytes: usize,
+}
+
+impl Lane {
+    /// Reads the new entries of the window and gives them to the sockets that are caught up.
+    pub(super) fn advance(&mut self) {
+        if self.place == self.hub.window().end() {
+            return;
+        }
+        let max_bytes = self.hub.limits().write_bytes;
+        let mut batch: Vec<(Place, Arc<Entry>)> = Vec::new();
+        let mut bytes = 0;
+        let read = self.hub.window().read(self.place, |place, entry| {
+            bytes += entry.event.data.len() + 64;
+            batch.push((place, entry.clone()));
+            batch.len() < ENTRIES_A_ROUND && bytes < max_bytes
+        });
+        let Ok(reached) = read else {
+            self.fall_behind();
+            return;
+        };
+        let epoch = self.hub.cursor(Offset::START);
+        let mut used = 0;
+        for (place, entry) in &batch {
+            let pieces = &mut self.pieces;
+            self.registry.matching(&entry.event, |id, class| {
+                let Some(stream) = &class.members.stream else { return };
+                if class.members.pieces == 0 {
+                    if pieces.len() == used {
+                        pieces.push(Pieces::default());
+                    }
+                    pieces[used].class = id;
+                    used += 1;
+                    class.members.pieces = used as u32;
+                }
+                let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
+                let frame = sse::frame(entry, stream.encoding(), variant, epoch);
+                let pieces = &mut pieces[class.members.pieces as usize - 1];
+                pieces.bytes += frame.len();
+                pieces.frames.push((frame.clone(), *place, entry.at));
+            });
+        }
+        // Moved before anything is written: a socket that falls behind stands before here.
+        let from = (self.place, self.offset);
+        self.place = reached;
+        if let Some((_, entry)) = batch.last() {
+            self.offset = self.offset.max(entry.at);
+        }
+        for index in 0..used {
+            let mut pieces = std::mem::take(&mut self.pieces[index]);
+            self.write_class(&pieces, from);
+            pieces.frames.clear();
+            pieces.bytes = 0;
+            // Keeps the allocation of a usual round, not of the largest ever.
+            pieces.frames.shrink_to(ENTRIES_A_ROUND);
+            self.pieces[index] = pieces;
+        }
+        if used > 1024 {
+            self.pieces.truncate(1024);
+        }
+    }
+
+    /// Writes the pieces to each member of their class that is caught up; `from` is where it stood before this round.
+    pub(super) fn write_class(&mut self, pieces: &Pieces, from: (Place, Offset)) {
+        let Some(class) = self.registry.get_mut(pieces.class) else { return };
+        class.members.pieces = 0;
+        let slots = std::mem::take(&mut class.members.slots);
+        self.gathered = None;
+        let single = match &pieces.frames[..] {
+            [(frame, ..)] => Some(frame.clone()),
+            frames => {
+                self.gather.clear();
+                for (frame, place, offset) in frames {
+                    self.gather.push(frame, Position::Window(*place), *offset);
+                }
+                None
+            }
+        };
+        let bytes: &[u8] = single.as_deref().unwrap_or_else(|| self.gather.bytes());
+        let offset = pieces.frames.last().map_or(self.offset, |(_, _, offset)| *offset);
+        let (mut delivered, mut written_bytes, mut failed, mut blocked) = (0u64, 0u64, Vec::new(), 0u64);
+        for &slot in &slots {
+            let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
+            if connection.behind.is_some() {
+                continue;
+            }
+            match write(&mut connection.socket, bytes) {
+                Wrote::All => {
+                    connection.written_at = self.now;
+                    connection.updated_at = self.now;
+                    connection.told = offset;
+                    delivered += pieces.frames.len() as u64;
+                    written_bytes += bytes.len() as u64;
+                }
+                Wrote::Part(written) => {
+                    blocked += 1;
+                    written_bytes += written as u64;
+                    let mut behind = match (&single, written) {
+                        (Some(frame), 1..) => {
+                            let (_, place, offset) = pieces.frames[0];
+                            // The frame is shared, but a slow socket must not keep a large one alive: its rest is copied.
+                            let rest = Bytes::copy_from_slice(&frame[written..]);
+                            Behind::at(Position::Window(place), offset, rest)
+                        }
+                        (None, 1..) => {
+                            delivered += self.gather.frames_within(written);
+                            let cut = self.gather.cut(written);
+                            Behind::at(cut.position, cut.offset, cut.rest)
+                        }
+                        (_, 0) => Behind::at(Position::Window(from.0), from.1, Bytes::new()),
+                    };
+                    behind.blocked_at = self.now.max(1);
+                    connection.behind = Some(behind);
+                }
+                Wrote::Failed => failed.push(slot as usize),
+            }
+        }
+        if let Some(class) = self.registry.get_mut(pieces.class) {
+            class.members.slots = slots;
+        }
+        self.counters.delivered.fetch_add(delivered, Ordering::Relaxed);
+        self.counters.bytes.fetch_add(written_bytes, Ordering::Relaxed);
+        self.counters.blocked.fetch_add(blocked, Ordering::Relaxed);
+        self.counters.behind.fetch_add(blocked, Ordering::Relaxed);
+        for slot in failed {
+            self.close(slot, CloseReason::Gone);
+        }
+    }
+
+    /// The window moved on past this lane: every socket that was caught up reads on from the log by itself.
+    pub(super) fn fall_behind(&mut self) {
+        let offset = self.offset;
+        let mut slots = Vec::new();
+        for (slot, connection) in &mut self.connections {
+            if connection.behind.is_none() {
+                connection.behind = Some(Behind::at(Position::Log(offset), offset, Bytes::new()));
+                slots.push(slot);
+            }
+        }
+        tracing::warn!(sockets = slots.len(), "a lane fell behind the window; its sockets read on from the log");
+        self.counters.behind.fetch_add(slots.len() as u64, Ordering::Relaxed);
+        (self.place, self.offset) = self.hub.window().head();
+        for slot in slots {
+            self.again.push(self.timer(slot));
+        }
+    }
+}
