@@ -12,6 +12,9 @@ const FILE: &str = "_FILE";
 /// Sections that are lists and so are set whole, without a key.
 const LISTS: [&str; 1] = ["PROFILES"];
 
+/// Settings that name a file themselves: the end says so again, and the file must not be read in place of its name. What
+/// a key file holds would else stand in an error as a name that is not found.
+const NAMES_OF_FILES: [&str; 2] = ["TLS__CERT", "TLS__KEY"];
 /// Sections that are tables: a value for one would be a mistake that goes unnoticed.
 const SECTIONS: [&str; 10] = ["LISTEN", "DATA", "BROKER", "LANES", "LIMITS", "TLS", "AUTH", "API", "PROXY", "DRAIN"];
 
@@ -35,6 +38,7 @@ pub fn overlay(root: &mut Node, variables: impl IntoIterator<Item = (String, Str
         }
         let text = match setting.strip_suffix(FILE) {
             None => text,
+            Some(bare) if NAMES_OF_FILES.contains(&bare) => text,
             Some(_) => match std::fs::read_to_string(Path::new(&text)) {
                 Ok(text) => text.trim().to_owned(),
                 Err(error) => {

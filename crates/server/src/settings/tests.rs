@@ -75,6 +75,8 @@ fn the_environment_goes_before_the_file_and_is_typed_by_the_setting() {
             ("TIDINGS_DATA__DIR", "12"),
             ("TIDINGS_LOG__LEVEL_FILE", file.to_str().unwrap()),
             ("TIDINGS_PROFILES", "a,b"),
+            ("TIDINGS_TLS__CERT", "cert.pem"),
+            ("TIDINGS_TLS__KEY_FILE", "key.pem"),
             ("TIDINGS_PROXY__TRUSTED", "[\"10.0.0.0/8\"]"),
             ("TIDINGS_TOKEN", "not a setting"),
             ("PATH", "/bin"),
@@ -86,6 +88,7 @@ fn the_environment_goes_before_the_file_and_is_typed_by_the_setting() {
     assert_eq!(settings.listen.http.len(), 2);
     assert_eq!((settings.broker.keep_for, settings.data.dir.to_str()), (None, Some("12")));
     assert_eq!((settings.log.level.as_str(), settings.proxy.trusted.len()), ("debug", 1));
+    assert_eq!(settings.tls.key.as_deref(), Some(Path::new("key.pem")), "it names a file, which is not read");
     let names: Vec<_> = settings.profiles.iter().filter_map(|p| p.name.as_ref().map(|n| n.value.as_str())).collect();
     assert_eq!(names, ["a", "b"]);
 }
