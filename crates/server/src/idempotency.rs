@@ -220,6 +220,25 @@ impl Shared {
         Ok(())
     }
 
+    /// Looks into the store for a request that has just got its place among those under way: of two that come at once one is
+    /// refused, and the other looks.
+    async fn begin_new(self: Arc<Self>, request: [u8; 16], body: [u8; 32]) -> Result<Begun, Problem> {
+        let mut place = Place { shared: self.clone(), request, is_taken: false };
+        // Not here: the store may be busy with a write, and its sync.
+        match self.blocking(move |shared| shared.store.answer(request, shared.clock.now())).await {
+            Ok(None) => {
+                place.is_taken = true;
+                Ok(Begun::New(request))
+            }
+            Ok(Some(kept)) if kept.body.is_none_or(|kept| kept == body) => Ok(Begun::Answered(kept.answer)),
+            Ok(Some(_)) => Err(other_body()),
+            Err(error) => {
+                tracing::error!(%error, "the store of idempotency keys can't be read");
+                Err(unavailable())
+            }
+        }
+    }
+
     /// Keeps an answer. What the store does not take is kept in memory, and the log is not taken for known beyond it.
     async fn end(self: Arc<Self>, request: [u8; 16], body: [u8; 32], answer: String) {
         if let Some(under_way) = self.state().begun.get_mut(&request) {
@@ -260,6 +279,21 @@ impl Shared {
     }
 }
 
+/// The place of a request among those under way. Given back, unless the request is new and takes it.
+struct Place {
+    shared: Arc<Shared>,
+    request: [u8; 16],
+    is_taken: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            self.shared.state().begun.remove(&self.request);
+        }
+    }
+}
+
 #[async_trait]
 impl Idempotency for IdempotencyKeys {
     async fn begin(&self, principal: &Principal, key: &str, body: &[u8]) -> Result<Begun, Problem> {
@@ -283,22 +317,7 @@ impl Idempotency for IdempotencyKeys {
                 }
             }
         };
-        let Some(known) = known else {
-            // It has its place now, so of two that came at once one is refused and the other looks into the store.
-            let kept = shared.store.answer(request, shared.clock.now());
-            if !matches!(kept, Ok(None)) {
-                shared.state().begun.remove(&request);
-            }
-            return match kept {
-                Ok(None) => Ok(Begun::New(request)),
-                Ok(Some(kept)) if kept.body.is_none_or(|kept| kept == body) => Ok(Begun::Answered(kept.answer)),
-                Ok(Some(_)) => Err(other_body()),
-                Err(error) => {
-                    tracing::error!(%error, "the store of idempotency keys can't be read");
-                    Err(unavailable())
-                }
-            };
-        };
+        let Some(known) = known else { return self.0.clone().begin_new(request, body).await };
         if known.body != body {
             return Err(other_body());
         }

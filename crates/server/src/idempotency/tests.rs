@@ -265,6 +265,19 @@ async fn an_answer_that_the_store_does_not_take_is_still_given_and_kept_later() 
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_before_it_is_known_to_be_new_can_come_back_at_once() {
+    let world = World::new();
+    let keys = world.open().await;
+    // Polled once: it has its place and waits for the store. Then its handler is dropped.
+    {
+        let mut left = std::pin::pin!(begin(&keys, "k", b"1"));
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(left.as_mut().poll(cx).is_pending())).await;
+        assert!(polled && keys.0.state().begun.len() == 1);
+    }
+    new(begin(&keys, "k", b"1").await);
+}
+
+#[tokio::test]
 async fn there_is_a_bound_on_those_under_way() {
     let world = World::new();
     let keys = world.open().await;
