@@ -15,8 +15,8 @@ pub struct CheckConfigArgs {
     /// Settings, or profiles (a directory, or a file called profile.toml)
     #[arg(value_name = "FILES")]
     files: Vec<PathBuf>,
-    /// The settings; the same as naming them alone
-    #[arg(long, value_name = "FILE", env = "TIDINGS_CONFIG")]
+    /// The settings; the same as naming them alone. Without any, TIDINGS_CONFIG or the defaults
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -36,10 +36,10 @@ pub fn run(args: CheckConfigArgs) -> ExitCode {
 }
 
 fn summary(args: CheckConfigArgs) -> Result<String, Report> {
-    let mut files = args.files;
-    // The variable of the environment is for the settings of the hub, and says nothing where others are named.
+    let mut files: Vec<PathBuf> = args.config.into_iter().chain(args.files).collect();
+    // The variable is for the settings of the hub, and says nothing where others are named.
     if files.is_empty() {
-        files.extend(args.config);
+        files.extend(std::env::var_os("TIDINGS_CONFIG").map(PathBuf::from));
     }
     let report = check(&files);
     if !report.is_empty() {

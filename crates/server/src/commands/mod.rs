@@ -56,3 +56,6 @@ fn print(text: &str) -> Result<(), Closed> {
 /// Nobody reads standard output any more.
 #[derive(Debug)]
 struct Closed;
+
+#[cfg(test)]
+mod tests;
