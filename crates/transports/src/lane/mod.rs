@@ -15,6 +15,7 @@ mod write;
 
 use std::io;
 use std::net::TcpStream;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -146,7 +147,14 @@ impl Lanes {
             let waker = mio::Waker::new(poll.registry(), thread::WAKER)?;
             let shared = Arc::new(Shared { inbox: Mutex::default(), waker, awake: AtomicBool::new(false) });
             let lane = thread::Lane::new(hub.clone(), poll, shared.clone(), counters.clone(), runtime.clone());
-            threads.push(std::thread::Builder::new().name(format!("lane-{number}")).spawn(move || lane.run())?);
+            threads.push(std::thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
+                if std::panic::catch_unwind(AssertUnwindSafe(|| lane.run())).is_err() {
+                    // Its sockets would stay open and silent for ever. Whoever supervises the program starts it anew, and
+                    // the clients resume: nothing is lost by an end, everything by silence.
+                    tracing::error!("a lane ended in a panic; the program ends with it");
+                    std::process::abort();
+                }
+            })?);
             lanes.push(shared);
         }
         let lanes = Arc::new(Lanes { lanes, next: AtomicUsize::new(0), threads: Mutex::new(threads), counters });
@@ -186,9 +194,8 @@ impl Drop for Lanes {
     fn drop(&mut self) {
         self.each(|lane| lane.send(Message::Stop));
         for thread in self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a lane ended in a panic");
-            }
+            // A lane that panicked has ended the program.
+            let _ = thread.join();
         }
     }
 }
