@@ -205,7 +205,6 @@ fn open_broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<(Arc<dyn Br
             let disk = DiskSettings { retention, segment_bytes: settings.broker.segment_bytes, ..DiskSettings::default() };
             let broker = DiskBroker::open(&settings.data.dir.join("log"), disk, clock)?;
             let recovery = broker.recovery();
-            tracing::info!(?recovery, "the log is open");
             (Arc::new(broker), Some(recovery))
         }
     })
