@@ -459,7 +459,6 @@ limits_table! {
     #[serde(with = "size")]
     page_bytes: usize,
     concurrent_reads: usize,
-    pending_signals: usize,
     filter_topics: usize,
     connections: usize,
     connections_per_address: usize,

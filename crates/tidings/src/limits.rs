@@ -30,8 +30,6 @@ pub struct Limits {
     pub page_bytes: usize,
     /// The most such reads that run at once: each holds a page in memory.
     pub concurrent_reads: usize,
-    /// The most signals remembered for sockets that are behind; newest wins by key.
-    pub pending_signals: usize,
     /// The most topics in one subscription.
     pub filter_topics: usize,
     /// The most connections held at once, all transports together. The next is refused with 503.
@@ -71,7 +69,6 @@ impl Default for Limits {
             page_events: 1_000,
             page_bytes: 1 << 20,
             concurrent_reads: 64,
-            pending_signals: 1_024,
             filter_topics: 256,
             connections: 100_000,
             connections_per_address: 20_000,
