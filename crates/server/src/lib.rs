@@ -5,6 +5,7 @@ pub mod bench;
 pub mod check;
 pub mod commands;
 pub mod cli;
+pub mod descriptors;
 pub mod idempotency;
 pub mod metrics;
 pub mod page;

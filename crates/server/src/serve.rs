@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::auth::settings::{AnonymousGrants, AnonymousSettings, PublishSettings};
 use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations};
+use crate::descriptors;
 use crate::idempotency::IdempotencyKeys;
 use crate::profile::{Plan, Transport};
 use crate::routes::{self, Doors, Side};
@@ -122,6 +123,15 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // Told as soon as possible: a signal that comes during the start ends it in order as well.
     let mut stop = Stop::listen()?;
+
+    match descriptors::raise_limit() {
+        Ok(most) if most < settings.limits.connections as u64 + 64 => tracing::warn!(
+            "this process may have {most} files open, fewer than the {} connections of [limits]; raise LimitNOFILE or `ulimit -Hn`",
+            settings.limits.connections
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
 
     let dir = &settings.data.dir;
     std::fs::create_dir_all(dir).map_err(|error| {
@@ -266,6 +276,7 @@ fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mount> {
         cors: settings.api.cors.clone(),
         heartbeat_every: settings.api.heartbeat_every,
         retry: settings.api.retry,
+        drain_retry: settings.drain.retry,
         ..StreamSettings::default()
     };
     let stream = Stream::new(v1, open);
@@ -282,12 +293,13 @@ fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mount> {
     for loaded in &plan.profiles {
         let auth = &doors.profiles[loaded.profile.name()];
         for served in &loaded.mounts {
-            let (answer, settings) = match &served.transport {
-                Transport::Sse(settings) => (Answer::Sse, settings),
-                Transport::Poll(settings) => (Answer::Poll, settings),
+            let (answer, own) = match &served.transport {
+                Transport::Sse(own) => (Answer::Sse, own),
+                Transport::Poll(own) => (Answer::Poll, own),
                 Transport::Ready(_) | Transport::Health(_) => continue,
             };
-            let stream = Stream::new(settings.clone(), loaded.profile.clone());
+            let own = StreamSettings { drain_retry: settings.drain.retry, ..own.clone() };
+            let stream = Stream::new(own, loaded.profile.clone());
             mounts.extend(served.paths.iter().map(|path| mount(&path.path, answer, &stream, auth)));
         }
     }

@@ -109,7 +109,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
 
 impl<A: clap::Args> Run<A> {
     fn measure(self, scenario: fn(&Target, &A) -> Result<Report, Failure>) -> Result<bool, Failure> {
-        process::raise_file_limit()?;
+        crate::descriptors::raise_limit()?;
         let target = Target::new(&self.target)?;
         let mut report = scenario(&target, &self.own)?;
         report.target = target.label.clone();

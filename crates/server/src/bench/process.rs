@@ -75,19 +75,6 @@ fn kibibytes(text: &str, field: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Raises this process's soft limit of open files to the hard one: 15,000 streams need it.
-pub fn raise_file_limit() -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` outlives both calls, which only read and write it.
-    let failed = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 || {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0
-        }
-    };
-    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
