@@ -27,7 +27,7 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     raw(&root);
-    for write_ahead in [0, 1 << 20, 2 << 20, 4 << 20] {
+    for write_ahead in [1 << 20, 0, 4 << 20] {
         let settings = DiskSettings { retention: Retention::FOREVER, write_ahead, ..DiskSettings::default() };
         println!("write_ahead {} KiB", write_ahead >> 10);
         let broker = open(&root.join(format!("speed-{write_ahead}")), settings);
@@ -110,7 +110,7 @@ async fn alone(broker: &DiskBroker) {
 async fn together(broker: &Arc<DiskBroker>, publishers: u64) {
     let topics = topics();
     let (start, cpu) = (Instant::now(), cpu());
-    let each = 640_000 / publishers;
+    let each = 200_000 / publishers;
     let tasks: Vec<_> = (0..publishers)
         .map(|publisher| {
             let (broker, topics) = (broker.clone(), topics.clone());
