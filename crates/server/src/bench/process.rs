@@ -1,7 +1,6 @@
 //! What the server under test has used: CPU time and memory, from `/proc`.
 
 use std::fs;
-use std::io;
 use std::time::Duration;
 
 use super::Failure;
