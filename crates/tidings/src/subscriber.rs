@@ -135,12 +135,13 @@ impl Subscriber {
         if let Some(gap) = self.first.take() {
             return Some(Delivery::Gap(gap));
         }
+        if self.ready.is_empty() && self.ending().is_none() {
+            self.read().await;
+        }
+        // Asked after the read, which may have taken a while: who was revoked meanwhile is given nothing of it.
         if let Some(reason) = self.ending() {
             self.ended = true;
             return Some(Delivery::Closed(reason));
-        }
-        if self.ready.is_empty() {
-            self.read().await;
         }
         let delivery = self.ready.pop_front()?;
         self.ended = matches!(delivery, Delivery::Closed(_));
@@ -218,7 +219,8 @@ impl Subscriber {
                         continue;
                     }
                     self.read_log(after).await;
-                    if !self.ready.is_empty() {
+                    // A long log may hold nothing for it: its end does not wait until all is read.
+                    if !self.ready.is_empty() || self.ending().is_some() {
                         return;
                     }
                 }
