@@ -149,7 +149,13 @@ impl Subscriber {
     }
 
     /// Where a client that has taken every delivery so far may resume.
+    ///
+    /// While a gap is not taken yet, that is before the gap, so that whoever goes on from there is told of it too. Only for a
+    /// place that was no cursor at all there is no such place.
     pub fn cursor(&mut self) -> Cursor {
+        if let Some(gap) = &self.first {
+            return gap.asked.parse().unwrap_or(gap.resumed);
+        }
         if self.ready.is_empty() {
             self.skip();
         }
@@ -157,7 +163,8 @@ impl Subscriber {
             // What is ready but not taken yet comes after the cursor.
             Some(Delivery::Event(entry)) if entry.event.is_signal() => entry.at,
             Some(Delivery::Event(entry)) => Offset(entry.at.0 - 1),
-            Some(Delivery::Gap(_) | Delivery::Closed(_)) | None => self.offset,
+            Some(Delivery::Gap(gap)) => return gap.asked.parse().unwrap_or(gap.resumed),
+            Some(Delivery::Closed(_)) | None => self.offset,
         };
         self.hub.cursor(offset)
     }

@@ -210,6 +210,17 @@ async fn a_reader_that_retention_overtakes_is_told_and_goes_on() {
 }
 
 #[tokio::test]
+async fn the_cursor_of_one_that_was_not_told_of_its_gap_yet_stands_before_the_gap() {
+    let bench = Bench::narrow(4, 5).await;
+    bench.publish_numbers(1..=40).await;
+    bench.broker.trim(20);
+    let mut subscriber = bench.subscribe(Filter::all(), Some(&bench.cursor(5)));
+    let cursor = subscriber.cursor().to_string();
+    let mut resumed = bench.subscribe(Filter::all(), Some(&cursor));
+    assert_eq!(said(&resumed.next().await), "gap:trimmed", "whoever goes on from there is told as well");
+}
+
+#[tokio::test]
 async fn a_log_that_can_not_be_read_ends_the_stream_and_skips_nothing() {
     let bench = Bench::narrow(4, 5).await;
     bench.publish_numbers(1..=40).await;
