@@ -23,7 +23,8 @@ pub(crate) struct Coalescer {
     held: Mutex<HashMap<Key, Held>>,
 }
 
-type Key = (Arc<str>, Arc<str>, Option<Arc<str>>);
+/// Topic, name, key, and whether it is kept: a signal, which may be dropped, never replaces an event, which may not.
+type Key = (Arc<str>, Arc<str>, Option<Arc<str>>, bool);
 type Answer = Result<Published, String>;
 
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl Hub {
     }
 
     fn hold(self: &Arc<Self>, event: NewEvent, coalesce: &Coalesce) -> Hold {
-        let key: Key = (event.topic.as_str().into(), event.name.clone(), event.key.clone());
+        let key: Key = (event.topic.as_str().into(), event.name.clone(), event.key.clone(), event.kept);
         let now = Instant::now();
         let mut held = self.coalescer.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let Some(state) = held.get_mut(&key) else {
