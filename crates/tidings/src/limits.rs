@@ -38,11 +38,12 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// The most streams of one principal that is not anonymous.
     pub connections_per_principal: usize,
-    /// How long a client may take to send its request head.
+    /// How long a client may take to send its request head, and how long a connection may idle between two requests:
+    /// longer than what a busy publisher pauses, so that it does not find its connection closed.
     pub header_timeout: Duration,
     /// The most bytes of a request head.
     pub header_bytes: usize,
-    /// How long a client may take to send a request body, and how long a keep-alive connection may be idle.
+    /// How long a client may take to send a request body.
     pub request_timeout: Duration,
     /// How long a socket may take no byte before its stream is closed: the peer is gone, or asleep.
     pub write_stall: Duration,
@@ -73,7 +74,7 @@ impl Default for Limits {
             connections: 100_000,
             connections_per_address: 20_000,
             connections_per_principal: 1_000,
-            header_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(30),
             header_bytes: 32 << 10,
             request_timeout: Duration::from_secs(30),
             write_stall: Duration::from_secs(60),
