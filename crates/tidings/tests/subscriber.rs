@@ -265,19 +265,19 @@ async fn a_revocation_ends_the_streams_it_covers_and_no_others() {
     let mut ann_too = bench.hub.subscribe(login("ann", "s2", None), Filter::all(), None);
     let mut bob = bench.hub.subscribe(login("bob", "s3", Some("k1")), Filter::all(), None);
     bench.publish_numbers([1]).await;
-    bench.hub.close(&Revocation::Session("s1".into()), CloseReason::Revoked);
+    bench.hub.close(&Revocation::session("s1"), CloseReason::Revoked);
     assert_eq!(drain(&mut ann).await, ["closed:revoked"], "also what it had not read yet is withheld");
     assert_eq!(drain(&mut ann_too).await, ["1"]);
-    bench.hub.close(&Revocation::Principal("ann".into()), CloseReason::Reauthenticate);
+    bench.hub.close(&Revocation::principal("ann"), CloseReason::Reauthenticate);
     assert_eq!(said(&ann_too.next().await), "closed:reauthenticate");
-    bench.hub.close(&Revocation::Key("k1".into()), CloseReason::Revoked);
+    bench.hub.close(&Revocation::key("k1"), CloseReason::Revoked);
     assert_eq!(drain(&mut bob).await, ["closed:revoked"]);
 }
 
 #[tokio::test]
 async fn a_revocation_while_a_credential_is_checked_reaches_the_stream_that_comes_of_it() {
     let bench = Bench::new().await;
-    let revoke = |id: &str| bench.hub.close(&Revocation::Principal(id.into()), CloseReason::Revoked);
+    let revoke = |id: &str| bench.hub.close(&Revocation::principal(id.into()), CloseReason::Revoked);
     revoke("u");
     let since = bench.hub.moment();
     let mut good = bench.hub.subscribe_at(who("u", &["everyone"]), Filter::all(), bench.hub.start(None), since);
@@ -294,7 +294,7 @@ async fn more_revocations_than_are_remembered_send_the_slow_back_to_be_asked_aga
     let bench = Bench::new().await;
     let since = bench.hub.moment();
     for n in 0..2_000 {
-        bench.hub.close(&Revocation::Principal(n.to_string().into()), CloseReason::Revoked);
+        bench.hub.close(&Revocation::principal(n.to_string().into()), CloseReason::Revoked);
     }
     let mut slow = bench.hub.subscribe_at(who("u", &["everyone"]), Filter::all(), bench.hub.start(None), since);
     assert_eq!(drain(&mut slow).await, ["closed:reauthenticate"]);
@@ -306,7 +306,7 @@ async fn a_revocation_during_a_read_of_the_log_withholds_what_was_read() {
     bench.publish_numbers(1..=40).await;
     let mut subscriber = bench.subscribe(Filter::all(), Some(&bench.cursor(2)));
     let hub = bench.hub.clone();
-    bench.broker.before_read(move |_| hub.close(&Revocation::Principal("u".into()), CloseReason::Revoked));
+    bench.broker.before_read(move |_| hub.close(&Revocation::principal("u"), CloseReason::Revoked));
     assert_eq!(drain(&mut subscriber).await, ["closed:revoked"]);
 }
 
@@ -319,7 +319,7 @@ async fn a_revocation_ends_a_long_read_that_finds_nothing() {
     let (hub, before) = (bench.hub.clone(), bench.broker.reads());
     bench.broker.before_read(move |query| {
         if query.after == Offset(12) {
-            hub.close(&Revocation::Principal("u".into()), CloseReason::Revoked);
+            hub.close(&Revocation::principal("u"), CloseReason::Revoked);
         }
     });
     assert_eq!(drain(&mut subscriber).await, ["closed:revoked"]);

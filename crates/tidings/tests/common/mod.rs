@@ -33,6 +33,7 @@ pub struct TestBroker {
 #[derive(Default)]
 struct Log {
     events: VecDeque<Event>,
+    all: Vec<Event>,
     unannounced: Vec<Event>,
     trimmed: Offset,
     last: Offset,
@@ -52,16 +53,55 @@ impl TestBroker {
     pub fn announce(&self) {
         let mut log = self.log();
         let events = std::mem::take(&mut log.unannounced);
-        if let Some(tail) = &log.tail {
+        if let Some(tail) = log.tail.as_ref().filter(|_| !events.is_empty()) {
             tail.appended(events);
         }
     }
 
-    /// Removes everything up to `offset`.
+    /// Appends, and tells of it unless it holds.
+    pub fn append(&self, batch: Vec<NewEvent>) -> Vec<Option<Offset>> {
+        let mut log = self.log();
+        let mut places = Vec::new();
+        for body in batch {
+            let kept = body.kept;
+            if kept {
+                log.last = log.last.next();
+            }
+            let event = Event { offset: if kept { log.last } else { Offset::START }, body };
+            if kept {
+                log.events.push_back(event.clone());
+                log.all.push(event.clone());
+            }
+            places.push(kept.then_some(event.offset));
+            log.unannounced.push(event);
+        }
+        if !self.holds.load(Ordering::SeqCst) && !log.unannounced.is_empty() {
+            let events = std::mem::take(&mut log.unannounced);
+            if let Some(tail) = &log.tail {
+                tail.appended(events);
+            }
+        }
+        places
+    }
+
+    /// What a crash does: nobody is told of what is durable and not announced, nor of a signal.
+    pub fn crash(&self) {
+        let mut log = self.log();
+        (log.tail, log.unannounced) = (None, Vec::new());
+    }
+
+    /// Every event ever appended, trimmed or not.
+    pub fn all(&self) -> Vec<Event> {
+        self.log().all.clone()
+    }
+
+    /// Removes everything up to `offset`, but nothing that was not announced yet.
     pub fn trim(&self, offset: u64) {
         let mut log = self.log();
-        log.events.retain(|event| event.offset.0 > offset);
-        log.trimmed = log.trimmed.max(Offset(offset));
+        let unannounced = log.unannounced.iter().filter(|event| event.body.kept).count() as u64;
+        let offset = Offset(offset.min(log.last.0 - unannounced));
+        log.events.retain(|event| event.offset > offset);
+        log.trimmed = log.trimmed.max(offset);
     }
 
     /// Calls `hook` before each read.
@@ -84,27 +124,7 @@ impl Broker for TestBroker {
         if self.fails.load(Ordering::SeqCst) {
             return Err(BrokerError::Full("there is no room".into()));
         }
-        let mut log = self.log();
-        let mut places = Vec::new();
-        for body in batch {
-            let kept = body.kept;
-            if kept {
-                log.last = log.last.next();
-            }
-            let event = Event { offset: if kept { log.last } else { Offset::START }, body };
-            if kept {
-                log.events.push_back(event.clone());
-            }
-            places.push(kept.then_some(event.offset));
-            log.unannounced.push(event);
-        }
-        if !self.holds.load(Ordering::SeqCst) && !log.unannounced.is_empty() {
-            let events = std::mem::take(&mut log.unannounced);
-            if let Some(tail) = &log.tail {
-                tail.appended(events);
-            }
-        }
-        Ok(places)
+        Ok(self.append(batch))
     }
 
     async fn read(&self, query: Query) -> Result<Page, BrokerError> {
