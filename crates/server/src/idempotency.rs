@@ -99,8 +99,13 @@ struct UnderWay {
 }
 
 /// The number of a request: the first 16 bytes of SHA-256 over who sends it and its key.
-fn number(principal: &str, key: &str) -> [u8; 16] {
-    let hash = Sha256::new().chain_update(principal).chain_update([0]).chain_update(key).finalize();
+fn number(principal: &Principal, key: &str) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    if let Some(namespace) = &principal.namespace {
+        // No text has this byte, so that no id can be taken for one with a namespace.
+        hash = hash.chain_update(&**namespace).chain_update([0xff]);
+    }
+    let hash = hash.chain_update(&*principal.id).chain_update([0]).chain_update(key).finalize();
     let mut number = [0; 16];
     number.copy_from_slice(&hash[..16]);
     number
@@ -297,7 +302,7 @@ impl Drop for Place {
 #[async_trait]
 impl Idempotency for IdempotencyKeys {
     async fn begin(&self, principal: &Principal, key: &str, body: &[u8]) -> Result<Begun, Problem> {
-        let request = number(&principal.id, key);
+        let request = number(principal, key);
         let body: [u8; 32] = Sha256::digest(body).into();
         let shared = &self.0;
         let ticks = shared.clock.ticks();

@@ -229,9 +229,7 @@ async fn tickets(
     let asked: TicketRequest = body(&parts, &bytes)?;
     let door = match &asked.profile {
         None => &shared.doors.open,
-        Some(name) => shared.doors.profiles.get(name).ok_or_else(|| {
-            Problem::new(StatusCode::NOT_FOUND, "unknown-profile", format!("there is no profile {name:?} here"))
-        })?,
+        Some(name) => shared.doors.profiles.get(name).ok_or_else(|| unknown_profile(name))?,
     };
     let principal = who(door, &parts).await?;
     let ttl = asked.ttl.map_or(crate::auth::ticket::DEFAULT_TTL, Duration::from_secs).min(crate::auth::ticket::MAX_TTL);
@@ -241,12 +239,18 @@ async fn tickets(
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], answer).into_response())
 }
 
+fn unknown_profile(name: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-profile", format!("there is no profile {name:?} here"))
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RevokeRequest {
     principal: Option<String>,
     session: Option<String>,
     key: Option<String>,
+    /// In which profile alone; else everywhere.
+    profile: Option<String>,
     /// For how many seconds the credential is refused; its longest life.
     #[serde(rename = "for")]
     refuse_for: Option<u64>,
@@ -259,14 +263,22 @@ async fn revoke(State(shared): State<Arc<Shared>>, parts: request::Parts, bytes:
     let by = operator(&shared, &parts).await?;
     let asked: RevokeRequest = body(&parts, &bytes)?;
     let revocation = match (asked.principal, asked.session, asked.key) {
-        (Some(id), None, None) => Revocation::Principal(id.into()),
-        (None, Some(session), None) => Revocation::Session(session.into()),
-        (None, None, Some(key)) => Revocation::Key(key.into()),
+        (Some(id), None, None) => Revocation::principal(id),
+        (None, Some(session), None) => Revocation::session(session),
+        (None, None, Some(key)) => Revocation::key(key),
         _ => {
             let detail = "name one of `principal`, `session` and `key`";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-revocation", detail));
         }
     };
+    let namespace = match &asked.profile {
+        None => None,
+        Some(name) => {
+            let profile = shared.service.hub.profiles().named(name).ok_or_else(|| unknown_profile(name))?;
+            profile.namespace().map(Arc::from)
+        }
+    };
+    let revocation = revocation.within(namespace);
     let until = shared.doors.clock.now().after(asked.refuse_for.map_or(REVOKED_FOR, Duration::from_secs));
     tracing::info!(by = %by.id, ?revocation, "revoked");
     let (revocations, kept) = (shared.doors.revocations.clone(), revocation.clone());
@@ -332,7 +344,7 @@ async fn explain_event(
         Some(topics) => Filter::topics(patterns(split(topics))?),
         None => Filter::all(),
     };
-    let readers: Vec<(Arc<Principal>, Filter)> = match (&asked.principal, &asked.grants) {
+    let readers: Vec<(Arc<Principal>, Option<String>, Filter)> = match (&asked.principal, &asked.grants) {
         (Some(id), _) => {
             let open = match &shared.service.lanes {
                 Some(lanes) => lanes.list().await,
@@ -343,24 +355,29 @@ async fn explain_event(
                 let topics = stream.topics.map(|topics| {
                     Filter::topics(topics.iter().filter_map(|topic| topic.parse::<TopicPattern>().ok()))
                 });
-                readers.push((stream.principal, topics.unwrap_or_else(|| filter.clone())));
+                readers.push((stream.principal, Some(stream.profile), topics.unwrap_or_else(|| filter.clone())));
             }
             readers
         }
         (None, Some(grants)) => {
             let held: Vec<String> = split(grants);
             let held = held.iter().map(|text| text.parse().map_err(invalid)).collect::<Result<Vec<_>, _>>()?;
-            vec![(Arc::new(Principal::new("somebody", profile.hold(held), "given")), filter)]
+            vec![(Arc::new(Principal::new("somebody", profile.hold(held), "given")), None, filter)]
         }
-        (None, None) => vec![(caller, filter)],
+        (None, None) => vec![(caller, None, filter)],
     };
     let now = hub.clock().now();
     let rule = hub.profiles().rule(&event);
     let explained: Vec<Value> = readers
         .iter()
-        .map(|(principal, filter)| {
+        .map(|(principal, stream_profile, filter)| {
             let explanation = explain(&profile, &rule, principal, filter, &event, now);
-            json!({ "principal": *principal.id, "given": explanation.given, "steps": explanation.steps })
+            json!({
+                "principal": *principal.id,
+                "profile": stream_profile,
+                "given": explanation.given,
+                "steps": explanation.steps,
+            })
         })
         .collect();
     let answer = json!({

@@ -115,6 +115,11 @@ impl Profiles {
         self.named.get(namespace).unwrap_or(&self.open)
     }
 
+    /// The profile of this name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Profile>> {
+        self.named.values().find(|profile| profile.name() == name)
+    }
+
     /// The built-in profile.
     pub fn open(&self) -> &Arc<Profile> {
         &self.open

@@ -52,7 +52,7 @@ pub use grant::{Audience, Grants, Implications};
 pub use hub::{Hub, Moment, Published, Reader, Start};
 pub use limits::Limits;
 pub use json::JsonPath;
-pub use principal::{Principal, PublishRights, Revocation};
+pub use principal::{Principal, PublishRights, Revocation, RevokedIdentity};
 pub use profile::{Coalesce, EventRule, Profile};
 pub use registry::Registry;
 pub use shape::{Args, Case, Redaction, Shape};

@@ -10,6 +10,9 @@ use crate::grant::Grants;
 pub struct Principal {
     /// Who it is, in the app's own words: a user id, a key's name; `anonymous` for nobody.
     pub id: Arc<str>,
+    /// Whose id that is: the namespace of the profile at whose door they came, none at `/v1`. `u1` of one app is not `u1` of
+    /// another.
+    pub namespace: Option<Arc<str>>,
     /// What they hold, implications included.
     pub grants: Grants,
     /// Which login this is, where the source knows: revoking it ends just this one. Never the credential itself.
@@ -64,6 +67,7 @@ impl Principal {
     pub fn new(id: &str, grants: Grants, source: &'static str) -> Self {
         Principal {
             id: id.into(),
+            namespace: None,
             grants,
             session: None,
             key: None,
@@ -83,7 +87,16 @@ impl Principal {
 
 /// Whose streams a revocation ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Revocation {
+pub struct Revocation {
+    /// Who, or which credential of theirs.
+    pub of: RevokedIdentity,
+    /// In which profile alone, by its namespace. None is everywhere, whoever has this id there.
+    pub namespace: Option<Arc<str>>,
+}
+
+/// What a revocation names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RevokedIdentity {
     /// Every stream of this principal.
     Principal(Arc<str>),
     /// The streams of this login.
@@ -93,12 +106,57 @@ pub enum Revocation {
 }
 
 impl Revocation {
+    /// Of every stream of a principal, everywhere.
+    pub fn principal(id: impl Into<Arc<str>>) -> Self {
+        Revocation { of: RevokedIdentity::Principal(id.into()), namespace: None }
+    }
+
+    /// Of the streams of a login, everywhere.
+    pub fn session(id: impl Into<Arc<str>>) -> Self {
+        Revocation { of: RevokedIdentity::Session(id.into()), namespace: None }
+    }
+
+    /// Of the streams that came with an API key, everywhere.
+    pub fn key(id: impl Into<Arc<str>>) -> Self {
+        Revocation { of: RevokedIdentity::Key(id.into()), namespace: None }
+    }
+
+    /// The same in one profile alone.
+    pub fn within(self, namespace: Option<Arc<str>>) -> Self {
+        Revocation { namespace, ..self }
+    }
+
     /// Whether it concerns `principal`.
     pub fn covers(&self, principal: &Principal) -> bool {
-        match self {
-            Revocation::Principal(id) => *id == principal.id,
-            Revocation::Session(session) => principal.session.as_ref() == Some(session),
-            Revocation::Key(key) => principal.key.as_ref() == Some(key),
+        if self.namespace.is_some() && self.namespace != principal.namespace {
+            return false;
+        }
+        match &self.of {
+            RevokedIdentity::Principal(id) => *id == principal.id,
+            RevokedIdentity::Session(session) => principal.session.as_ref() == Some(session),
+            RevokedIdentity::Key(key) => principal.key.as_ref() == Some(key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_in_one_profile_leaves_the_same_id_in_another_alone() {
+        let who = |namespace: Option<&str>| Principal {
+            namespace: namespace.map(Into::into),
+            session: Some("s".into()),
+            key: Some("k".into()),
+            ..Principal::new("u1", Grants::default(), "test")
+        };
+        for everywhere in [Revocation::principal("u1"), Revocation::session("s"), Revocation::key("k")] {
+            let in_a = everywhere.clone().within(Some("a".into()));
+            for (namespace, covered) in [(Some("a"), true), (Some("b"), false), (None, false)] {
+                assert_eq!(in_a.covers(&who(namespace)), covered, "{namespace:?}");
+                assert!(everywhere.covers(&who(namespace)), "{namespace:?}");
+            }
         }
     }
 }

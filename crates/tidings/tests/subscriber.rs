@@ -277,7 +277,7 @@ async fn a_revocation_ends_the_streams_it_covers_and_no_others() {
 #[tokio::test]
 async fn a_revocation_while_a_credential_is_checked_reaches_the_stream_that_comes_of_it() {
     let bench = Bench::new().await;
-    let revoke = |id: &str| bench.hub.close(&Revocation::principal(id.into()), CloseReason::Revoked);
+    let revoke = |id: &str| bench.hub.close(&Revocation::principal(id), CloseReason::Revoked);
     revoke("u");
     let since = bench.hub.moment();
     let mut good = bench.hub.subscribe_at(who("u", &["everyone"]), Filter::all(), bench.hub.start(None), since);
@@ -294,7 +294,7 @@ async fn more_revocations_than_are_remembered_send_the_slow_back_to_be_asked_aga
     let bench = Bench::new().await;
     let since = bench.hub.moment();
     for n in 0..2_000 {
-        bench.hub.close(&Revocation::principal(n.to_string().into()), CloseReason::Revoked);
+        bench.hub.close(&Revocation::principal(n.to_string()), CloseReason::Revoked);
     }
     let mut slow = bench.hub.subscribe_at(who("u", &["everyone"]), Filter::all(), bench.hub.start(None), since);
     assert_eq!(drain(&mut slow).await, ["closed:reauthenticate"]);

@@ -25,15 +25,18 @@ pub struct Limiter {
 struct Counts {
     all: usize,
     addresses: HashMap<IpAddr, usize>,
-    principals: HashMap<Arc<str>, usize>,
+    principals: HashMap<Who, usize>,
 }
+
+/// A principal: `u1` of one app is not `u1` of another.
+type Who = (Option<Arc<str>>, Arc<str>);
 
 /// A counted connection. Given back when it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     limiter: Arc<Limiter>,
     address: Option<IpAddr>,
-    principal: Option<Arc<str>>,
+    principal: Option<Who>,
 }
 
 impl Limiter {
@@ -68,7 +71,8 @@ impl Limiter {
             return Ok(Permit { limiter: self.clone(), address: None, principal: None });
         }
         let mut counts = self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let count = counts.principals.entry(principal.id.clone()).or_default();
+        let who = (principal.namespace.clone(), principal.id.clone());
+        let count = counts.principals.entry(who.clone()).or_default();
         if *count >= self.max_per_principal {
             self.refused.fetch_add(1, Ordering::Relaxed);
             let detail = format!("this principal already has {count} streams open, which is the most allowed");
@@ -76,7 +80,7 @@ impl Limiter {
                 .header(http::header::RETRY_AFTER, "30"));
         }
         *count += 1;
-        Ok(Permit { limiter: self.clone(), address: None, principal: Some(principal.id.clone()) })
+        Ok(Permit { limiter: self.clone(), address: None, principal: Some(who) })
     }
 
     /// How many connections there are.

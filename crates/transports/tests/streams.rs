@@ -179,7 +179,7 @@ on_both! {
         let server = Server::start(driver, Options::default()).await;
         let mut out = server.listen("", "bad+all", None).await;
         let mut stays = server.listen("", "good+all", None).await;
-        server.hub.close(&Revocation::Principal("bad".into()), CloseReason::Revoked);
+        server.hub.close(&Revocation::principal("bad"), CloseReason::Revoked);
         let close = out.next().await.unwrap();
         assert!(close.data.contains("\"revoked\""), "{}", close.data);
         assert_eq!(out.next().await, None);

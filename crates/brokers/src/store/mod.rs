@@ -31,7 +31,7 @@ pub use revocation::{Revocation, Revoked};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Each brings the database from the version of its place to the next. They are never changed, only added to.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE keys (
         id TEXT PRIMARY KEY,
@@ -74,6 +74,20 @@ const MIGRATIONS: [&str; 2] = [
         epoch INTEGER NOT NULL,
         offset INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+",
+    // Two profiles may have users with one id; '' is every profile, as all revocations were before.
+    "
+    ALTER TABLE revocations RENAME TO everywhere;
+    CREATE TABLE revocations (
+        kind TEXT NOT NULL,
+        value TEXT NOT NULL,
+        namespace TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (kind, value, namespace)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO revocations SELECT kind, value, '', at, until FROM everywhere;
+    DROP TABLE everywhere;
 ",
 ];
 
@@ -194,8 +208,22 @@ mod tests {
         let error = Store::open(&path).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "the database has version 99, and this program knows up to 2: use the newer program"
+            "the database has version 99, and this program knows up to 3: use the newer program"
         );
+    }
+
+    #[test]
+    fn a_revocation_that_an_older_program_kept_holds_everywhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let older = Connection::open(&path).unwrap();
+        MIGRATIONS[..2].iter().for_each(|migration| older.execute_batch(migration).unwrap());
+        older.pragma_update(None, "user_version", 2).unwrap();
+        older.execute("INSERT INTO revocations VALUES ('principal', 'u1', 5, 100)", []).unwrap();
+        drop(older);
+        let kept = Store::open(&path).unwrap().revocations(Timestamp(9)).unwrap();
+        let (value, at, until) = ("u1".into(), Timestamp(5), Timestamp(100));
+        assert_eq!(kept, [Revocation { kind: Revoked::Principal, value, namespace: None, at, until }]);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Revocation {
     pub kind: Revoked,
     /// Whose.
     pub value: String,
+    /// In which profile alone, by its namespace; [`None`] is everywhere.
+    pub namespace: Option<String>,
     /// When. What was issued later is good again.
     pub at: Timestamp,
     /// Until when it must be remembered: by then, all that was issued before has expired.
@@ -66,13 +68,14 @@ pub struct Revocation {
 
 impl Store {
     /// Keeps a revocation. Of two of the same, the later times count.
-    pub fn revoke(&self, kind: Revoked, value: &str, at: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+    pub fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError> {
+        let Revocation { kind, value, namespace, at, until } = revocation;
         self.connection()
             .prepare_cached(
-                "INSERT INTO revocations VALUES (?1, ?2, ?3, ?4)
+                "INSERT INTO revocations VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT DO UPDATE SET at = max(at, excluded.at), until = max(until, excluded.until)",
             )?
-            .execute(params![kind, value, to_sql(at), to_sql(until)])?;
+            .execute(params![kind, value, namespace.as_deref().unwrap_or(""), to_sql(*at), to_sql(*until)])?;
         self.changed();
         Ok(())
     }
@@ -80,11 +83,12 @@ impl Store {
     /// All that still count.
     pub fn revocations(&self, now: Timestamp) -> Result<Vec<Revocation>, StoreError> {
         let connection = self.connection();
-        let mut statement =
-            connection.prepare_cached("SELECT kind, value, at, until FROM revocations WHERE until > ?1 ORDER BY at")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT kind, value, nullif(namespace, ''), at, until FROM revocations WHERE until > ?1 ORDER BY at",
+        )?;
         let read = |row: &rusqlite::Row<'_>| {
-            let (at, until) = (from_sql(row.get(2)?), from_sql(row.get(3)?));
-            Ok(Revocation { kind: row.get(0)?, value: row.get(1)?, at, until })
+            let (at, until) = (from_sql(row.get(3)?), from_sql(row.get(4)?));
+            Ok(Revocation { kind: row.get(0)?, value: row.get(1)?, namespace: row.get(2)?, at, until })
         };
         let revocations = statement.query_map([to_sql(now)], read)?.collect::<Result<_, _>>()?;
         Ok(revocations)
@@ -101,18 +105,31 @@ impl Store {
 mod tests {
     use super::*;
 
+    fn revocation(kind: Revoked, namespace: Option<&str>, at: u64, until: u64) -> Revocation {
+        let namespace = namespace.map(Into::into);
+        Revocation { kind, value: "u1".into(), namespace, at: Timestamp(at), until: Timestamp(until) }
+    }
+
     #[test]
     fn a_revocation_counts_until_its_time_and_the_later_one_wins() {
         let store = Store::in_memory().unwrap();
-        store.revoke(Revoked::Principal, "u1", Timestamp(5), Timestamp(100)).unwrap();
-        store.revoke(Revoked::Principal, "u1", Timestamp(7), Timestamp(50)).unwrap();
-        store.revoke(Revoked::Key, "u1", Timestamp(6), Timestamp(10)).unwrap();
-        let revocation =
-            |kind, at, until| Revocation { kind, value: "u1".into(), at: Timestamp(at), until: Timestamp(until) };
-        let expected = [revocation(Revoked::Key, 6, 10), revocation(Revoked::Principal, 7, 100)];
+        let of = |kind, at, until| revocation(kind, None, at, until);
+        store.revoke(&of(Revoked::Principal, 5, 100)).unwrap();
+        store.revoke(&of(Revoked::Principal, 7, 50)).unwrap();
+        store.revoke(&of(Revoked::Key, 6, 10)).unwrap();
+        let expected = [of(Revoked::Key, 6, 10), of(Revoked::Principal, 7, 100)];
         assert_eq!(store.revocations(Timestamp(9)).unwrap(), expected);
         assert_eq!(store.revocations(Timestamp(10)).unwrap(), expected[1..]);
         assert_eq!(store.sweep(Timestamp(10)).unwrap(), 1);
         assert_eq!(store.revocations(Timestamp(0)).unwrap(), expected[1..]);
+    }
+
+    #[test]
+    fn the_same_id_in_two_profiles_and_everywhere_are_three_revocations() {
+        let store = Store::in_memory().unwrap();
+        let of = |namespace, at| revocation(Revoked::Principal, namespace, at, 100);
+        let expected = [of(Some("a"), 5), of(Some("b"), 6), of(None, 7)];
+        expected.iter().for_each(|revocation| store.revoke(revocation).unwrap());
+        assert_eq!(store.revocations(Timestamp(9)).unwrap(), expected);
     }
 }

@@ -131,6 +131,11 @@ impl Asker {
         self.words.principal(Draft { session, ..draft }, "forward")
     }
 
+    /// The namespace of the profile whose app it asks; none at `/v1`.
+    pub(super) fn namespace(&self) -> Option<&Arc<str>> {
+        self.words.namespace.as_ref()
+    }
+
     /// A made-up name for the login with this credential.
     pub(super) fn session(&self, credential: &[u8]) -> Arc<str> {
         let hash = Sha256::new().chain_update(self.salt).chain_update(credential).finalize();

@@ -98,7 +98,7 @@ impl Authenticator {
     /// Checks the settings. An error names the setting.
     pub fn new(settings: &AuthSettings, context: AuthContext) -> Result<Self, AuthError> {
         let words = Arc::new(Words {
-            namespace: context.namespace.clone(),
+            namespace: context.namespace.as_deref().map(Arc::from),
             implications: context.implications.clone(),
             profiles: context.profiles.clone(),
         });

@@ -41,6 +41,11 @@ struct Session {
 }
 
 impl Session {
+    /// Whether it may be that of `principal`: two profiles may give two logins the same id.
+    fn is_of(&self, principal: &Principal) -> bool {
+        self.asker.namespace() == principal.namespace.as_ref()
+    }
+
     fn is_live(&self) -> bool {
         self.principals.iter().any(|principal| principal.strong_count() > 0)
     }
@@ -91,7 +96,8 @@ impl Recheck {
     /// Keeps the session of `principal` until `until`, for a ticket that was made for it.
     pub(super) fn keep(&self, principal: &Principal, until: Timestamp) {
         let Some(id) = &principal.session else { return };
-        for (_, session) in self.sessions().iter_mut().filter(|((_, known), _)| known == id) {
+        let mut sessions = self.sessions();
+        for (_, session) in sessions.iter_mut().filter(|((_, known), of)| known == id && of.is_of(principal)) {
             session.kept_until = session.kept_until.max(until);
         }
     }
@@ -101,7 +107,8 @@ impl Recheck {
     pub(super) fn join(&self, principal: &Arc<Principal>) -> bool {
         let Some(id) = &principal.session else { return false };
         let mut joined = false;
-        for (_, session) in self.sessions().iter_mut().filter(|((_, known), _)| known == id) {
+        let mut sessions = self.sessions();
+        for (_, session) in sessions.iter_mut().filter(|((_, known), of)| known == id && of.is_of(principal)) {
             session.principals.push(Arc::downgrade(principal));
             joined = true;
         }
@@ -136,7 +143,7 @@ impl Recheck {
                 if let Some(reason) = self.judge(&key, &asker, answered, now) {
                     // Forgotten first, so that who comes back at once is asked about anew.
                     asker.forget(&key.1);
-                    (self.revoke)(Revocation::Session(key.1), reason);
+                    (self.revoke)(Revocation::session(key.1).within(asker.namespace().cloned()), reason);
                 }
             })
             .await;

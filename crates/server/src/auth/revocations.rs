@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tidings::principal::Revocation;
+use tidings::principal::{Revocation, RevokedIdentity};
 use tidings::{Clock, CloseReason, Principal, Timestamp};
 
 use super::store::{AuthStore, StoreError, StoredRevocation};
@@ -18,7 +18,7 @@ pub type RevokeCallback = Arc<dyn Fn(Revocation, CloseReason) + Send + Sync>;
 /// within which it must take effect.
 const WATCH_EVERY: Duration = Duration::from_millis(400);
 
-/// The revocations that still count, asked on every request. A look-up is at most three hashes.
+/// The revocations that still count, asked on every request. A look-up is at most six hashes.
 pub struct Revocations {
     entries: RwLock<HashMap<Revocation, Times>>,
     count: AtomicUsize,
@@ -67,10 +67,10 @@ impl Revocations {
     /// Whether `principal` was shut out. Where the credential's age is unknown it counts as old, except that a
     /// revoked *principal* may come back through a source that has just asked the app (`asked`).
     pub fn refuse(&self, principal: &Principal, asked: bool) -> bool {
-        self.covering(principal).any(|(of, times)| match (principal.issued_at, of) {
+        self.covering(principal).any(|(of, times)| match (principal.issued_at, of.of) {
             // "Up to": a JWT's date is cut to its second.
             (Some(issued_at), _) => issued_at <= times.at,
-            (None, Revocation::Principal(_)) => !asked,
+            (None, RevokedIdentity::Principal(_)) => !asked,
             (None, _) => true,
         })
     }
@@ -85,14 +85,17 @@ impl Revocations {
         if self.count.load(Ordering::Acquire) > 0 {
             let now = self.clock.now();
             let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-            let mut look = |of: Revocation| {
-                if let Some(times) = entries.get(&of).filter(|times| times.until > now) {
-                    found.push((of, *times));
+            let mut look = |everywhere: Revocation| {
+                let here = principal.namespace.clone().map(|namespace| everywhere.clone().within(Some(namespace)));
+                for of in here.into_iter().chain([everywhere]) {
+                    if let Some(times) = entries.get(&of).filter(|times| times.until > now) {
+                        found.push((of, *times));
+                    }
                 }
             };
-            look(Revocation::Principal(principal.id.clone()));
-            principal.session.iter().cloned().map(Revocation::Session).for_each(&mut look);
-            principal.key.iter().cloned().map(Revocation::Key).for_each(&mut look);
+            look(Revocation::principal(principal.id.clone()));
+            principal.session.iter().cloned().map(Revocation::session).for_each(&mut look);
+            principal.key.iter().cloned().map(Revocation::key).for_each(&mut look);
         }
         found.into_iter()
     }
@@ -132,7 +135,7 @@ impl Revocations {
             }
         }
         let keys: HashSet<Arc<str>> = self.store.key_ids()?.into_iter().map(Arc::from).collect();
-        gone.extend(known.keys.difference(&keys).map(|id| Revocation::Key(id.clone())));
+        gone.extend(known.keys.difference(&keys).map(|id| Revocation::key(id.clone())));
         *known = Known { generation: Some(generation), keys };
         Ok(gone)
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Mutex;
 
 use tidings::Timestamp;
-use tidings::principal::Revocation;
+use tidings::principal::{Revocation, RevokedIdentity};
 use tidings_brokers::Store;
 use tidings_brokers::store::key::split_token;
 use tidings_brokers::store::{self, Revoked};
@@ -127,23 +127,25 @@ impl AuthStore for Store {
     }
 
     fn put_revocation(&self, revocation: &StoredRevocation) -> Result<(), StoreError> {
-        let (kind, value) = match &revocation.of {
-            Revocation::Principal(id) => (Revoked::Principal, id),
-            Revocation::Session(id) => (Revoked::Session, id),
-            Revocation::Key(id) => (Revoked::Key, id),
+        let StoredRevocation { of: Revocation { of, namespace }, at, until } = revocation;
+        let (kind, value) = match of {
+            RevokedIdentity::Principal(id) => (Revoked::Principal, id),
+            RevokedIdentity::Session(id) => (Revoked::Session, id),
+            RevokedIdentity::Key(id) => (Revoked::Key, id),
         };
-        Ok(self.revoke(kind, value, revocation.at, revocation.until)?)
+        let (value, namespace) = (value.to_string(), namespace.as_deref().map(Into::into));
+        Ok(self.revoke(&store::Revocation { kind, value, namespace, at: *at, until: *until })?)
     }
 
     fn revocations(&self, now: Timestamp) -> Result<Vec<StoredRevocation>, StoreError> {
-        let kept = Store::revocations(self, now)?.into_iter().map(|store::Revocation { kind, value, at, until }| {
-            let value = value.into();
+        let kept = Store::revocations(self, now)?.into_iter().map(|kept| {
+            let store::Revocation { kind, value, namespace, at, until } = kept;
             let of = match kind {
-                Revoked::Principal => Revocation::Principal(value),
-                Revoked::Session => Revocation::Session(value),
-                Revoked::Key => Revocation::Key(value),
+                Revoked::Principal => Revocation::principal(value),
+                Revoked::Session => Revocation::session(value),
+                Revoked::Key => Revocation::key(value),
             };
-            StoredRevocation { of, at, until }
+            StoredRevocation { of: of.within(namespace.map(Into::into)), at, until }
         });
         Ok(kept.collect())
     }

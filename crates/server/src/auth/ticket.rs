@@ -39,6 +39,8 @@ pub struct Tickets {
 #[derive(Serialize, Deserialize)]
 struct Stub {
     id: String,
+    #[serde(default)]
+    namespace: Option<String>,
     grants: Vec<String>,
     session: Option<String>,
     key: Option<String>,
@@ -117,6 +119,7 @@ pub async fn issue_ticket(
     recheck.keep(principal, ends);
     let stub = Stub {
         id: principal.id.to_string(),
+        namespace: principal.namespace.as_deref().map(Into::into),
         grants: principal.grants.iter().map(|grant| grant.as_str().to_owned()).collect(),
         session: principal.session.as_deref().map(Into::into),
         key: principal.key.as_deref().map(Into::into),
@@ -143,6 +146,7 @@ fn principal(stub: &str) -> Option<(Principal, bool)> {
     let stub: Stub = serde_json::from_str(stub).ok()?;
     let grants = Grants::parse(stub.grants.iter().map(String::as_str)).ok()?;
     let principal = Principal {
+        namespace: stub.namespace.map(Into::into),
         session: stub.session.map(Into::into),
         key: stub.key.map(Into::into),
         expires_at: stub.expires_at.map(Timestamp),

@@ -62,7 +62,7 @@ pub enum Home {
 #[derive(Clone, Debug, Default)]
 pub struct Words {
     /// What stands before each of them in the log: the profile's namespace. None at `/v1`.
-    pub namespace: Option<String>,
+    pub namespace: Option<Arc<str>>,
     /// What follows from them.
     pub implications: Implications,
     /// For `/v1`: what follows from the words of each profile, by its namespace.
@@ -73,7 +73,7 @@ impl Words {
     /// Whether words of this home can be told here.
     pub fn know(&self, home: &Home) -> bool {
         match (home, &self.namespace) {
-            (Home::Of(theirs), Some(ours)) => theirs == ours,
+            (Home::Of(theirs), Some(ours)) => **theirs == **ours,
             _ => true,
         }
     }
@@ -82,6 +82,10 @@ impl Words {
     pub fn principal(&self, draft: Draft, source: &'static str) -> Principal {
         let own = self.namespace.as_deref();
         let none = Implications::default();
+        let namespace = match (&draft.home, &self.namespace) {
+            (Home::Of(theirs), None) => Some(theirs.as_str().into()),
+            (_, own) => own.clone(),
+        };
         let (grants, publish) = match &draft.home {
             Home::Own => (expand(&self.implications, own, draft.grants), prefix_rights(own, draft.publish)),
             Home::Of(theirs) => {
@@ -99,6 +103,7 @@ impl Words {
         };
         Principal {
             id: draft.id.into(),
+            namespace,
             grants: Grants::new(grants),
             session: draft.session.map(Arc::from),
             key: draft.key.map(Arc::from),
@@ -114,16 +119,17 @@ impl Words {
     fn expand_whole(&self, grants: Vec<TopicPattern>) -> Vec<TopicPattern> {
         let mut rest = grants;
         let mut all = Vec::new();
-        let ours = self.namespace.iter().map(|own| (own, &self.implications));
-        for (namespace, implications) in ours.chain(&self.profiles) {
+        let own = self.namespace.as_deref();
+        let profiles = self.profiles.iter().map(|(namespace, implications)| (namespace.as_str(), implications));
+        for (namespace, implications) in own.map(|own| (own, &self.implications)).into_iter().chain(profiles) {
             let (theirs, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|g| local(namespace, g).is_some());
             rest = others;
-            if !theirs.is_empty() || Some(namespace) == self.namespace.as_ref() {
+            if !theirs.is_empty() || Some(namespace) == own {
                 let theirs = theirs.iter().filter_map(|grant| local(namespace, grant)).collect();
                 all.extend(expand(implications, Some(namespace), theirs));
             }
         }
-        all.extend(if self.namespace.is_some() { rest } else { expand(&self.implications, None, rest) });
+        all.extend(if own.is_some() { rest } else { expand(&self.implications, None, rest) });
         all
     }
 }

@@ -63,7 +63,8 @@ fn show(answer: &Value) -> String {
     );
     for reader in answer["readers"].as_array().into_iter().flatten() {
         // Writing to a String does not fail.
-        let _ = writeln!(out, "\n{}", text(&reader["principal"]));
+        let profile = reader["profile"].as_str().map(|profile| format!(" (a stream of {profile})")).unwrap_or_default();
+        let _ = writeln!(out, "\n{}{profile}", text(&reader["principal"]));
         for step in reader["steps"].as_array().into_iter().flatten() {
             let mark = if step["passed"] == true { "✓" } else { "✗" };
             let _ = writeln!(out, "  {mark} {}\n      {}", text(&step["question"]), text(&step["answer"]));
@@ -85,12 +86,12 @@ mod tests {
     fn each_step_is_shown_with_its_answer() {
         let answer = json!({
             "cursor": "9f3c2a1b-42", "name": "book.updated", "topic": "book/42", "audience": ["user/u1", "role/admin"],
-            "readers": [{ "principal": "u2", "given": false, "steps": [
+            "readers": [{ "principal": "u2", "profile": "shelf", "given": false, "steps": [
                 { "question": "is the credential good?", "passed": true, "answer": "yes: u2 by jwt" },
                 { "question": "may they see it?", "passed": false, "answer": "no: it needs user/u1" },
             ]}],
         });
-        let expected = "book.updated on book/42 (9f3c2a1b-42), for user/u1 or role/admin\n\nu2\n  \
+        let expected = "book.updated on book/42 (9f3c2a1b-42), for user/u1 or role/admin\n\nu2 (a stream of shelf)\n  \
                         ✓ is the credential good?\n      yes: u2 by jwt\n  \
                         ✗ may they see it?\n      no: it needs user/u1\n  → not given\n";
         assert_eq!(show(&answer), expected);

@@ -100,7 +100,9 @@ async fn another_body_is_refused_and_another_principal_has_keys_of_its_own() {
     let other = new(keys.begin(&who("q"), "k", b"2").await);
     assert_ne!(request, other);
     // The byte between keeps (p, xk) and (px, k) apart.
-    assert_ne!(number("p", "xk"), number("px", "k"));
+    assert_ne!(number(&who("p"), "xk"), number(&who("px"), "k"));
+    let of_app = Principal { namespace: Some("app".into()), ..who("p") };
+    assert_ne!(number(&of_app, "k"), number(&who("p"), "k"), "p of an app is somebody else");
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ async fn an_open_stream_is_asked_about_again_and_ends_on_a_clear_no() {
     app.say("/me", status(401));
     program.pass(60);
     recheck.ask_due().await;
-    let session = Revocation::Session(stream.session.clone().unwrap());
+    let session = Revocation::session(stream.session.clone().unwrap());
     assert_eq!(program.ended(), [(session, CloseReason::Revoked)]);
     assert_eq!(ann().who(&door).await, "401 invalid-credential", "and the old yes is forgotten");
 }
@@ -214,7 +214,7 @@ async fn other_grants_send_an_open_stream_to_ask_again() {
     app.say("/me", user(&["viewer"]));
     program.pass(60);
     program.context.recheck.ask_due().await;
-    let session = Revocation::Session(stream.session.clone().unwrap());
+    let session = Revocation::session(stream.session.clone().unwrap());
     assert_eq!(program.ended(), [(session, CloseReason::Reauthenticate)]);
     assert!(ann().at(&door).await.unwrap().grants.holds("role/viewer"));
 }
@@ -233,7 +233,7 @@ async fn an_open_stream_outlives_a_pause_of_the_app_but_not_a_long_one() {
     }
     program.pass(60);
     program.context.recheck.ask_due().await;
-    let session = Revocation::Session(stream.session.clone().unwrap());
+    let session = Revocation::session(stream.session.clone().unwrap());
     assert_eq!(program.ended(), [(session, CloseReason::Unavailable)]);
 }
 
@@ -254,6 +254,6 @@ async fn a_stream_by_ticket_is_asked_about_with_the_login_it_was_made_for() {
     app.say("/me", status(401));
     program.pass(60);
     program.context.recheck.ask_due().await;
-    let session = Revocation::Session(stream.session.clone().unwrap());
+    let session = Revocation::session(stream.session.clone().unwrap());
     assert_eq!(program.ended(), [(session, CloseReason::Revoked)]);
 }

@@ -108,7 +108,7 @@ async fn a_removed_key_is_refused_within_a_second_and_its_streams_are_told() {
     program.pass(1);
     assert!(Arc::ptr_eq(&first, &bearer("tdg_k1_s").at(&door).await.unwrap()), "looked up again and shared");
     program.store.remove_key("k1");
-    assert_eq!(program.context.revocations.refresh().unwrap(), [Revocation::Key("k1".into())]);
+    assert_eq!(program.context.revocations.refresh().unwrap(), [Revocation::key("k1")]);
     program.pass(1);
     assert_eq!(bearer("tdg_k1_s").who(&door).await, "401 invalid-credential");
 }
@@ -168,7 +168,7 @@ async fn keys_tickets_and_revocations_are_kept_in_the_database() {
     assert_eq!(get(&format!("/?ticket={ticket}")).who(&door).await, "app");
     assert_eq!(get(&format!("/?ticket={ticket}")).who(&door).await, "401 invalid-credential");
 
-    let of = Revocation::Key(key.id.as_str().into());
+    let of = Revocation::key(key.id.as_str());
     revocations.revoke(of.clone(), clock.now().after(Duration::from_secs(600))).unwrap();
     assert_eq!(bearer(&token).who(&door).await, "401 revoked-credential");
     let again = Revocations::open(store.clone(), clock.clone()).unwrap();

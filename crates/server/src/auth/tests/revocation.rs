@@ -32,7 +32,7 @@ async fn a_revoked_principal_is_refused_with_what_is_older_and_let_in_with_what_
     let made = |iat: u64| token(json!({"sub": "ann", "exp": NOW + 600, "iat": iat}));
     assert_eq!(bearer(&made(NOW)).who(&door).await, "ann");
     program.pass(10);
-    program.revoke(Revocation::Principal("ann".into()));
+    program.revoke(Revocation::principal("ann"));
     assert_eq!(bearer(&made(NOW)).who(&door).await, "401 revoked-credential", "also a remembered one");
     assert_eq!(bearer(&made(NOW + 10)).who(&door).await, "401 revoked-credential", "the same second");
     program.pass(1);
@@ -52,7 +52,7 @@ async fn a_token_from_the_future_does_not_outlast_a_revocation() {
     let early = token(json!({"sub": "ann", "exp": NOW + 600, "iat": NOW + 300}));
     assert_eq!(bearer(&early).who(&door).await, "ann");
     program.pass(10);
-    program.revoke(Revocation::Principal("ann".into()));
+    program.revoke(Revocation::principal("ann"));
     assert_eq!(bearer(&early).who(&door).await, "401 revoked-credential");
 }
 
@@ -63,8 +63,8 @@ async fn a_revoked_session_or_key_ends_just_that_one() {
     let login = |jti: &str| token(json!({"sub": "ann", "exp": NOW + 600, "jti": jti}));
     program.store.add_key("tdg_k1_s", stored("k1", None));
     program.store.add_key("tdg_k2_s", stored("k2", None));
-    program.revoke(Revocation::Session("a".into()));
-    program.revoke(Revocation::Key("k1".into()));
+    program.revoke(Revocation::session("a"));
+    program.revoke(Revocation::key("k1"));
     assert_eq!(bearer(&login("a")).who(&door).await, "401 revoked-credential");
     assert_eq!(bearer(&login("b")).who(&door).await, "ann");
     assert_eq!(bearer("tdg_k1_s").who(&door).await, "401 revoked-credential");
@@ -74,12 +74,78 @@ async fn a_revoked_session_or_key_ends_just_that_one() {
 #[tokio::test]
 async fn a_revocation_outlives_a_restart() {
     let program = Program::new();
-    program.revoke(Revocation::Session("a".into()));
+    program.revoke(Revocation::session("a"));
     let revoke: RevokeCallback = Arc::new(|_, _| {});
     let context = AuthContext::with_clock(program.store.clone(), revoke, program.clock.clone()).unwrap();
     let again = Program { context, ..program };
     let token = token(json!({"sub": "ann", "exp": NOW + 600, "jti": "a"}));
     assert_eq!(bearer(&token).who(&door(&again)).await, "401 revoked-credential");
+}
+
+/// The door of a profile and the common one, over a database that is opened anew each time.
+struct Doors {
+    context: AuthContext,
+}
+
+impl Doors {
+    fn open(directory: &std::path::Path, clock: &Arc<ManualClock>) -> Self {
+        let store = Arc::new(tidings_brokers::Store::open(&directory.join("store.db")).unwrap());
+        let revoke: RevokeCallback = Arc::new(|_, _| {});
+        Doors { context: AuthContext::with_clock(store, revoke, clock.clone()).unwrap() }
+    }
+
+    fn of(&self, namespace: Option<&str>) -> Authenticator {
+        let toml = format!("[[sources]]\nkind = \"jwt\"\nsecret = {SECRET:?}\n[[sources]]\nkind = \"ticket\"");
+        let context = AuthContext { namespace: namespace.map(Into::into), ..self.context.clone() };
+        Authenticator::new(&toml::from_str(&toml).unwrap(), context).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_user_revoked_in_one_profile_lives_on_under_the_same_id_in_another_also_after_a_restart() {
+    let clock = Arc::new(ManualClock::at(Timestamp(NOW * 1000)));
+    let directory = tempfile::tempdir().unwrap();
+    let doors = Doors::open(directory.path(), &clock);
+    let u1 = bearer(&token(json!({"sub": "u1", "exp": NOW + 600, "jti": "login"})));
+    let mut live = Vec::new();
+    for namespace in [Some("a"), Some("b"), None] {
+        live.push(u1.at(&doors.of(namespace)).await.unwrap());
+    }
+    let until = clock.now().after(Duration::from_secs(3600));
+    let in_a = Revocation::principal("u1").within(Some("a".into()));
+    let login_in_b = Revocation::session("login").within(Some("b".into()));
+    doors.context.revocations.revoke(in_a.clone(), until).unwrap();
+    assert_eq!(live.iter().map(|who| in_a.covers(who)).collect::<Vec<_>>(), [true, false, false]);
+
+    let again = Doors::open(directory.path(), &clock);
+    for (doors, when) in [(&doors, "at once"), (&again, "after a restart")] {
+        assert_eq!(u1.who(&doors.of(Some("a"))).await, "401 revoked-credential", "{when}");
+        assert_eq!(u1.who(&doors.of(Some("b"))).await, "u1", "{when}");
+        assert_eq!(u1.who(&doors.of(None)).await, "u1", "{when}");
+    }
+    again.context.revocations.revoke(login_in_b, until).unwrap();
+    assert_eq!(u1.who(&again.of(Some("b"))).await, "401 revoked-credential");
+    assert_eq!(u1.who(&again.of(None)).await, "u1");
+    again.context.revocations.revoke(Revocation::principal("u1"), until).unwrap();
+    assert_eq!(u1.who(&again.of(None)).await, "401 revoked-credential", "everywhere");
+}
+
+#[tokio::test]
+async fn a_ticket_stays_that_of_the_profile_it_was_made_in() {
+    let clock = Arc::new(ManualClock::at(Timestamp(NOW * 1000)));
+    let directory = tempfile::tempdir().unwrap();
+    let doors = Doors::open(directory.path(), &clock);
+    let (a, open) = (doors.of(Some("a")), doors.of(None));
+    let u1 = bearer(&token(json!({"sub": "u1", "exp": NOW + 600}))).at(&a).await.unwrap();
+    let mut tickets = Vec::new();
+    for _ in 0..2 {
+        tickets.push(a.issue_ticket(&u1, Duration::from_secs(30)).await.unwrap());
+    }
+    let with = |ticket: &str| get(&format!("/?ticket={ticket}"));
+    assert_eq!(with(&tickets[0]).at(&open).await.unwrap().namespace.as_deref(), Some("a"));
+    let in_a = Revocation::principal("u1").within(Some("a".into()));
+    doors.context.revocations.revoke(in_a, clock.now().after(Duration::from_secs(3600))).unwrap();
+    assert_eq!(with(&tickets[1]).who(&open).await, "401 revoked-credential");
 }
 
 #[tokio::test]
@@ -93,13 +159,13 @@ async fn after_a_revocation_the_app_is_asked_again_instead_of_remembered() {
     app.say("/me", reply(200, json!({"id": "ann"})));
     let login = ann().at(&door).await.unwrap();
     program.pass(1);
-    program.revoke(Revocation::Principal("ann".into()));
+    program.revoke(Revocation::principal("ann"));
     program.pass(1);
     assert_eq!(ann().who(&door).await, "ann", "the app still says yes");
     assert_eq!(app.asked(), 2);
     app.say("/me", app::status(401));
     assert_eq!(ann().who(&door).await, "ann", "remembered since the revocation");
-    program.revoke(Revocation::Session(login.session.clone().unwrap()));
+    program.revoke(Revocation::session(login.session.clone().unwrap()));
     app.say("/me", reply(200, json!({"id": "ann"})));
     program.pass(1);
     assert_eq!(ann().who(&door).await, "401 revoked-credential", "this login is over, whatever the app says");
@@ -111,7 +177,7 @@ async fn what_another_process_revoked_ends_live_streams_within_a_second() {
     let told = program.ended.clone();
     let revoke: RevokeCallback = Arc::new(move |of, reason| told.lock().unwrap().push((of, reason)));
     let watch = tokio::spawn(program.context.revocations.clone().watch(revoke));
-    let (at, of) = (program.clock.now(), Revocation::Key("k1".into()));
+    let (at, of) = (program.clock.now(), Revocation::key("k1"));
     let entry = StoredRevocation { of: of.clone(), at, until: at.after(Duration::from_secs(60)) };
     program.store.put_revocation(&entry).unwrap();
     tokio::time::timeout(Duration::from_secs(1), async {

@@ -53,7 +53,7 @@ async fn a_ticket_ends_with_its_time_its_maker_and_its_makers_key() {
     let (door, principal) = login(&program, Some(Timestamp((NOW + 20) * 1000))).await;
     let issue = || door.issue_ticket(&principal, Duration::from_secs(3600));
     let (late, revoked) = (issue().await.unwrap(), issue().await.unwrap());
-    program.revoke(Revocation::Key("k1".into()));
+    program.revoke(Revocation::key("k1"));
     assert_eq!(with_ticket(&revoked).who(&door).await, "401 revoked-credential");
     program.pass(20);
     assert_eq!(with_ticket(&late).who(&door).await, "401 invalid-credential", "no longer than its maker");
