@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -182,7 +181,7 @@ impl Driving {
             }
             Delivery::Gap(gap) => bytes.extend_from_slice(&sse::gap(&gap, stream.settings.ids)),
             Delivery::Closed(reason) => {
-                let retry = (reason == CloseReason::Draining).then_some(Duration::from_secs(2));
+                let retry = (reason == CloseReason::Draining).then(|| stream.come_back_after());
                 bytes.extend_from_slice(&stream.closing(reason, retry));
                 self.counted.closed = Some(reason);
             }

@@ -19,6 +19,9 @@ pub struct StreamSettings {
     pub heartbeat_every: Duration,
     /// The `retry:` sent first: after how long a client comes back. `None` sends none.
     pub retry: Option<Duration>,
+    /// The `retry:` of the goodbye when the program stops, spread out up to twice that: whoever takes over is not met by all
+    /// clients at once.
+    pub drain_retry: Duration,
     /// A comment sent as the first line, for clients or proxies that wait for a byte.
     pub preamble: Option<String>,
     /// Whether events carry `id:`, so that clients can resume.
@@ -96,6 +99,7 @@ impl Default for StreamSettings {
             heartbeat: Heartbeat::Comment("heartbeat".into()),
             heartbeat_every: Duration::from_secs(20),
             retry: Some(Duration::from_secs(3)),
+            drain_retry: Duration::from_secs(2),
             preamble: None,
             ids: true,
             announce: true,
@@ -124,6 +128,8 @@ pub struct Stream {
     pub heartbeat: Bytes,
     /// How many streams are open now.
     pub open: AtomicU64,
+    /// How many were sent away.
+    sent_away: AtomicU64,
 }
 
 impl Stream {
@@ -135,7 +141,7 @@ impl Stream {
             Heartbeat::Event { name, data } => sse::block(name, data.as_bytes(), None),
         };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Stream { id, settings, profile, heartbeat, open: AtomicU64::new(0) })
+        Arc::new(Stream { id, settings, profile, heartbeat, open: AtomicU64::new(0), sent_away: AtomicU64::new(0) })
     }
 
     /// Whether its events carry ids.
@@ -170,6 +176,14 @@ impl Stream {
             bytes.extend_from_slice(b":\n\n");
         }
         bytes
+    }
+
+    /// After how long the next client that is sent away comes back: between `drain_retry` and twice that. Multiples of the golden
+    /// ratio lie evenly however many there are.
+    pub fn come_back_after(&self) -> Duration {
+        let turn = self.sent_away.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let retry = self.settings.drain_retry;
+        retry.saturating_add(retry.mul_f64(turn as f64 / f64::from(u32::MAX)))
     }
 
     /// What it ends with.

@@ -388,6 +388,7 @@ fn stream(mount: &At<file::Mount>, report: &mut Report) -> Option<StreamSettings
         heartbeat,
         heartbeat_every: mount.heartbeat_every.unwrap_or(defaults.heartbeat_every),
         retry: mount.retry.unwrap_or(defaults.retry),
+        drain_retry: defaults.drain_retry,
         preamble: mount.preamble.as_ref().map(|text| one_line(text, report)).or(defaults.preamble),
         ids: mount.ids.unwrap_or(defaults.ids),
         announce: mount.announce.unwrap_or(defaults.announce),

@@ -46,10 +46,9 @@ impl Lane {
         while self.leaving.last().is_some_and(|(at, _)| *at <= self.now) {
             let Some((_, timer)) = self.leaving.pop() else { break };
             if self.find(timer).is_some() {
-                // Spread out again when they come back, so that the next server is not met by all of them at once.
-                let spread =
-                    Duration::from_millis(500 + u64::from(timer.generation.wrapping_mul(2_654_435_761)) % 2_500);
-                self.say_goodbye(timer.slot as usize, CloseReason::Draining, Some(spread));
+                let slot = timer.slot as usize;
+                let retry = self.stream(slot).come_back_after();
+                self.say_goodbye(slot, CloseReason::Draining, Some(retry));
             }
         }
     }
