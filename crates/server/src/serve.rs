@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use tidings::{Broker, Clock, Hub, SystemClock};
 use tidings_brokers::{DiskBroker, DiskSettings, MemoryBroker, MemorySettings, Recovery, Retention};
-use tidings_transports::{Acceptor, Answer, Authenticate, Lanes, Mount, Publishing, Service, Stream, StreamSettings};
+use tidings_transports::{
+    Acceptor, Answer, Authenticate, Lanes, Limiter, Mount, Publishing, Service, Stream, StreamSettings,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -150,7 +152,10 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     };
     let lanes = Lanes::start(&hub, lanes, &tokio::runtime::Handle::current())?;
     let idempotency = IdempotencyKeys::open(store.clone(), broker, clock.clone()).await?;
-    let service = Service::new(hub.clone(), Some(lanes), Some(Arc::new(idempotency)));
+    let trusted = settings.proxy.trusted.clone();
+    let limiter =
+        Limiter::behind(&settings.limits, Box::new(move |peer| crate::auth::proxy_header::is_in(&trusted, peer)));
+    let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter);
 
     let doors = open_doors(&settings, &plan, &hub, store, clock)?;
     let mounts = mounts(&settings, &plan, &doors);
@@ -188,6 +193,10 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     for task in accepting {
         let _ = task.await;
     }
+    tokio::select! {
+        () = let_requests_end(&service) => {}
+        () = stop.wait() => tracing::warn!("told to stop again: not waiting for the requests"),
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -199,6 +208,14 @@ async fn drain(service: &Service, hub: &Hub, delay: Duration) {
     hub.drain();
     let deadline = tokio::time::Instant::now() + 2 * hub.limits().drain_window;
     while service.open_streams() > 0 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Returns when the requests that were under way are answered, or at the latest after the longest that one may take.
+async fn let_requests_end(service: &Service) {
+    let deadline = tokio::time::Instant::now() + service.hub.limits().request_timeout;
+    while service.limiter.open() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -44,8 +44,7 @@ pub struct Peer(pub IpAddr);
 impl Mount {
     /// Answers a request for the stream.
     pub async fn events(&self, service: &Service, parts: &request::Parts) -> Response {
-        let cors = cors(&self.stream.settings.cors, &parts.headers);
-        let mut response = match self.grant(service, parts, sse::CONTENT_TYPE).await {
+        let response = match self.grant(service, parts, sse::CONTENT_TYPE).await {
             Ok(granted) if parts.method == Method::HEAD => {
                 drop(granted);
                 self.head(Body::empty())
@@ -59,7 +58,21 @@ impl Mount {
             }
             Err(problem) => self.refuse(problem),
         };
-        response.headers_mut().extend(cors);
+        self.readable(&parts.headers, response)
+    }
+
+    /// The methods that the path takes.
+    pub(crate) fn methods(&self) -> &'static str {
+        match self.answer {
+            Answer::Sse => "GET, HEAD, OPTIONS",
+            // A HEAD would have to wait as long, and take what it does not show.
+            Answer::Poll => "GET, OPTIONS",
+        }
+    }
+
+    /// The answer with its CORS headers, also a refusal: else the page that made the request can't read why.
+    pub(crate) fn readable(&self, asked: &HeaderMap, mut response: Response) -> Response {
+        response.headers_mut().extend(cors(&self.stream.settings.cors, asked));
         response
     }
 
@@ -89,7 +102,8 @@ impl Mount {
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail));
         }
         let (principal, since) = self.authenticate(service, parts).await?;
-        let permit = service.limiter.stream(&principal)?;
+        let address = service.limiter.shared(peer(parts), parts.version, &parts.headers);
+        let permit = service.limiter.stream(&principal, address)?;
         let filter = query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?;
         let start = service.hub.start(query::resume(&parts.headers, &parts.uri).as_deref());
         Ok(Granted { principal, filter, stream: self.stream.clone(), start, since, permit })
@@ -128,10 +142,10 @@ impl Mount {
     pub(crate) fn preflight(&self, headers: &HeaderMap) -> Response {
         let mut response = StatusCode::NO_CONTENT.into_response();
         let answer = response.headers_mut();
-        answer.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        answer.insert(header::ALLOW, HeaderValue::from_static(self.methods()));
         let cors = cors(&self.stream.settings.cors, headers);
         if cors.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-            answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
+            answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(self.methods()));
             if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
             }
@@ -144,10 +158,14 @@ impl Mount {
 
 /// The parts of a request that may carry a credential.
 pub(crate) fn request(parts: &request::Parts) -> Request<'_> {
+    Request { method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer: peer(parts) }
+}
+
+/// Who connected: our own listener says so, or the server of the program that embeds the hub.
+fn peer(parts: &request::Parts) -> IpAddr {
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let connect = || parts.extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0.ip());
-    let peer = peer.or_else(connect).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-    Request { method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer }
+    peer.or_else(connect).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
 }
 
 /// Whether the client takes `content_type`. No `Accept` at all is everything (RFC 9110 §12.5.1); `q=0` is a no.
@@ -168,7 +186,7 @@ fn accepts(headers: &HeaderMap, content_type: &str) -> bool {
     })
 }
 
-/// The CORS headers of an answer, also of a refusal: else the page that made the request can't read why.
+/// The CORS headers of an answer.
 fn cors(cors: &Cors, headers: &HeaderMap) -> HeaderMap {
     let mut answer = HeaderMap::new();
     let Some(origin) = headers.get(header::ORIGIN) else { return answer };

@@ -25,7 +25,7 @@ pub use accept::{Acceptor, Handshake};
 pub use auth::{Authenticate, Request};
 pub use events::{Answer, Mount, Peer};
 pub use lane::Lanes;
-pub use limiter::Limiter;
+pub use limiter::{Limiter, Trusts};
 pub use problem::Problem;
 pub use publish::{Begun, Idempotency};
 pub use service::{Publishing, Service, router};

@@ -45,10 +45,11 @@ struct Polled {
 impl Mount {
     /// Answers a poll: at once if something has happened since `?cursor=`, else when it does or after `?wait=` seconds.
     pub async fn poll(&self, service: &Service, parts: &request::Parts) -> Response {
-        match self.polled(service, parts).await {
+        let response = match self.polled(service, parts).await {
             Ok(answer) => ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response(),
             Err(problem) => self.refuse(problem),
-        }
+        };
+        self.readable(&parts.headers, response)
     }
 
     async fn polled(&self, service: &Service, parts: &request::Parts) -> Result<Answer, Problem> {

@@ -19,9 +19,9 @@ pub fn pairs(uri: &Uri) -> impl Iterator<Item = (std::borrow::Cow<'_, str>, std:
 
 /// The place to go on from, if the request names one.
 pub fn resume(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    if let Some(value) = headers.get("last-event-id") {
-        // An empty header is what some clients send before they have seen an id (WHATWG HTML §9.2.4).
-        return Some(String::from_utf8_lossy(value.as_bytes()).into_owned()).filter(|id| !id.is_empty());
+    // An empty header is what some clients send before they have seen an id: it says nothing, and the query still counts.
+    if let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
+        return Some(String::from_utf8_lossy(value.as_bytes()).into_owned());
     }
     pairs(uri).find(|(name, value)| RESUME_NAMES.contains(&name.as_ref()) && !value.is_empty()).map(|(_, id)| id.into())
 }

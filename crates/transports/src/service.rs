@@ -48,6 +48,16 @@ impl Service {
     /// The handlers' share of `hub`.
     pub fn new(hub: Arc<Hub>, lanes: Option<Arc<Lanes>>, idempotency: Option<Arc<dyn Idempotency>>) -> Arc<Self> {
         let limiter = Limiter::new(hub.limits());
+        Service::limited(hub, lanes, idempotency, limiter)
+    }
+
+    /// The same with a limiter of its own, for a program behind reverse proxies.
+    pub fn limited(
+        hub: Arc<Hub>,
+        lanes: Option<Arc<Lanes>>,
+        idempotency: Option<Arc<dyn Idempotency>>,
+        limiter: Arc<Limiter>,
+    ) -> Arc<Self> {
         let bodies = lanes.as_ref().map_or_else(Arc::default, |lanes| lanes.counters().clone());
         let (draining, counters) = (AtomicBool::new(false), ServiceCounters::default());
         Arc::new(Service { hub, lanes, limiter, idempotency, draining, counters, bodies })
@@ -98,7 +108,7 @@ async fn stream(State((service, mount)): State<(Arc<Service>, Arc<Mount>)>, part
         (&Method::OPTIONS, _) => mount.preflight(&parts.headers),
         (&Method::GET | &Method::HEAD, Answer::Sse) => mount.events(&service, &parts).await,
         (&Method::GET, Answer::Poll) => mount.poll(&service, &parts).await,
-        _ => method_not_allowed("GET, HEAD, OPTIONS"),
+        _ => mount.readable(&parts.headers, method_not_allowed(mount.methods())),
     }
 }
 

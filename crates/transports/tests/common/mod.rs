@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use tidings::{Broker, Grants, Hub, Limits, ManualClock, NewEvent, Principal, Pro
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
 use tidings_transports::{
-    Acceptor, Answer, Authenticate, Lanes, Mount, Problem, Publishing, Request, Service, Stream, StreamSettings,
+    Acceptor, Answer, Authenticate, Lanes, Limiter, Mount, Problem, Publishing, Request, Service, Stream,
+    StreamSettings,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +27,8 @@ pub enum Driver {
     Bodies,
 }
 
-/// The bearer token is the principal: `id+grant+grant`, with `~1000` for an expiry at that time.
+/// The bearer token is the principal: `id+grant+grant`, with `~1000` for an expiry at that time. `reader` may not publish, `limited`
+/// only on `a/*`, and `nobody` is anonymous.
 struct Tokens;
 
 #[async_trait]
@@ -40,11 +42,13 @@ impl Authenticate for Tokens {
         let mut parts = token.split('+');
         let id = parts.next().unwrap_or_default();
         let grants = Grants::parse(parts).map_err(|error| Problem::unauthorized(Some("bad"), error.to_string()))?;
-        Ok(Arc::new(Principal {
-            expires_at: expires.map(Timestamp),
-            publish: PublishRights::All,
-            ..Principal::new(id, grants, "test")
-        }))
+        let publish = match id {
+            "reader" => PublishRights::None,
+            "limited" => PublishRights::Limited { topics: Arc::new(["a/*".parse().unwrap()]), names: None },
+            _ => PublishRights::All,
+        };
+        let source = if id == "nobody" { "anonymous" } else { "test" };
+        Ok(Arc::new(Principal { expires_at: expires.map(Timestamp), publish, ..Principal::new(id, grants, source) }))
     }
 }
 
@@ -62,6 +66,8 @@ pub struct Options {
     pub settings: StreamSettings,
     pub retention: Retention,
     pub broker: Option<Arc<dyn Broker>>,
+    /// The reverse proxies whose `X-Forwarded-For` is believed.
+    pub proxies: Vec<IpAddr>,
 }
 
 impl Default for Options {
@@ -71,6 +77,7 @@ impl Default for Options {
             settings: StreamSettings::default(),
             retention: Retention::FOREVER,
             broker: None,
+            proxies: Vec::new(),
         }
     }
 }
@@ -84,7 +91,8 @@ impl Server {
         let hub = Hub::open(broker.clone(), [], clock.clone(), options.limits).await.unwrap();
         let lanes =
             (driver == Driver::Lanes).then(|| Lanes::start(&hub, 2, &tokio::runtime::Handle::current()).unwrap());
-        let service = Service::new(hub.clone(), lanes, None);
+        let limiter = Limiter::behind(hub.limits(), Box::new(move |peer| options.proxies.contains(&peer)));
+        let service = Service::limited(hub.clone(), lanes, None, limiter);
         let profile = Arc::new(Profile::open());
         let auth: Arc<dyn Authenticate> = Arc::new(Tokens);
         let stream = Stream::new(options.settings, profile.clone());
@@ -131,6 +139,23 @@ impl Server {
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/v1/events?{target}") };
         let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n{bearer}{last}\r\n");
         self.raw(request.as_bytes()).await
+    }
+
+    /// A connection on which nothing was said yet.
+    pub async fn connect(&self) -> Client {
+        Client::new(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// A good client hears of an event, and nothing else is left behind.
+    pub async fn works(&self) {
+        let mut client = self.listen("topic=still/*", "works+all", None).await;
+        self.publish("still/here", "all", 42).await;
+        assert_eq!(client.numbers(1).await, [42]);
+        drop(client);
+        // A response body notices that its client is gone when it has something to say.
+        self.publish("still/here", "all", 43).await;
+        self.publish("still/here", "all", 44).await;
+        self.until("no connection is left", |server| server.service.limiter.open() == 0).await;
     }
 
     /// Sends bytes and reads the answer's head.
@@ -215,8 +240,53 @@ impl Client {
         self.chunked = self.head.contains("transfer-encoding: chunked");
     }
 
+    pub async fn send(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).await.unwrap();
+    }
+
+    /// Sends bytes to somebody who may have hung up.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.socket.write_all(bytes).await
+    }
+
+    /// Everything that comes until the other side closes, head included.
+    pub async fn all(&mut self) -> String {
+        while self.fill().await {}
+        String::from_utf8_lossy(&self.buffer).into_owned()
+    }
+
+    /// The next line of a body.
+    pub async fn line(&mut self) -> Option<Value> {
+        loop {
+            let rest = &self.seen[self.at..];
+            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line = serde_json::from_slice(&rest[..end]).unwrap();
+                self.at += end + 1;
+                return Some(line);
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// The body of a refusal, which is always a problem that repeats its status.
+    pub async fn problem(&mut self) -> Value {
+        assert!(self.head.contains("content-type: application/problem+json"), "{}", self.head);
+        let length = self.head.split("content-length: ").nth(1).expect("a refusal has a length");
+        let length: usize = length.split('\r').next().unwrap().parse().unwrap();
+        while self.seen.len() < length && (!self.buffer.is_empty() || self.status > 0) {
+            assert!(self.more().await, "the connection ended within the body");
+        }
+        let problem: Value = serde_json::from_slice(&self.seen[..length]).unwrap();
+        assert_eq!(problem["status"], self.status, "{problem}");
+        assert!(problem["type"].as_str().unwrap().starts_with("urn:tidings:problem:"), "{problem}");
+        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
+        problem
+    }
+
     async fn fill(&mut self) -> bool {
-        let mut chunk = [0; 65536];
+        let mut chunk = vec![0; 65536];
         let read = tokio::time::timeout(Duration::from_secs(10), self.socket.read(&mut chunk));
         match read.await.expect("nothing came for ten seconds") {
             Ok(0) | Err(_) => false,
