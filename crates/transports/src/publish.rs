@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidings::event::Dedup;
-use tidings::{BrokerError, Draft, DraftError, NewEvent, Principal, Profile, Published};
+use tidings::{BrokerError, CloseReason, Draft, DraftError, Limits, Moment, NewEvent, Principal, Profile, Published};
 use tokio::sync::mpsc;
 
 use crate::problem::Problem;
@@ -90,6 +90,8 @@ async fn accept(
     parts: &request::Parts,
     body: Body,
 ) -> Result<Response, Problem> {
+    // Before the credential is looked at: a revocation meanwhile must not be missed.
+    let since = service.hub.moment();
     let principal = publishing.auth.authenticate(events::request(parts)).await?;
     if principal.publish == tidings::PublishRights::None {
         let detail = format!("{} may not publish: use an API key with the right to", principal.id);
@@ -103,11 +105,19 @@ async fn accept(
             Problem::new(StatusCode::NOT_FOUND, "unknown-profile", detail)
         })?,
     };
-    let publisher = Publisher { service: service.clone(), principal, profile: profile.clone() };
+    let publisher = Publisher { service: service.clone(), principal, since, profile: profile.clone() };
     let media = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "application/json" => publisher.document(parts, body).await,
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(publisher.lines(body)),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+            match parts.headers.get(IDEMPOTENCY_KEY) {
+                None => Ok(publisher.lines(body)),
+                Some(_) => {
+                    let detail = "an Idempotency-Key is for one document; of streamed lines, send those again that got no answer";
+                    Err(Problem::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", detail))
+                }
+            }
+        }
         // Anything a page of another origin can send without asking (Fetch standard, "CORS-safelisted") stays out.
         other => {
             let detail = format!(
@@ -123,16 +133,29 @@ async fn accept(
 struct Publisher {
     service: Arc<Service>,
     principal: Arc<Principal>,
+    /// When the credential was about to be checked.
+    since: Moment,
     profile: Arc<Profile>,
 }
 
 impl Publisher {
+    /// Whether the credential still holds: a body may come slowly, and a stream of lines for days.
+    fn check_credential(&self) -> Result<(), Problem> {
+        let hub = &self.service.hub;
+        let expired = self.principal.is_expired(hub.clock().now()).then_some(CloseReason::Expired);
+        match expired.or_else(|| hub.closed_since(self.since, &self.principal)) {
+            None => Ok(()),
+            Some(reason) => Err(Problem::unauthorized(Some("invalid_token"), reason.sentence())),
+        }
+    }
+
     /// One event or an array: all are taken, or none.
     async fn document(&self, parts: &request::Parts, body: Body) -> Result<Response, Problem> {
-        let body = self.collect(body).await?;
-        let key = match parts.headers.get("idempotency-key") {
+        let body = collect(body, self.service.hub.limits()).await?;
+        self.check_credential()?;
+        let key = match parts.headers.get(IDEMPOTENCY_KEY) {
             None => return Ok(self.publish_document(&body, None).await?.into_response()),
-            Some(value) => value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= 255).ok_or_else(|| {
+            Some(value) => value.to_str().ok().filter(|key| is_idempotency_key(key)).ok_or_else(|| {
                 let detail = "Idempotency-Key takes 1 to 255 visible ASCII characters";
                 Problem::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", detail)
             })?,
@@ -152,27 +175,6 @@ impl Publisher {
         let text = answer.as_ref().ok().map(|Json(answer)| answer.to_string());
         idempotency.end(request, &body, text.as_deref()).await;
         Ok(answer?.into_response())
-    }
-
-    async fn collect(&self, body: Body) -> Result<Bytes, Problem> {
-        let limits = self.service.hub.limits();
-        let limited = Limited::new(body, limits.request_bytes).collect();
-        match tokio::time::timeout(limits.request_timeout, limited).await {
-            Err(_) => {
-                let detail = format!("the body did not arrive within {} s", limits.request_timeout.as_secs());
-                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-request", detail))
-            }
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                let detail = format!(
-                    "the body is larger than {} bytes; send fewer events at once, or stream them as application/x-ndjson",
-                    limits.request_bytes
-                );
-                let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail);
-                Err(problem.with("limit", limits.request_bytes))
-            }
-            Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "broken-body", "the body was cut off")),
-        }
     }
 
     async fn publish_document(&self, body: &[u8], request: Option<[u8; 16]>) -> Result<Json<Value>, Problem> {
@@ -271,11 +273,11 @@ impl Publisher {
             error["index"] = index.into();
             Bytes::from(format!("{}\n", json!({ "error": error, "end": true })))
         };
-        let (mut buffer, mut index, mut open) = (BytesMut::new(), 0, true);
+        let (mut buffer, mut index, mut open) = (Lines::default(), 0, true);
         while open || !buffer.is_empty() {
             let (mut events, mut lines): (Vec<NewEvent>, Vec<Result<usize, Fault>>) = (Vec::new(), Vec::new());
             while events.len() < limits.batch_events {
-                let Some(line) = take_line(&mut buffer, !open) else { break };
+                let Some(line) = buffer.take(!open) else { break };
                 if line.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
@@ -293,6 +295,7 @@ impl Publisher {
                 index += 1;
             }
             if !lines.is_empty() {
+                self.check_credential().map_err(|problem| last(index, problem))?;
                 let published = self.service.hub.publish(events).await.map_err(|error| last(index, refused(error)))?;
                 let mut published = published.into_iter();
                 let mut answer = Vec::new();
@@ -315,7 +318,7 @@ impl Publisher {
             if !open {
                 break;
             }
-            if buffer.len() > limits.request_bytes {
+            if buffer.bytes.len() > limits.request_bytes {
                 let detail = format!("line {index} is longer than {} bytes", limits.request_bytes);
                 return Err(last(index, Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "line-too-long", detail)));
             }
@@ -323,7 +326,7 @@ impl Publisher {
                 Ok(None) => open = false,
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
-                        buffer.extend_from_slice(&data);
+                        buffer.bytes.extend_from_slice(&data);
                     }
                 }
                 Ok(Some(Err(_))) => {
@@ -345,16 +348,65 @@ impl Publisher {
 /// Says that an answer was kept from an earlier request with the same key.
 const REPLAYED: header::HeaderName = header::HeaderName::from_static("idempotency-replayed");
 
-/// The next whole line; at the end of the body also one without a line end.
-fn take_line(buffer: &mut BytesMut, all: bool) -> Option<BytesMut> {
-    match buffer.iter().position(|byte| *byte == b'\n') {
-        Some(end) => {
-            let mut line = buffer.split_to(end + 1);
-            line.truncate(end);
-            Some(line)
+/// The whole body, within the bounds of `limits`.
+pub async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
+    let limited = Limited::new(body, limits.request_bytes).collect();
+    match tokio::time::timeout(limits.request_timeout, limited).await {
+        Err(_) => {
+            let detail = format!("the body did not arrive within {} s", limits.request_timeout.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-request", detail))
         }
-        None if all && !buffer.is_empty() => Some(buffer.split()),
-        None => None,
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let detail = format!(
+                "the body is larger than {} bytes; send fewer events at once, or stream them as application/x-ndjson",
+                limits.request_bytes
+            );
+            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail);
+            Err(problem.with("limit", limits.request_bytes))
+        }
+        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "broken-body", "the body was cut off")),
+    }
+}
+
+/// Names a request, so that a retry of it is known.
+const IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
+
+fn is_idempotency_key(key: &str) -> bool {
+    (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A body on its way, line by line.
+#[derive(Default)]
+struct Lines {
+    bytes: BytesMut,
+    /// Up to here there is no line end: a long line that comes in many pieces is looked through once.
+    seen: usize,
+}
+
+impl Lines {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The next whole line; at the end of the body also one without a line end.
+    fn take(&mut self, all: bool) -> Option<BytesMut> {
+        match self.bytes[self.seen..].iter().position(|byte| *byte == b'\n') {
+            Some(end) => {
+                let mut line = self.bytes.split_to(self.seen + end + 1);
+                line.truncate(self.seen + end);
+                self.seen = 0;
+                Some(line)
+            }
+            None if all && !self.bytes.is_empty() => {
+                self.seen = 0;
+                Some(self.bytes.split())
+            }
+            None => {
+                self.seen = self.bytes.len();
+                None
+            }
+        }
     }
 }
 
@@ -369,5 +421,26 @@ fn refused(error: BrokerError) -> Problem {
             tracing::error!(%error, "a publish was refused");
             Problem::unavailable(2, "log-unavailable", "the log can't be written at the moment; nothing was published")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line of 8 MiB that came in small pieces was searched from its start for each of them: seconds of a core for one request.
+    #[test]
+    fn a_line_in_many_pieces_is_looked_through_once() {
+        let mut lines = Lines::default();
+        for _ in 0..3 {
+            lines.bytes.extend_from_slice(b"abc");
+            assert_eq!(lines.take(false), None);
+            assert_eq!(lines.seen, lines.bytes.len(), "what was looked at is not looked at again");
+        }
+        lines.bytes.extend_from_slice(b"\n\nd\ne");
+        let taken: Vec<_> = std::iter::from_fn(|| lines.take(false)).collect();
+        assert_eq!(taken, [&b"abcabcabc"[..], b"", b"d"]);
+        assert_eq!(lines.take(true).unwrap(), &b"e"[..]);
+        assert!(lines.is_empty() && lines.take(true).is_none());
     }
 }
