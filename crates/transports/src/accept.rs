@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Sleep;
 use tower::ServiceExt;
 
 use crate::events::Peer;
@@ -67,7 +68,7 @@ impl Acceptor {
                 let shaken = tokio::time::timeout(timeout, handshake.handshake(socket)).await;
                 let Ok(Ok((io, is_http2))) = shaken else { return };
                 match is_http2 {
-                    true => acceptor.http2(TokioIo::new(io), peer).await,
+                    true => acceptor.http2(io, peer).await,
                     false => acceptor.http1(io, peer, |_, _| None).await,
                 }
                 drop(permit);
@@ -112,7 +113,7 @@ impl Acceptor {
             _ => return,
         }
         if &first == b"PRI " {
-            self.http2(TokioIo::new(socket), peer).await;
+            self.http2(socket, peer).await;
             return;
         }
         let service = self.service.clone();
@@ -158,7 +159,7 @@ impl Acceptor {
                 Ok::<_, Infallible>(response)
             })
         });
-        let io = Watched { io, blocked: false };
+        let io = Watched::new(io, limits.write_stall);
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
@@ -204,7 +205,7 @@ impl Acceptor {
 
     async fn http2<I>(&self, io: I, peer: IpAddr)
     where
-        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limits = self.service.hub.limits();
         let router = self.router.clone();
@@ -212,6 +213,7 @@ impl Acceptor {
             let router = router.clone();
             async move { Ok::<_, Infallible>(respond(router, request, peer).await) }
         });
+        let io = TokioIo::new(Watched::new(io, limits.write_stall).greeting(limits.header_timeout));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(limits.request_timeout)
@@ -269,23 +271,62 @@ fn limit_silence(socket: &std::net::TcpStream, stall: Duration) {
     let _ = (socket, stall);
 }
 
-/// Remembers whether the last write was taken.
+/// How many bytes HTTP/2 begins with: its preface and the head of a frame (RFC 9113 §3.4).
+const GREETING: usize = 24 + 9;
+
+/// Remembers whether the last write was taken, and ends a connection that takes nothing, or that never begins.
 struct Watched<I> {
     io: I,
     blocked: bool,
+    stall: Duration,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs until the client has sent so many bytes.
+    greeting: Option<(usize, Pin<Box<Sleep>>)>,
+}
+
+impl<I> Watched<I> {
+    fn new(io: I, stall: Duration) -> Self {
+        Watched { io, blocked: false, stall, stalled: None, greeting: None }
+    }
+
+    /// Bounds how long a client may take to begin: hyper does it for HTTP/1.1 alone.
+    fn greeting(mut self, timeout: Duration) -> Self {
+        self.greeting = Some((GREETING, Box::pin(tokio::time::sleep(timeout))));
+        self
+    }
+
+    fn wrote<T>(&mut self, wrote: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.blocked = wrote.is_pending();
+        if !self.blocked {
+            self.stalled = None;
+            return wrote;
+        }
+        let stall = self.stall;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        let Some((missing, timer)) = &mut self.greeting else { return read };
+        *missing = missing.saturating_sub(buf.filled().len() - before);
+        if *missing == 0 {
+            self.greeting = None;
+        } else if read.is_pending() {
+            return timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.blocked = wrote.is_pending();
-        wrote
+        self.wrote(wrote, cx)
     }
 
     fn poll_write_vectored(
@@ -294,8 +335,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
-        self.blocked = wrote.is_pending();
-        wrote
+        self.wrote(wrote, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
