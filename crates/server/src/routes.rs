@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -15,10 +15,9 @@ use http::{HeaderValue, StatusCode, header, request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tidings::{
-    Clock, CloseReason, Cursor, Event, Filter, Offset, Principal, Query, Revocation, TopicPattern, explain,
-};
+use tidings::{Clock, CloseReason, Cursor, Event, Filter, Offset, Principal, Query, Revocation, TopicPattern, explain};
 use tidings_brokers::Recovery;
+use tidings_transports::publish::collect;
 use tidings_transports::{Answer, Authenticate, Mount, Peer, Problem, Publishing, Service, Stream};
 
 use crate::auth::{AuthStore, Recheck, Revocations, RevokeCallback, issue_ticket};
@@ -184,8 +183,7 @@ async fn wrong_method(parts: request::Parts) -> Problem {
 
 async fn who(door: &Arc<dyn Authenticate>, parts: &request::Parts) -> Result<Arc<Principal>, Problem> {
     let peer = parts.extensions.get::<Peer>().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0);
-    let request =
-        tidings_transports::Request { method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer };
+    let request = tidings_transports::Request { method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer };
     door.authenticate(request).await
 }
 
@@ -199,7 +197,12 @@ async fn operator(shared: &Shared, parts: &request::Parts) -> Result<Arc<Princip
 }
 
 /// A JSON body of a known form; an empty one is the default form.
-fn body<T: DeserializeOwned + Default>(parts: &request::Parts, body: &Bytes) -> Result<T, Problem> {
+async fn read<T: DeserializeOwned + Default>(
+    shared: &Shared,
+    parts: &request::Parts,
+    body: Body,
+) -> Result<T, Problem> {
+    let body = collect(body, shared.service.hub.limits()).await?;
     if body.is_empty() {
         return Ok(T::default());
     }
@@ -208,7 +211,7 @@ fn body<T: DeserializeOwned + Default>(parts: &request::Parts, body: &Bytes) -> 
         let detail = "send the body as `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail));
     }
-    serde_json::from_slice(body)
+    serde_json::from_slice(&body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid-json", format!("the body: {error}")))
 }
 
@@ -221,12 +224,9 @@ struct TicketRequest {
     profile: Option<String>,
 }
 
-async fn tickets(
-    State(shared): State<Arc<Shared>>,
-    parts: request::Parts,
-    bytes: Bytes,
-) -> Result<Response, Problem> {
-    let asked: TicketRequest = body(&parts, &bytes)?;
+async fn tickets(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let asked: TicketRequest = read(&shared, &parts, body).await?;
     let door = match &asked.profile {
         None => &shared.doors.open,
         Some(name) => shared.doors.profiles.get(name).ok_or_else(|| unknown_profile(name))?,
@@ -259,9 +259,10 @@ struct RevokeRequest {
 /// The longest life of a token that anybody should hand out: so long a revocation is remembered if not told otherwise.
 const REVOKED_FOR: Duration = Duration::from_secs(30 * 86_400);
 
-async fn revoke(State(shared): State<Arc<Shared>>, parts: request::Parts, bytes: Bytes) -> Result<Response, Problem> {
+async fn revoke(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
     let by = operator(&shared, &parts).await?;
-    let asked: RevokeRequest = body(&parts, &bytes)?;
+    let asked: RevokeRequest = read(&shared, &parts, body).await?;
     let revocation = match (asked.principal, asked.session, asked.key) {
         (Some(id), None, None) => Revocation::principal(id),
         (None, Some(session), None) => Revocation::session(session),
@@ -324,19 +325,18 @@ struct ExplainRequest {
     topics: Option<String>,
 }
 
-async fn explain_event(
-    State(shared): State<Arc<Shared>>,
-    axum::extract::Query(asked): axum::extract::Query<ExplainRequest>,
-    parts: request::Parts,
-) -> Result<Response, Problem> {
+async fn explain_event(State(shared): State<Arc<Shared>>, parts: request::Parts) -> Result<Response, Problem> {
     let caller = operator(&shared, &parts).await?;
+    let asked = axum::extract::Query::<ExplainRequest>::try_from_uri(&parts.uri);
+    let axum::extract::Query(asked) =
+        asked.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid-query", error.body_text()))?;
     let hub = &shared.service.hub;
     let event = find_event(&shared, asked.cursor.as_deref().unwrap_or_default()).await?;
     let profile = hub.profiles().of(event.topic.as_str()).clone();
-    let invalid = |error: tidings::InvalidTopic| {
-        Problem::new(StatusCode::BAD_REQUEST, "invalid-grant", error.to_string())
-    };
-    let split = |list: &str| list.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
+    let invalid =
+        |error: tidings::InvalidTopic| Problem::new(StatusCode::BAD_REQUEST, "invalid-grant", error.to_string());
+    let split =
+        |list: &str| list.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
     let patterns = |list: Vec<String>| -> Result<Vec<TopicPattern>, Problem> {
         list.iter().map(|text| profile.qualify(text).parse().map_err(invalid)).collect()
     };
@@ -352,9 +352,9 @@ async fn explain_event(
             };
             let mut readers = Vec::new();
             for stream in open.into_iter().filter(|stream| *stream.principal.id == **id) {
-                let topics = stream.topics.map(|topics| {
-                    Filter::topics(topics.iter().filter_map(|topic| topic.parse::<TopicPattern>().ok()))
-                });
+                let topics = stream
+                    .topics
+                    .map(|topics| Filter::topics(topics.iter().filter_map(|topic| topic.parse::<TopicPattern>().ok())));
                 readers.push((stream.principal, Some(stream.profile), topics.unwrap_or_else(|| filter.clone())));
             }
             readers
