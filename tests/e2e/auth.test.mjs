@@ -1,6 +1,9 @@
 // Who may listen: keys, tickets and revocation, as a page and a script meet them.
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { EventSource } from 'eventsource'
 import { startHub } from './harness/hub.mjs'
 import { curl, startCurl } from './harness/curl.mjs'
@@ -70,6 +73,43 @@ test('a revoked principal\'s stream ends within a second, says why, and is not l
   assert.match(stream.bytes(), /event: tidings\.close\ndata: .*"revoked".*"reconnect":false/)
   assert.equal(other.code(), undefined)
   assert.equal((await curl(`${hub.url}/v1/events`, '-H', `X-Api-Key: ${key('reader')['x-api-key']}`)).status, 401)
+})
+
+test('u1 of one app is shut out and u1 of another stays, also after a restart', async t => {
+  const home = await mkdtemp(join(tmpdir(), 'tidings-two-apps-'))
+  t.after(() => rm(home, { recursive: true, force: true }))
+  for (const app of ['shelf', 'garden']) {
+    await writeFile(join(home, `${app}.toml`), `
+      name = "${app}"
+      [[auth.sources]]
+      kind = "api-key"
+      keys = [{ name = "u1", value = "${key('u1')['x-api-key']}", grants = ["role/reader"] }]
+      [[mounts]]
+      transport = "sse"
+      path = "/${app}"
+      [events.changed]
+      topic = "things"
+      audience = "role/reader"
+    `)
+  }
+  const profiles = `[[profiles]]\npath = "${home}/shelf.toml"\n[[profiles]]\npath = "${home}/garden.toml"`
+  const hub = await startHub(t, { config: `${config}\n${profiles}` })
+  const open = app => startCurl(t, `${hub.url}/${app}`, () => {}, { headers: key('u1'), again: false })
+  const [shelf, garden] = [open('shelf'), open('garden')]
+  await until('both streams to open', () => [shelf, garden].every(s => s.bytes().includes('tidings.open')))
+  const revoke = profile => ask(hub, '/v1/revoke', key('app'), { principal: 'u1', profile })
+  assert.equal((await revoke('atelier')).status, 404)
+  assert.equal((await revoke('shelf')).status, 200)
+  await until('the stream to end', () => shelf.code() !== undefined, 1_000)
+  assert.match(shelf.bytes(), /"revoked"/)
+  const status = async app => (await curl(`${hub.url}/${app}`, '-I', '-H', `X-Api-Key: ${key('u1')['x-api-key']}`)).status
+  for (const when of ['at once', 'after a restart']) {
+    assert.deepEqual([await status('shelf'), await status('garden')], [401, 200], when)
+    if (when === 'at once') {
+      assert.equal(garden.code(), undefined)
+      await hub.crash()
+    }
+  }
 })
 
 test('a key publishes only what it may, and the refusal says what that was', async t => {
