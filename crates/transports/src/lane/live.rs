@@ -153,7 +153,8 @@ impl Lane {
         let offset = self.offset;
         let mut slots = Vec::new();
         for (slot, connection) in &mut self.connections {
-            if connection.behind.is_none() {
+            // One that was closed in this round waits for the end of the round, and is behind nothing any more.
+            if connection.is_open() && connection.behind.is_none() {
                 connection.behind = Some(Behind::at(Position::Log(offset), offset, Bytes::new()));
                 slots.push(slot);
             }
