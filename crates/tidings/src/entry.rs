@@ -1,13 +1,14 @@
 //! An event as the window holds it: with its rule and the frames it was encoded to.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::cursor::Offset;
 use crate::event::Event;
 use crate::profile::EventRule;
+use crate::sync::OnceLock;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// An event in memory, shared by all who read it, with what was made of it so far.
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -20,6 +20,7 @@ use crate::limits::Limits;
 use crate::principal::{Principal, Revocation};
 use crate::profile::{EventRule, Profile};
 use crate::subscriber::Seats;
+use crate::sync::{Mutex, RwLock};
 use crate::topic::TopicPattern;
 use crate::window::{Place, Window};
 

@@ -28,12 +28,15 @@ pub mod history;
 pub mod hub;
 pub mod json;
 pub mod limits;
+#[cfg(all(test, shuttle))]
+mod model;
 mod path_index;
 pub mod principal;
 pub mod profile;
 pub mod registry;
 pub mod shape;
 pub mod subscriber;
+mod sync;
 pub mod template;
 pub mod topic;
 pub mod window;

@@ -1,11 +1,9 @@
 //! The deliveries of one reader as an async stream.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::BrokerError;
@@ -17,6 +15,8 @@ use crate::gap::Gap;
 use crate::hub::{Hub, Moment, Start};
 use crate::principal::Principal;
 use crate::registry::Registry;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, Notify, OnceLock};
 use crate::window::{BehindWindow, Place};
 
 /// What a subscriber is given.

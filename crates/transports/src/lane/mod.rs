@@ -4,6 +4,7 @@
 //! of equal subscribers, encodes each frame once, and writes the shared bytes to the members. A socket that takes no more keeps a
 //! cursor and its place within a frame, and reads on from the log when it is writable again: there is no queue to fill.
 
+mod bell;
 mod care;
 mod catch_up;
 mod connection;
@@ -16,7 +17,7 @@ mod write;
 use std::io;
 use std::net::TcpStream;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -26,6 +27,7 @@ use tidings::{BrokerError, CloseReason, Filter, Hub, Moment, Principal, Reader, 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use self::bell::Bell;
 use crate::limiter::Permit;
 use crate::stream::Stream;
 
@@ -118,8 +120,7 @@ enum Message {
 struct Shared {
     inbox: Mutex<Vec<Message>>,
     waker: mio::Waker,
-    /// Whether it was woken and has not looked yet: waking it again would only cost a system call.
-    awake: AtomicBool,
+    bell: Bell,
 }
 
 impl Shared {
@@ -129,11 +130,11 @@ impl Shared {
     }
 
     fn wake(&self) {
-        if !self.awake.swap(true, Ordering::SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "a lane could not be woken");
-        }
+        self.bell.ring(|| {
+            if let Err(error) = self.waker.wake() {
+                tracing::error!(%error, "a lane could not be woken");
+            }
+        });
     }
 }
 
@@ -145,7 +146,7 @@ impl Lanes {
         for number in 0..count.max(1) {
             let poll = mio::Poll::new()?;
             let waker = mio::Waker::new(poll.registry(), thread::WAKER)?;
-            let shared = Arc::new(Shared { inbox: Mutex::default(), waker, awake: AtomicBool::new(false) });
+            let shared = Arc::new(Shared { inbox: Mutex::default(), waker, bell: Bell::default() });
             let lane = thread::Lane::new(hub.clone(), poll, shared.clone(), counters.clone(), runtime.clone());
             threads.push(std::thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
                 if std::panic::catch_unwind(AssertUnwindSafe(|| lane.run())).is_err() {

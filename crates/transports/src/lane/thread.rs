@@ -108,7 +108,7 @@ impl Lane {
                 return;
             }
             // Before anything is looked at: what comes later wakes again.
-            self.shared.awake.store(false, Ordering::SeqCst);
+            self.shared.bell.answer();
             self.now = self.hub.clock().ticks();
             if self.take_messages() {
                 return;
