@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tidings::{
-    Audience, Cursor, Filter, Grants, Hub, Interest, Limits, ManualClock, NewEvent, Offset, Principal, Profile,
-    Timestamp,
+    Audience, CloseReason, Cursor, Filter, Grants, Hub, Interest, Limits, ManualClock, NewEvent, Offset, Principal,
+    Profile, Timestamp,
 };
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
@@ -65,6 +65,15 @@ impl Rig {
     async fn publish(&self, events: Vec<NewEvent>) -> Vec<Option<Cursor>> {
         self.hub.publish(events).await.unwrap().into_iter().map(|published| published.cursor).collect()
     }
+
+    fn closed(&self, reason: CloseReason) -> u64 {
+        let index = CloseReason::ALL.iter().position(|other| *other == reason).unwrap();
+        self.lanes.counters().closed[index].load(Ordering::Relaxed)
+    }
+}
+
+fn principal(grants: &[&str]) -> Principal {
+    Principal::new("u", Grants::parse(grants.iter().copied()).unwrap(), "test")
 }
 
 fn topics(patterns: &[&str]) -> Filter {
@@ -138,6 +147,18 @@ impl Reader {
                 blocks.push(block);
             }
         }
+        blocks
+    }
+
+    /// Reads until a block of this name has come, and returns it with all before it.
+    async fn until(&mut self, name: &str) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        eventually(name, || {
+            self.take(1 << 16);
+            blocks.extend(self.blocks());
+            blocks.iter().any(|block| block.name == name)
+        })
+        .await;
         blocks
     }
 }
@@ -328,6 +349,76 @@ async fn stress(seed: u64, retention: Retention) {
     })
     .await;
     eventually("those that left are gone", || rig.lanes.counters().open() == clients.len() as u64).await;
+}
+
+/// Publishes until the stream of the reader is behind, and returns how many events that took.
+async fn fall_behind(rig: &Rig, topic: &str) -> u64 {
+    let behind = rig.behind();
+    let mut count = 0;
+    while rig.behind() == behind {
+        rig.publish(vec![event(topic, "all", count, 4000)]).await;
+        count += 1;
+        assert!(count < 10_000, "the socket takes everything");
+        // It is the only one that could fall behind, once the lane has come there.
+        let end = rig.hub.window().head().1;
+        eventually("the lane has come there", || {
+            rig.behind() > behind || { rig.lanes.counters().delivered.load(Ordering::Relaxed) >= end.0 }
+        })
+        .await;
+    }
+    count
+}
+
+/// Lets a stream that is caught up beat, so that the lane has seen the time, and looked at all that was due before.
+async fn beat(rig: &Rig, witness: &mut Reader) {
+    rig.clock.advance(Duration::from_secs(20));
+    eventually("a heartbeat", || witness.take(1 << 16) > 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_also_runs_out_on_a_stream_that_is_behind() {
+    let rig = Rig::start(Limits::default(), StreamSettings::default(), Retention::FOREVER).await;
+    let expires_at = Some(Timestamp(1_000_000 + 22_000));
+    let mut slow = rig.open(Principal { expires_at, ..principal(&["all"]) }, topics(&["t"]), None, 1);
+    let mut witness = rig.open(principal(&["none"]), Filter::all(), None, 1);
+    slow.until("tidings.open").await;
+    witness.until("tidings.open").await;
+    fall_behind(&rig, "t").await;
+    beat(&rig, &mut witness).await;
+    assert_eq!(rig.lanes.counters().open(), 2);
+    rig.clock.advance(Duration::from_secs(2));
+    eventually("it has ended", || rig.lanes.counters().open() == 1).await;
+    assert_eq!(rig.closed(CloseReason::Expired), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_little_is_not_taken_for_one_that_takes_nothing() {
+    // Once in the window and once behind it, where what to write has to be read first.
+    for window_events in [1000, 2] {
+        let limits = Limits { window_events, ..Limits::default() };
+        let rig = Rig::start(limits, StreamSettings::default(), Retention::FOREVER).await;
+        let mut slow = rig.open(principal(&["all"]), topics(&["t"]), None, 200_000);
+        let mut witness = rig.open(principal(&["none"]), Filter::all(), None, 1);
+        slow.until("tidings.open").await;
+        witness.until("tidings.open").await;
+        fall_behind(&rig, "t").await;
+        for n in 0..20 {
+            rig.publish(vec![event("t", "all", n, 4000)]).await;
+        }
+        // So little that the kernel does not tell of it: its buffer is still more than half full.
+        assert!(slow.take(20_000) > 0);
+        for _ in 0..4 {
+            beat(&rig, &mut witness).await;
+        }
+
+        assert_eq!(rig.closed(CloseReason::Stalled), 0);
+        assert_eq!(rig.lanes.counters().open(), 2);
+        for _ in 0..4 {
+            beat(&rig, &mut witness).await;
+        }
+        eventually("it is let go", || rig.lanes.counters().open() == 1).await;
+        assert_eq!(rig.closed(CloseReason::Stalled), 1, "now it has taken nothing");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

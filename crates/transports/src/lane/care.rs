@@ -54,7 +54,7 @@ impl Lane {
     }
 
     pub(super) fn look_at(&mut self, slot: usize) {
-        let (now, stall) = (self.now, self.hub.limits().write_stall.as_millis() as u64);
+        let now = self.now;
         let settings = &self.stream(slot).settings;
         let (beat, cursor_every, announce) =
             (settings.heartbeat_every.as_millis() as u64, settings.cursor_every.as_millis() as u64, settings.announce);
@@ -67,12 +67,14 @@ impl Lane {
             return self.say_goodbye(slot, CloseReason::Idle, None);
         }
         if let Some(behind) = &connection.behind {
-            if behind.blocked_at > 0 && behind.blocked_at + stall <= now {
-                return self.close(slot, CloseReason::Stalled);
-            }
             // It takes nothing, or is reading: a heartbeat would only add to what it owes.
-            let timer = self.timer(slot);
-            self.wheel.set(timer, now + beat.min(stall).max(1));
+            if behind.blocked_at > 0 && behind.blocked_at + self.stall() <= now {
+                // The kernel tells of room only when there is plenty: one that takes a little is found out by asking.
+                self.turn(slot);
+            }
+            if self.connections[slot].is_open() {
+                self.set_timer(slot);
+            }
             return;
         }
         if connection.written_at + beat <= now {
@@ -185,20 +187,30 @@ impl Lane {
         .collect()
     }
 
+    /// For how long a socket may take nothing, in ticks of the clock.
+    pub(super) fn stall(&self) -> u64 {
+        self.hub.limits().write_stall.as_millis() as u64
+    }
+
     /// Puts the connection where something is next due for it.
     pub(super) fn set_timer(&mut self, slot: usize) {
         let stream = self.stream(slot);
         let beat = stream.settings.heartbeat_every.as_millis() as u64;
         let idle = stream.settings.idle.as_ref().map(|idle| idle.after.as_millis() as u64);
         let connection = &self.connections[slot];
-        let mut due = connection.written_at + beat;
+        // One that is behind does not beat: it is looked at when it has taken nothing for too long, or again in a while.
+        let due = match &connection.behind {
+            None => connection.written_at + beat,
+            Some(behind) if behind.blocked_at > 0 => behind.blocked_at + self.stall(),
+            Some(_) => self.now + beat,
+        };
+        let mut due = due.min(self.now + self.stall());
         if let Some(idle) = idle {
             due = due.min(connection.updated_at + idle);
         }
         if let Some(Timestamp(at)) = connection.principal.expires_at {
             due = due.min(self.now + at.saturating_sub(self.hub.clock().now().0));
         }
-        // One that is behind does not beat; it is looked at again in a while.
         self.wheel.set(self.timer(slot), due.max(self.now + 1));
     }
 }

@@ -17,7 +17,7 @@ use crate::sse;
 impl Lane {
     /// Lets a socket that is behind read on, until it is caught up, takes no more, or has had its turn.
     pub(super) fn turn(&mut self, slot: usize) {
-        let mut budget = self.hub.limits().turn_bytes;
+        let (mut budget, stall) = (self.hub.limits().turn_bytes, self.stall());
         loop {
             let Some(connection) = self.connections.get(slot) else { return };
             let Some(behind) = &connection.behind else { return };
@@ -127,10 +127,14 @@ impl Lane {
             }
             // Nothing but the cursor is kept for one that takes no more.
             behind.page = None;
+            let stalled = behind.blocked_at > 0 && behind.blocked_at + stall <= self.now;
             if behind.blocked_at == 0 {
                 behind.blocked_at = self.now.max(1);
             }
             self.counters.blocked.fetch_add(1, Ordering::Relaxed);
+            if stalled {
+                self.close(slot, CloseReason::Stalled);
+            }
             return;
         }
     }
