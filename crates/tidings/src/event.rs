@@ -43,7 +43,7 @@ pub struct Dedup {
     pub request: [u8; 16],
     /// Its index among the events of the request.
     pub index: u32,
-    /// How many events the request had.
+    /// How many kept events the request had.
     pub of: u32,
 }
 

@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use http::{Method, StatusCode, header, request};
+use http::{HeaderValue, Method, StatusCode, header, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidings::event::Dedup;
-use tidings::{BrokerError, CloseReason, Draft, DraftError, Limits, Moment, NewEvent, Principal, Profile, Published};
+use tidings::{
+    BrokerError, CloseReason, Cursor, Draft, DraftError, Limits, Moment, NewEvent, Principal, Profile, Published,
+};
 use tokio::sync::mpsc;
 
 use crate::problem::Problem;
@@ -43,16 +44,29 @@ pub enum Begun {
 
 /// One event of an answer.
 #[derive(Serialize)]
-struct Result1 {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cursor: Option<String>,
+struct Accepted {
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    cursor: Option<Cursor>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     coalesced: bool,
 }
 
-impl From<Published> for Result1 {
-    fn from(published: Published) -> Self {
-        Result1 { cursor: published.cursor.map(|cursor| cursor.to_string()), coalesced: published.coalesced }
+/// The answer to a document.
+#[derive(Serialize)]
+struct Answer {
+    results: Vec<Accepted>,
+}
+
+fn as_text<S: Serializer>(cursor: &Option<Cursor>, serializer: S) -> Result<S::Ok, S::Error> {
+    match cursor {
+        Some(cursor) => serializer.collect_str(cursor),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl From<Published> for Accepted {
+    fn from(Published { cursor, coalesced }: Published) -> Self {
+        Accepted { cursor, coalesced }
     }
 }
 
@@ -154,7 +168,7 @@ impl Publisher {
         let body = collect(body, self.service.hub.limits()).await?;
         self.check_credential()?;
         let key = match parts.headers.get(IDEMPOTENCY_KEY) {
-            None => return Ok(self.publish_document(&body, None).await?.into_response()),
+            None => return Ok(answered(self.publish_document(&body, None).await?)),
             Some(value) => value.to_str().ok().filter(|key| is_idempotency_key(key)).ok_or_else(|| {
                 let detail = "Idempotency-Key takes 1 to 255 visible ASCII characters";
                 Problem::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", detail)
@@ -172,12 +186,11 @@ impl Publisher {
             Begun::New(request) => request,
         };
         let answer = self.publish_document(&body, Some(request)).await;
-        let text = answer.as_ref().ok().map(|Json(answer)| answer.to_string());
-        idempotency.end(request, &body, text.as_deref()).await;
-        Ok(answer?.into_response())
+        idempotency.end(request, &body, answer.as_deref().ok()).await;
+        Ok(answered(answer?))
     }
 
-    async fn publish_document(&self, body: &[u8], request: Option<[u8; 16]>) -> Result<Json<Value>, Problem> {
+    async fn publish_document(&self, body: &[u8], request: Option<[u8; 16]>) -> Result<String, Problem> {
         let invalid = |error: serde_json::Error| {
             let detail = format!("the body is not JSON: {error}");
             Problem::new(StatusCode::BAD_REQUEST, "invalid-json", detail)
@@ -214,14 +227,15 @@ impl Publisher {
             return Err(problem);
         }
         if let Some(request) = request {
-            let of = events.len() as u32;
+            // Signals leave no trace in the log: a request is whole when its kept events are.
+            let of = events.iter().filter(|event| event.kept).count() as u32;
             for (index, event) in (0u32..).zip(&mut events) {
                 event.dedup = Some(Dedup { request, index, of });
             }
         }
         let published = self.service.hub.publish(events).await.map_err(refused)?;
-        let results: Vec<Result1> = published.into_iter().map(Into::into).collect();
-        Ok(Json(json!({ "results": results })))
+        let answer = Answer { results: published.into_iter().map(Into::into).collect() };
+        Ok(serde_json::to_string(&answer).expect("a list of texts and flags is always JSON"))
     }
 
     fn derive(&self, index: usize, raw: &str) -> Result<NewEvent, Fault> {
@@ -302,7 +316,7 @@ impl Publisher {
                 for line in lines {
                     let value = match line {
                         Ok(index) => match published.next() {
-                            Some(result) => json!({ "index": index, "result": Result1::from(result) }),
+                            Some(result) => json!({ "index": index, "result": Accepted::from(result) }),
                             None => continue,
                         },
                         Err(fault) => json!({ "index": fault.index, "error": fault.to_json() }),
@@ -343,6 +357,10 @@ impl Publisher {
         }
         Ok(())
     }
+}
+
+fn answered(answer: String) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], answer).into_response()
 }
 
 /// Says that an answer was kept from an earlier request with the same key.
