@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidings::{Broker, Clock, Hub, SystemClock};
-use tidings_brokers::{DiskBroker, DiskSettings, MemoryBroker, MemorySettings, Recovery, Retention};
+use tidings_brokers::{DiskBroker, DiskSettings, MemoryBroker, MemorySettings, Recovery, Retention, Store};
 use tidings_transports::{
     Acceptor, Answer, Authenticate, Lanes, Limiter, Mount, Publishing, Service, Stream, StreamSettings,
 };
@@ -91,7 +91,8 @@ fn load(args: &ServeArgs) -> Result<Settings, Failure> {
         None => settings.data.dir = settings.base.join(&settings.data.dir),
     }
     if args.dev {
-        let open = settings.listen.http.iter().chain(&settings.listen.https).find(|address| !address.ip().is_loopback());
+        let open =
+            settings.listen.http.iter().chain(&settings.listen.https).find(|address| !address.ip().is_loopback());
         if let Some(address) = open {
             return Err(Failure(format!(
                 "--dev lets whoever reaches it read and publish everything, so it listens on this machine only, and not on {address}.\n\
@@ -140,9 +141,10 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
         format!("the data directory {} can't be made: {error}. Give another with --data", dir.display())
     })?;
     let store = Arc::new(
-        tidings_brokers::store::Store::open(&dir.join("tidings.db"))
+        Store::open(&dir.join("tidings.db"))
             .map_err(|error| format!("the database {} can't be opened: {error}", dir.join("tidings.db").display()))?,
     );
+    tokio::spawn(sweep(store.clone(), clock.clone()));
     let (broker, recovery) = open_broker(&settings, clock.clone())?;
     let profiles = plan.profiles.iter().map(|loaded| loaded.profile.clone());
     let hub = Hub::open(broker.clone(), profiles, clock.clone(), settings.limits.clone()).await?;
@@ -212,6 +214,17 @@ async fn drain(service: &Service, hub: &Hub, delay: Duration) {
     }
 }
 
+/// Throws away what has run out in the database, now and then.
+async fn sweep(store: Arc<Store>, clock: Arc<dyn Clock>) {
+    loop {
+        let (swept, now) = (store.clone(), clock.now());
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || swept.sweep(now)).await {
+            tracing::warn!(%error, "what has run out could not be removed from the database");
+        }
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
+}
+
 /// Returns when the requests that were under way are answered, or at the latest after the longest that one may take.
 async fn let_requests_end(service: &Service) {
     let deadline = tokio::time::Instant::now() + service.hub.limits().request_timeout;
@@ -229,7 +242,8 @@ fn open_broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<(Arc<dyn Br
     Ok(match settings.broker.kind {
         BrokerKind::Memory => (Arc::new(MemoryBroker::with_clock(MemorySettings { retention }, clock)), None),
         BrokerKind::Disk => {
-            let disk = DiskSettings { retention, segment_bytes: settings.broker.segment_bytes, ..DiskSettings::default() };
+            let disk =
+                DiskSettings { retention, segment_bytes: settings.broker.segment_bytes, ..DiskSettings::default() };
             let broker = DiskBroker::open(&settings.data.dir.join("log"), disk, clock)?;
             let recovery = broker.recovery();
             (Arc::new(broker), Some(recovery))
@@ -258,9 +272,7 @@ fn open_doors(
         profiles: plan
             .profiles
             .iter()
-            .filter_map(|loaded| {
-                Some((loaded.profile.namespace()?.to_owned(), loaded.profile.implications().clone()))
-            })
+            .filter_map(|loaded| Some((loaded.profile.namespace()?.to_owned(), loaded.profile.implications().clone())))
             .collect(),
         store: store.clone(),
         clock: clock.clone(),
@@ -280,7 +292,8 @@ fn open_doors(
             ..context.clone()
         };
         let name = loaded.profile.name();
-        let door = Authenticator::new(&loaded.auth, context).map_err(|error| format!("profile {name}: [auth] {error}"))?;
+        let door =
+            Authenticator::new(&loaded.auth, context).map_err(|error| format!("profile {name}: [auth] {error}"))?;
         profiles.insert(name.to_owned(), Arc::new(door));
     }
     Ok(Doors { open, profiles, revocations, revoke, recheck, store, clock })
@@ -392,7 +405,8 @@ fn greet(addresses: &[String], dev: bool, plan: &Plan) {
         out.push_str(&format!("listening on {address}\n"));
     }
     for loaded in &plan.profiles {
-        let paths: Vec<_> = loaded.mounts.iter().flat_map(|mount| &mount.paths).map(|path| path.path.as_str()).collect();
+        let paths: Vec<_> =
+            loaded.mounts.iter().flat_map(|mount| &mount.paths).map(|path| path.path.as_str()).collect();
         out.push_str(&format!("serving {} at {}\n", loaded.profile.name(), paths.join(", ")));
     }
     if let Some(address) = addresses.first() {
@@ -437,5 +451,5 @@ pub(crate) fn is_local_host(host: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
