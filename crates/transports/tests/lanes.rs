@@ -201,7 +201,7 @@ struct Checked {
     /// Everything kept up to here was received, or told as lost.
     at: Offset,
     newest: u64,
-    received: usize,
+    received: u64,
     gaps: usize,
 }
 
@@ -419,6 +419,26 @@ async fn a_client_that_takes_little_is_not_taken_for_one_that_takes_nothing() {
         eventually("it is let go", || rig.lanes.counters().open() == 1).await;
         assert_eq!(rig.closed(CloseReason::Stalled), 1, "now it has taken nothing");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_was_cut_counts_as_delivered_once() {
+    let limits = Limits { window_events: 20, page_events: 7, ..Limits::default() };
+    let rig = Rig::start(limits, StreamSettings::default(), Retention::FOREVER).await;
+    let mut slow = rig.open(principal(&["all"]), Filter::all(), None, 1);
+    slow.until("tidings.open").await;
+    for n in 0..100 {
+        rig.publish(vec![event("t", "all", n, 3000)]).await;
+    }
+    let mut blocks = Vec::new();
+    eventually("all have come", || {
+        slow.take(2000);
+        blocks.extend(slow.blocks());
+        blocks.len() == 100
+    })
+    .await;
+    eventually("it is caught up", || rig.behind() == 0).await;
+    assert_eq!(rig.lanes.counters().delivered.load(Ordering::Relaxed), 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

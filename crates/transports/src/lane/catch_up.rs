@@ -92,10 +92,10 @@ impl Lane {
             let of_frames = written.saturating_sub(owed);
             if of_frames > 0 {
                 connection.updated_at = self.now;
-                self.counters.delivered.fetch_add(self.gather.frames_within(of_frames), Ordering::Relaxed);
             }
             behind.rest.advance(written.min(owed));
             if written == total {
+                self.counters.delivered.fetch_add(self.gather.len(), Ordering::Relaxed);
                 if let Some((position, offset)) = self.gather.reached.filter(|_| ready) {
                     behind.position = position;
                     behind.offset = behind.offset.max(offset);
@@ -121,6 +121,7 @@ impl Lane {
             }
             if of_frames > 0 {
                 let cut = self.gather.cut(of_frames);
+                self.counters.delivered.fetch_add(cut.frames, Ordering::Relaxed);
                 behind.position = cut.position;
                 behind.offset = behind.offset.max(cut.offset);
                 behind.rest = cut.rest;

@@ -15,8 +15,9 @@ pub(super) struct Gather {
     pub(super) reached: Option<(Position, Offset)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct FrameEnd {
+    frame: Bytes,
     end: usize,
     position: Position,
     offset: Offset,
@@ -29,6 +30,18 @@ pub(super) struct Written {
     pub(super) offset: Offset,
     /// What is left of the frame that was cut.
     pub(super) rest: Bytes,
+    /// How many frames that were, the one that was cut among them.
+    pub(super) frames: u64,
+}
+
+/// The most bytes of a rest that are copied.
+const COPIED_REST: usize = 4096;
+
+/// What is left of a frame of which `written` bytes were taken. A short rest is copied, so that it does not keep a large frame in
+/// memory; a long one shares it with all others that were cut within it: a large frame would otherwise be there once per socket.
+pub(super) fn rest(frame: &Bytes, written: usize) -> Bytes {
+    let rest = frame.slice(written..);
+    if rest.len() > COPIED_REST { rest } else { Bytes::copy_from_slice(&rest) }
 }
 
 impl Gather {
@@ -39,9 +52,9 @@ impl Gather {
     }
 
     /// Adds a frame; `position` and `offset` are those after it.
-    pub(super) fn push(&mut self, frame: &[u8], position: Position, offset: Offset) {
+    pub(super) fn push(&mut self, frame: &Bytes, position: Position, offset: Offset) {
         self.bytes.extend_from_slice(frame);
-        self.frames.push(FrameEnd { end: self.bytes.len(), position, offset });
+        self.frames.push(FrameEnd { frame: frame.clone(), end: self.bytes.len(), position, offset });
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -49,20 +62,21 @@ impl Gather {
     }
 
     /// Where a reader stands after `written` bytes, fewer than all, were taken: behind the frame that was cut, whose
-    /// rest it still owes. Only that rest is copied, never what follows.
+    /// rest it still owes.
     pub(super) fn cut(&self, written: usize) -> Written {
         let index = self.frames.partition_point(|frame| frame.end <= written);
-        let frame = self.frames[index];
-        let begin = index.checked_sub(1).map_or(0, |before| self.frames[before].end);
+        let before = index.checked_sub(1).map(|before| &self.frames[before]);
+        let begin = before.map_or(0, |before| before.end);
         if begin == written
-            && let Some(before) = index.checked_sub(1)
+            && let Some(before) = before
         {
             // Cut between two frames: nothing is owed.
-            let FrameEnd { position, offset, .. } = self.frames[before];
-            return Written { position, offset, rest: Bytes::new() };
+            let (position, offset) = (before.position, before.offset);
+            return Written { position, offset, rest: Bytes::new(), frames: index as u64 };
         }
-        let rest = Bytes::copy_from_slice(&self.bytes[written..frame.end]);
-        Written { position: frame.position, offset: frame.offset, rest }
+        let FrameEnd { frame, position, offset, .. } = &self.frames[index];
+        let rest = rest(frame, written - begin);
+        Written { position: *position, offset: *offset, rest, frames: index as u64 + 1 }
     }
 
     /// The offset of the last frame.
@@ -70,9 +84,9 @@ impl Gather {
         self.frames.last().map(|frame| frame.offset)
     }
 
-    /// How many frames there are, and how many of them end within `written` bytes.
-    pub(super) fn frames_within(&self, written: usize) -> u64 {
-        self.frames.partition_point(|frame| frame.end <= written) as u64
+    /// How many frames there are.
+    pub(super) fn len(&self) -> u64 {
+        self.frames.len() as u64
     }
 }
 
@@ -89,7 +103,7 @@ mod tests {
             let mut gather = Gather::default();
             let frames: Vec<Vec<u8>> = (0u8..).zip(&sizes).map(|(index, size)| vec![index; *size]).collect();
             for (index, frame) in (1u64..).zip(&frames) {
-                gather.push(frame, Position::Window(Place(index)), Offset(index));
+                gather.push(&Bytes::copy_from_slice(frame), Position::Window(Place(index)), Offset(index));
             }
             let all = frames.concat();
             let at = at % all.len();
@@ -101,6 +115,19 @@ mod tests {
             client.extend(frames[next..].concat());
             prop_assert_eq!(client, all);
             prop_assert_eq!(cut.offset, Offset(next as u64));
+            prop_assert_eq!(cut.frames, next as u64);
         }
+    }
+
+    #[test]
+    fn many_slow_sockets_owe_one_large_frame_between_them() {
+        let (frame, mut gather) = (Bytes::from(vec![0; 1 << 20]), Gather::default());
+        gather.push(&Bytes::from_static(b"small"), Position::Window(Place(1)), Offset(1));
+        gather.push(&frame, Position::Window(Place(2)), Offset(2));
+        let within = |rest: &Bytes| frame.as_ptr_range().contains(&rest.as_ptr());
+        assert!(within(&gather.cut(105).rest) && within(&rest(&frame, 100)));
+        // The end of one does not keep all of it.
+        assert!(!within(&rest(&frame, (1 << 20) - 10)));
+        assert_eq!(rest(&frame, (1 << 20) - 10).len(), 10);
     }
 }

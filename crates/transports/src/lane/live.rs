@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tidings::{CloseReason, Entry, Offset, Place};
 
 use super::connection::{Behind, Position};
+use super::gather::rest;
 use super::thread::Lane;
 use super::write::{Wrote, write};
 use crate::sse;
@@ -119,13 +120,12 @@ impl Lane {
                     let mut behind = match (&single, written) {
                         (Some(frame), 1..) => {
                             let (_, place, offset) = pieces.frames[0];
-                            // The frame is shared, but a slow socket must not keep a large one alive: its rest is copied.
-                            let rest = Bytes::copy_from_slice(&frame[written..]);
-                            Behind::at(Position::Window(place), offset, rest)
+                            delivered += 1;
+                            Behind::at(Position::Window(place), offset, rest(frame, written))
                         }
                         (None, 1..) => {
-                            delivered += self.gather.frames_within(written);
                             let cut = self.gather.cut(written);
+                            delivered += cut.frames;
                             Behind::at(cut.position, cut.offset, cut.rest)
                         }
                         (_, 0) => Behind::at(Position::Window(from.0), from.1, Bytes::new()),

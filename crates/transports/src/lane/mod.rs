@@ -42,7 +42,7 @@ pub struct Lanes {
 /// What the lanes counted together.
 #[derive(Debug, Default)]
 pub struct LaneCounters {
-    /// Events and signals written to sockets.
+    /// Events and signals written to sockets, also those of which a socket has taken the beginning.
     pub delivered: AtomicU64,
     /// Bytes written to sockets.
     pub bytes: AtomicU64,
