@@ -64,9 +64,7 @@ impl Acceptor {
         self.accept(listener, move |acceptor, socket, peer, permit| {
             let handshake = handshake.clone();
             async move {
-                let timeout = acceptor.service.hub.limits().header_timeout;
-                let shaken = tokio::time::timeout(timeout, handshake.handshake(socket)).await;
-                let Ok(Ok((io, is_http2))) = shaken else { return };
+                let Some(Ok((io, is_http2))) = acceptor.begin(handshake.handshake(socket)).await else { return };
                 match is_http2 {
                     true => acceptor.http2(io, peer).await,
                     false => acceptor.http1(io, peer, |_, _| None).await,
@@ -105,11 +103,20 @@ impl Acceptor {
         }
     }
 
+    /// What a client begins with; `None` if it takes too long, or if the program stops and waits for nobody who has not begun.
+    async fn begin<T>(&self, first: impl Future<Output = T>) -> Option<T> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            first = tokio::time::timeout(self.service.hub.limits().header_timeout, first) => first.ok(),
+            _ = stop.wait_for(|stop| *stop) => None,
+        }
+    }
+
     async fn plain(self: Arc<Self>, socket: TcpStream, peer: IpAddr, permit: Permit) {
-        let timeout = self.service.hub.limits().header_timeout;
         let mut first = [0; 4];
-        match tokio::time::timeout(timeout, socket.peek(&mut first)).await {
-            Ok(Ok(read)) if read > 0 => {}
+        match self.begin(socket.peek(&mut first)).await {
+            Some(Ok(read)) if read > 0 => {}
             _ => return,
         }
         if &first == b"PRI " {
