@@ -422,6 +422,26 @@ async fn a_client_that_takes_little_is_not_taken_for_one_that_takes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_hears_only_signals_is_told_where_it_stands() {
+    let rig = Rig::start(Limits::default(), StreamSettings::default(), Retention::FOREVER).await;
+    let mut reader = rig.open(principal(&["all"]), topics(&["busy"]), None, 100_000);
+    reader.until("tidings.open").await;
+    let elsewhere = rig.publish(vec![event("elsewhere", "all", 0, 0)]).await[0];
+    let mut cursors = Vec::new();
+    // Never silent for as long as a heartbeat takes, for two minutes.
+    for n in 1..=12 {
+        rig.publish(vec![signal("busy", "all", n, None)]).await;
+        cursors.extend(reader.until("n").await.into_iter().filter(|block| block.name == "tidings.cursor"));
+        rig.clock.advance(Duration::from_secs(10));
+    }
+    if cursors.is_empty() {
+        cursors = reader.until("tidings.cursor").await;
+    }
+    let cursors: Vec<_> = cursors.iter().map(|block| block.id).collect();
+    assert_eq!(cursors, [elsewhere], "once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_was_cut_counts_as_delivered_once() {
     let limits = Limits { window_events: 20, page_events: 7, ..Limits::default() };
     let rig = Rig::start(limits, StreamSettings::default(), Retention::FOREVER).await;

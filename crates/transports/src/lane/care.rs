@@ -77,13 +77,17 @@ impl Lane {
             }
             return;
         }
-        if connection.written_at + beat <= now {
-            let quiet = connection.updated_at + cursor_every <= now && connection.told < self.offset;
-            let mut bytes = self.stream(slot).heartbeat.clone();
-            if announce && quiet {
-                bytes = [&bytes[..], &sse::cursor(self.hub.cursor(self.offset))[..]].concat().into();
-                self.connections[slot].told = self.offset;
-            }
+        let (silent, told) = (connection.written_at + beat <= now, connection.told);
+        // Signals have no cursor: a stream that hears nothing else is told where it stands though it is not silent.
+        let tell = announce && told < self.offset && connection.told_at + cursor_every <= now;
+        if silent || tell {
+            let beat = if silent { self.stream(slot).heartbeat.clone() } else { Bytes::new() };
+            let bytes = if tell {
+                self.connections[slot].tell(self.offset, now);
+                [&beat[..], &sse::cursor(self.hub.cursor(self.offset))[..]].concat().into()
+            } else {
+                beat
+            };
             if !self.write_control(slot, &bytes) {
                 return;
             }

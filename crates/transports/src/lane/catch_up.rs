@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 use tidings::history::LogPage;
-use tidings::{BrokerError, CloseReason, Offset, Place};
+use tidings::{BrokerError, CloseReason, Entry, Offset, Place};
 
 use super::Message;
 use super::connection::{Behind, Position};
@@ -99,8 +99,8 @@ impl Lane {
                 if let Some((position, offset)) = self.gather.reached.filter(|_| ready) {
                     behind.position = position;
                     behind.offset = behind.offset.max(offset);
-                    if let Some(last) = self.gather.last_offset() {
-                        connection.told = connection.told.max(last);
+                    if let Some(told) = self.gather.told {
+                        (connection.told, connection.told_at) = (connection.told.max(told), self.now);
                     }
                 }
                 if !ready {
@@ -165,6 +165,7 @@ impl Lane {
                 let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
                 let frame = sse::frame(entry, stream.encoding(), variant, epoch);
                 gather.push(frame, Position::Window(place), entry.at);
+                gather.told = kept(entry).or(gather.told);
             }
             reached = (place, entry.at);
             gather.bytes().len() < max
@@ -204,6 +205,7 @@ impl Lane {
                 let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
                 let frame = sse::frame(entry, stream.encoding(), variant, epoch);
                 self.gather.push(frame, Position::Log(entry.at), entry.at);
+                self.gather.told = Some(entry.at);
             }
         }
         self.gather.reached = Some((Position::Log(reached), reached));
@@ -260,6 +262,11 @@ impl Lane {
         }
         self.turn(slot);
     }
+}
+
+/// The offset of an event that carries its cursor; signals don't.
+pub(super) fn kept(entry: &Entry) -> Option<Offset> {
+    (!entry.event.is_signal()).then_some(entry.at)
 }
 
 /// The place before an offset.

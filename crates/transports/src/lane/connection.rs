@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) updated_at: u64,
     /// The last position that the client was told.
     pub(super) told: Offset,
+    /// When that was, in ticks of the clock.
+    pub(super) told_at: u64,
     pub(super) principal: Arc<Principal>,
     /// `None` while it is caught up: then the lane's own place is its place.
     pub(super) behind: Option<Box<Behind>>,
@@ -64,6 +66,12 @@ impl Connection {
     /// Whether it is not closed yet.
     pub(super) fn is_open(&self) -> bool {
         self.member != GONE
+    }
+
+    /// Remembers that the client was told its position.
+    pub(super) fn tell(&mut self, position: Offset, now: u64) {
+        self.told = self.told.max(position);
+        self.told_at = now;
     }
 }
 

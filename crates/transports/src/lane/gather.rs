@@ -11,6 +11,8 @@ use super::connection::Position;
 pub(super) struct Gather {
     bytes: Vec<u8>,
     frames: Vec<FrameEnd>,
+    /// The offset of the last kept event among them: what a client that has all of it can resume from. Signals carry no cursor.
+    pub(super) told: Option<Offset>,
     /// Where reading goes on after all of it, and the offset there. May lie beyond the last frame: what did not concern the reader.
     pub(super) reached: Option<(Position, Offset)>,
 }
@@ -48,6 +50,7 @@ impl Gather {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.frames.clear();
+        self.told = None;
         self.reached = None;
     }
 
@@ -77,11 +80,6 @@ impl Gather {
         let FrameEnd { frame, position, offset, .. } = &self.frames[index];
         let rest = rest(frame, written - begin);
         Written { position: *position, offset: *offset, rest, frames: index as u64 + 1 }
-    }
-
-    /// The offset of the last frame.
-    pub(super) fn last_offset(&self) -> Option<Offset> {
-        self.frames.last().map(|frame| frame.offset)
     }
 
     /// How many frames there are.

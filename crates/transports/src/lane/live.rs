@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tidings::{CloseReason, Entry, Offset, Place};
 
+use super::catch_up::kept;
 use super::connection::{Behind, Position};
 use super::gather::rest;
 use super::thread::Lane;
@@ -20,7 +21,8 @@ const ENTRIES_A_ROUND: usize = 512;
 pub(super) struct Pieces {
     class: usize,
     frames: Vec<(Bytes, Place, Offset)>,
-    bytes: usize,
+    /// The offset of the last kept event among them.
+    told: Option<Offset>,
 }
 
 impl Lane {
@@ -58,7 +60,7 @@ impl Lane {
                 let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
                 let frame = sse::frame(entry, stream.encoding(), variant, epoch);
                 let pieces = &mut pieces[class.members.pieces as usize - 1];
-                pieces.bytes += frame.len();
+                pieces.told = kept(entry).or(pieces.told);
                 pieces.frames.push((frame.clone(), *place, entry.at));
             });
         }
@@ -72,7 +74,7 @@ impl Lane {
             let mut pieces = std::mem::take(&mut self.pieces[index]);
             self.write_class(&pieces, from);
             pieces.frames.clear();
-            pieces.bytes = 0;
+            pieces.told = None;
             // Keeps the allocation of a usual round, not of the largest ever.
             pieces.frames.shrink_to(ENTRIES_A_ROUND);
             self.pieces[index] = pieces;
@@ -99,7 +101,6 @@ impl Lane {
             }
         };
         let bytes: &[u8] = single.as_deref().unwrap_or_else(|| self.gather.bytes());
-        let offset = pieces.frames.last().map_or(self.offset, |(_, _, offset)| *offset);
         let (mut delivered, mut written_bytes, mut failed, mut blocked) = (0u64, 0u64, Vec::new(), 0u64);
         for &slot in &slots {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
@@ -110,7 +111,9 @@ impl Lane {
                 Wrote::All => {
                     connection.written_at = self.now;
                     connection.updated_at = self.now;
-                    connection.told = offset;
+                    if let Some(told) = pieces.told {
+                        connection.tell(told, self.now);
+                    }
                     delivered += pieces.frames.len() as u64;
                     written_bytes += bytes.len() as u64;
                 }

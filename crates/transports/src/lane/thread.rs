@@ -198,6 +198,7 @@ impl Lane {
             written_at: self.now,
             updated_at: self.now,
             told: start.after,
+            told_at: self.now,
             principal: principal.clone(),
             behind: Some(Behind::at(position, start.after, rest)),
             _permit: permit,
