@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::broker::BrokerError;
 use crate::event::NewEvent;
+use crate::grant::Audience;
 use crate::hub::{Hub, Published};
 use crate::profile::Coalesce;
 
@@ -23,8 +24,9 @@ pub(crate) struct Coalescer {
     held: Mutex<HashMap<Key, Held>>,
 }
 
-/// Topic, name, key, and whether it is kept: a signal, which may be dropped, never replaces an event, which may not.
-type Key = (Arc<str>, Arc<str>, Option<Arc<str>>, bool);
+/// Topic, name, key; for whom it is, so that nobody is left without the older one who may not see the newer; and whether it is
+/// kept: a signal, which may be dropped, never replaces an event, which may not.
+type Key = (Arc<str>, Arc<str>, Option<Arc<str>>, Audience, bool);
 type Answer = Result<Published, String>;
 
 #[derive(Debug)]
@@ -84,7 +86,8 @@ impl Hub {
     }
 
     fn hold(self: &Arc<Self>, event: NewEvent, coalesce: &Coalesce) -> Hold {
-        let key: Key = (event.topic.as_str().into(), event.name.clone(), event.key.clone(), event.kept);
+        let (topic, audience) = (event.topic.as_str().into(), event.audience.clone());
+        let key: Key = (topic, event.name.clone(), event.key.clone(), audience, event.kept);
         let now = Instant::now();
         let mut held = self.coalescer.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let Some(state) = held.get_mut(&key) else {

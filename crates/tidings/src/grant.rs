@@ -11,7 +11,7 @@ use crate::topic::{self, InvalidTopic, Topic, TopicPattern};
 pub const EVERYONE: &str = "everyone";
 
 /// The grants any one of which lets a principal see an event. An empty audience is nobody.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Audience(SmallVec<[Topic; 2]>);
 
 impl Audience {

@@ -318,10 +318,14 @@ impl Hub {
     }
 
     /// The newest event of each retained kind that `interest` covers and that lies at or before `until`: what a new
-    /// subscriber is told of the present state. Later ones it gets by reading on.
+    /// subscriber is told of the present state, in log order. Later ones it gets by reading on.
     pub fn retained(&self, interest: &Interest, until: Offset) -> Vec<Arc<Entry>> {
         let retained = self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        retained.values().filter(|e| e.event.offset <= until && interest.covers(&e.event)).cloned().collect()
+        let mut found: Vec<_> =
+            retained.values().filter(|e| e.event.offset <= until && interest.covers(&e.event)).cloned().collect();
+        drop(retained);
+        found.sort_by_key(|entry| entry.at);
+        found
     }
 
     /// A page of the log, for a reader that has fallen behind the window.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::cursor::Offset;
 use crate::entry::Entry;
+use crate::grant::Audience;
 use crate::limits::Limits;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -40,7 +41,7 @@ struct Ring {
 /// `None` once a newer signal took its place: the bytes are freed at once, not when the window has moved on.
 type Slot = Option<Arc<Entry>>;
 
-type SignalKey = (Arc<str>, Arc<str>, Arc<str>);
+type SignalKey = (Arc<str>, Arc<str>, Arc<str>, Audience);
 
 /// The place asked for is older than the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,8 +181,9 @@ fn weight(entry: &Entry) -> usize {
     2 * entry.event.weight()
 }
 
-/// What makes two signals the same thing at two times: topic, name and key.
+/// What makes two signals the same thing at two times: topic, name and key, and for whom it is. One for another audience
+/// replaces nothing: those who see only the older one would be left without either.
 fn signal_key(entry: &Entry) -> Option<SignalKey> {
     let key = entry.event.key.clone()?;
-    Some((entry.event.topic.as_str().into(), entry.event.name.clone(), key))
+    Some((entry.event.topic.as_str().into(), entry.event.name.clone(), key, entry.event.audience.clone()))
 }

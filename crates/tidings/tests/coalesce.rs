@@ -128,6 +128,20 @@ async fn a_signal_never_takes_the_place_of_an_event_that_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_for_others_does_not_take_the_place_of_ours() {
+    let bench = bench().await;
+    let mut red = bench.hub.subscribe(who("r", &["red"]), Filter::all(), None);
+    let mut blue = bench.hub.subscribe(who("b", &["blue"]), Filter::all(), None);
+    let event = |audience, n| NewEvent { audience: event_for("t", &[audience], n).audience, ..progress("k", n) };
+    for (audience, n) in [("red", 1), ("red", 2), ("blue", 3), ("blue", 4), ("blue", 5)] {
+        drop(begin(&bench, event(audience, n)).await);
+    }
+    sleep(WINDOW * 2).await;
+    assert_eq!(drain(&mut red).await, ["1", "2"]);
+    assert_eq!(drain(&mut blue).await, ["3", "5"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_of_other_kinds_go_out_at_once_and_in_order() {
     let bench = bench().await;
     let heard = listen(bench.subscribe(Filter::all(), None));

@@ -34,12 +34,14 @@ fn told(subscriber: &Subscriber) -> Vec<u64> {
 #[tokio::test]
 async fn whoever_connects_is_told_the_newest_of_each_key() {
     let bench = Bench::with(Limits::default(), profiles()).await;
-    for (key, n) in [("a", 1), ("b", 2), ("a", 3), ("c", 4), ("b", 5)] {
+    for (key, n) in [("b", 1), ("a", 2), ("a", 3), ("c", 4), ("b", 5)] {
         bench.publish(state("app/everyone", key, n)).await;
         bench.publish(other(100 + n)).await;
     }
     let subscriber = bench.hub.subscribe(who("u", &["app/everyone"]), Filter::all(), None);
     assert_eq!(told(&subscriber), [3, 4, 5]);
+    let order: Vec<_> = subscriber.retained().iter().map(|entry| number(entry)).collect();
+    assert_eq!(order, [3, 4, 5], "in log order");
     let asked = bench.hub.subscribe(who("u", &["app/everyone"]), common::topics(&["app/t"]), None);
     assert_eq!(told(&asked), [] as [u64; 0], "who did not ask for it is not told");
 }

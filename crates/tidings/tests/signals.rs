@@ -130,6 +130,19 @@ async fn a_signal_is_for_its_audience_alone() {
 }
 
 #[tokio::test]
+async fn a_signal_for_others_does_not_replace_ours() {
+    let bench = Bench::new().await;
+    let mut red = bench.hub.subscribe(who("r", &["red"]), Filter::all(), None);
+    let mut both = bench.hub.subscribe(who("b", &["red", "blue"]), Filter::all(), None);
+    let notice = |audience, n| NewEvent { kept: false, key: Some("k".into()), ..event_for("t", &[audience], n) };
+    for (audience, n) in [("red", 1), ("red", 2), ("blue", 3), ("blue", 4)] {
+        bench.publish(notice(audience, n)).await;
+    }
+    assert_eq!(drain(&mut red).await, ["~2"]);
+    assert_eq!(drain(&mut both).await, ["~2", "~4"]);
+}
+
+#[tokio::test]
 async fn signals_move_no_cursor() {
     let bench = Bench::new().await;
     bench.publish(event("t", 1)).await;
