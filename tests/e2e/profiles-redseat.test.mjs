@@ -24,7 +24,7 @@ const PEOPLE = {
   none: { id: 'u7', role: 'user', libraries: [lib('lib1', 'none')] },
 }
 const SHARES = {
-  file: { id: 's1', role: 'share', libraries: [lib('lib1', 'read')] },
+  file: { role: 'share', libraries: [lib('lib1', 'read')] },
   chief: { id: 's2', role: 'admin', libraries: [] },
 }
 const answer = ({ url, headers }) => {

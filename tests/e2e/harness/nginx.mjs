@@ -9,12 +9,15 @@ import { join } from 'node:path'
 import { root } from './hub.mjs'
 import { until } from './wait.mjs'
 
-/** Starts nginx in front of the hub; `port` is found free a moment before, as nginx can't tell which one it took. */
-export async function startNginx(t, hub) {
+/**
+ * Starts nginx in front of the hub; `port` is found free a moment before, as nginx can't tell which one it took. `own(port)` is
+ * another site than that of deploy/.
+ */
+export async function startNginx(t, hub, own) {
   const home = await mkdtemp(join(tmpdir(), 'tidings-nginx-'))
   const port = await freePort()
-  let site = await readFile(join(root, 'deploy/nginx.conf'), 'utf8')
-  for (const [from, to] of [['server 127.0.0.1:8090;', `server 127.0.0.1:${hub.port};`], ['listen 80;', `listen 127.0.0.1:${port};`]]) {
+  let site = own?.(port) ?? await readFile(join(root, 'deploy/nginx.conf'), 'utf8')
+  if (!own) for (const [from, to] of [['server 127.0.0.1:8090;', `server 127.0.0.1:${hub.port};`], ['listen 80;', `listen 127.0.0.1:${port};`]]) {
     assert.equal(site.split(from).length, 2, `deploy/nginx.conf has "${from}" once`)
     site = site.replace(from, to)
   }
