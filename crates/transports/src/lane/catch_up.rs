@@ -58,16 +58,20 @@ impl Lane {
                             behind.page = None;
                             continue;
                         }
+                        // What it owes goes first: no page is read for a socket that takes nothing, and what retention takes
+                        // from it meanwhile is told as one gap.
+                        Err(_) if has_rest => {
+                            self.gathered = None;
+                            self.gather.clear();
+                            self.gather.reached = Some((position, after));
+                            true
+                        }
                         Err(_) => self.gather_page(slot, after),
                     }
                 }
             };
-            if !ready && !has_rest {
-                return;
-            }
             if !ready {
-                self.gather.clear();
-                self.gathered = None;
+                return;
             }
             let Some(connection) = self.connections.get_mut(slot) else { return };
             let Some(behind) = &mut connection.behind else { return };
@@ -96,15 +100,12 @@ impl Lane {
             behind.rest.advance(written.min(owed));
             if written == total {
                 self.counters.delivered.fetch_add(self.gather.len(), Ordering::Relaxed);
-                if let Some((position, offset)) = self.gather.reached.filter(|_| ready) {
+                if let Some((position, offset)) = self.gather.reached {
                     behind.position = position;
                     behind.offset = behind.offset.max(offset);
                     if let Some(told) = self.gather.told {
                         (connection.told, connection.told_at) = (connection.told.max(told), self.now);
                     }
-                }
-                if !ready {
-                    return;
                 }
                 if behind.position == Position::Window(self.place) {
                     connection.behind = None;
@@ -197,7 +198,7 @@ impl Lane {
         let begin = page.entries.partition_point(|entry| entry.at <= after);
         let mut reached = page.reached;
         for entry in &page.entries[begin..] {
-            if self.gather.bytes().len() >= max {
+            if self.gather.len() > 0 && self.gather.bytes().len() >= max {
                 reached = before(entry.at);
                 break;
             }
