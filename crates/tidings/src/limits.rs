@@ -32,7 +32,8 @@ pub struct Limits {
     pub concurrent_reads: usize,
     /// The most topics in one subscription.
     pub filter_topics: usize,
-    /// The most connections held at once, all transports together. The next is refused with 503.
+    /// The most connections held at once, all transports together. The next is closed unanswered, which costs nothing
+    /// and lets a stock `EventSource` come back, where a status would make it give up.
     pub connections: usize,
     /// The most connections of one address. Generous: a household, an office or a reverse proxy share one.
     pub connections_per_address: usize,
