@@ -17,12 +17,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tidings::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Sleep;
 use tower::ServiceExt;
 
+use crate::date::imf_fixdate;
 use crate::events::Peer;
 use crate::handover::{Granted, Handover};
 use crate::lane::Opening;
@@ -147,9 +149,9 @@ impl Acceptor {
         // Only a plain socket can be given away; for others the slot stays empty and the response has its body.
         let can_take_over =
             self.service.lanes.is_some() && std::any::TypeId::of::<I>() == std::any::TypeId::of::<TcpStream>();
-        let (router, parking) = (self.router.clone(), slot.clone());
+        let (router, parking, clock) = (self.router.clone(), slot.clone(), self.service.hub.clock().clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let (router, parking) = (router.clone(), parking.clone());
+            let (router, parking, clock) = (router.clone(), parking.clone(), clock.clone());
             Box::pin(async move {
                 let get = request.method() == Method::GET && request.version() >= Version::HTTP_10;
                 let response = respond(router, request, peer).await;
@@ -158,7 +160,7 @@ impl Acceptor {
                     && let Some(handover) = response.extensions().get::<Handover>()
                     && let Some(granted) = handover.take()
                 {
-                    let head = head(&response);
+                    let head = head(&response, clock.now());
                     *parking.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Parked { head, granted });
                     // The connection is taken apart around this future: it never gets to answer.
                     return std::future::pending().await;
@@ -257,7 +259,7 @@ async fn respond(router: Router, request: Request<Incoming>, peer: IpAddr) -> Re
 }
 
 /// The response head as bytes. The body has no length and no chunks: it ends with the connection (RFC 9112 §6.3, rule 8).
-fn head(response: &Response<Body>) -> Bytes {
+fn head(response: &Response<Body>, now: Timestamp) -> Bytes {
     let mut head = Vec::with_capacity(256);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     for (name, value) in response.headers() {
@@ -265,6 +267,10 @@ fn head(response: &Response<Body>) -> Bytes {
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
+    }
+    if !response.headers().contains_key(http::header::DATE) {
+        // RFC 9110 §6.6.1: an origin server with a clock sends it.
+        head.extend_from_slice(format!("date: {}\r\n", imf_fixdate(now)).as_bytes());
     }
     head.extend_from_slice(b"connection: close\r\n\r\n");
     head.into()

@@ -9,6 +9,7 @@
 
 pub mod accept;
 pub mod auth;
+mod date;
 pub mod events;
 pub mod handover;
 pub mod lane;

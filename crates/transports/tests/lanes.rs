@@ -267,7 +267,7 @@ async fn stress(seed: u64, retention: Retention) {
         window_events: 1 + random.below(40) as usize,
         page_events: 1 + random.below(8) as usize,
         page_bytes: 1 + random.below(4000) as usize,
-        write_bytes: random.below(3000) as usize * usize::from(seed % 8 > 0),
+        write_bytes: random.below(3000) as usize * usize::from(!seed.is_multiple_of(8)),
         turn_bytes: random.below(6000) as usize,
         write_stall: Duration::from_secs(1 << 30),
         ..Limits::default()

@@ -209,6 +209,14 @@ on_both! {
         }
     }
 
+    async fn the_head_says_when_it_was_written(driver) {
+        let server = Server::start(driver, Options::default()).await;
+        let client = server.listen("", "u+all", None).await;
+        let dates: Vec<_> = client.head.lines().filter(|line| line.starts_with("date: ")).collect();
+        // Hyper, which writes the other heads, reads the machine's clock.
+        assert!(dates.len() == 1 && (driver == Driver::Bodies || dates == ["date: thu, 01 jan 1970 00:16:40 gmt"]), "{dates:?}");
+    }
+
     async fn what_went_away_is_forgotten(driver) {
         let server = Server::start(driver, Options::default()).await;
         let client = server.listen("", "u+all", None).await;
