@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::load::Loading;
 use super::{LoadedProfile, MountPath};
+use crate::settings::report::Place;
 use crate::settings::{Report, Settings};
 
 /// The paths of the program itself; one that ends in `/` is all below it.
@@ -20,21 +21,26 @@ impl Plan {
     /// Loads every profile of the settings. Two in each other's way are an error, and so is any other mistake.
     pub fn load(settings: &Settings) -> Result<Plan, Report> {
         let mut report = Report::default();
-        let mut profiles = Vec::new();
+        let (mut profiles, mut places) = (Vec::new(), Vec::new());
         for wanted in &settings.profiles {
             let Some(loading) = Loading::find(wanted, settings, &mut report) else { continue };
             let base_path = wanted.base_path.as_ref();
-            profiles.extend(loading.finish(&wanted.variants, &wanted.values.0, base_path, &mut report));
+            if let Some(loaded) = loading.finish(&wanted.variants, &wanted.values.0, base_path, &mut report) {
+                profiles.push(loaded);
+                let path = wanted.path.as_ref().map(|path| &path.place);
+                places.push(wanted.name.as_ref().map(|name| &name.place).or(path));
+            }
         }
-        find_clashes(&profiles, &mut report);
+        find_clashes(&profiles, &places, &mut report);
         report.into_result(Some(Plan { profiles }))
     }
 }
 
-fn find_clashes(profiles: &[LoadedProfile], report: &mut Report) {
+/// `places` is where the settings name each of the profiles.
+fn find_clashes(profiles: &[LoadedProfile], places: &[Option<&Place>], report: &mut Report) {
     let mut paths: HashMap<&str, (&LoadedProfile, &MountPath)> = HashMap::new();
     let mut namespaces: HashMap<&str, &LoadedProfile> = HashMap::new();
-    for loaded in profiles {
+    for (loaded, place) in profiles.iter().zip(places) {
         let name = loaded.profile.name();
         if let Some(other) = loaded.profile.namespace().and_then(|namespace| namespaces.insert(namespace, loaded)) {
             let message = format!(
@@ -42,7 +48,11 @@ fn find_clashes(profiles: &[LoadedProfile], report: &mut Report) {
                 other.profile.name(),
                 loaded.profile.namespace().unwrap_or_default(),
             );
-            report.nowhere(message).help("give one of them another `namespace`");
+            let mistake = match place {
+                Some(place) => report.at(place, message),
+                None => report.nowhere(message),
+            };
+            mistake.help("copy the profile of one of them, and give it another `namespace`");
         }
         for path in loaded.mounts.iter().flat_map(|mount| &mount.paths) {
             if let Some((other, first)) = paths.insert(&path.path, (loaded, path)) {
