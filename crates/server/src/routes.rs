@@ -66,6 +66,17 @@ struct Shared {
     policy: HeaderValue,
 }
 
+/// What the routes depend on beside the hub.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RouteOptions {
+    /// What was found when the log was opened, for the metrics.
+    pub recovery: Option<Recovery>,
+    /// Whether `/` is the live page.
+    pub page: bool,
+    /// Whether only this machine is answered, and that whatever it asks.
+    pub dev: bool,
+}
+
 /// All routes of the program.
 pub fn router(
     service: &Arc<Service>,
@@ -73,10 +84,9 @@ pub fn router(
     publishing: Publishing,
     sides: Vec<Side>,
     doors: Doors,
-    recovery: Option<Recovery>,
-    page: bool,
-    dev: bool,
+    options: RouteOptions,
 ) -> Router {
+    let RouteOptions { recovery, page, dev } = options;
     let streams: Vec<_> = mounts
         .iter()
         .map(|mount| {
@@ -298,18 +308,18 @@ async fn revoke(State(shared): State<Arc<Shared>>, request: Request) -> Result<R
 
 async fn list_streams(State(shared): State<Arc<Shared>>, parts: request::Parts) -> Result<Response, Problem> {
     operator(&shared, &parts).await?;
-    let open = match &shared.service.lanes {
-        Some(lanes) => lanes.list().await,
-        None => Vec::new(),
-    };
+    let open = shared.service.streams().await;
     let streams: Vec<Value> = open
         .iter()
         .map(|stream| {
+            let profile = shared.service.hub.profiles().of(stream.principal.namespace.as_deref().unwrap_or_default());
+            let topics = stream.filter.topics.as_ref();
+            let topics = topics.map(|topics| topics.iter().map(|t| profile.local(t.as_str())).collect::<Vec<_>>());
             json!({
                 "principal": *stream.principal.id,
                 "source": stream.principal.source,
                 "profile": stream.profile,
-                "topics": stream.topics,
+                "topics": topics,
                 "lag": stream.lag,
             })
         })
@@ -346,18 +356,9 @@ async fn explain_event(State(shared): State<Arc<Shared>>, parts: request::Parts)
     };
     let readers: Vec<(Arc<Principal>, Option<String>, Filter)> = match (&asked.principal, &asked.grants) {
         (Some(id), _) => {
-            let open = match &shared.service.lanes {
-                Some(lanes) => lanes.list().await,
-                None => Vec::new(),
-            };
-            let mut readers = Vec::new();
-            for stream in open.into_iter().filter(|stream| *stream.principal.id == **id) {
-                let topics = stream
-                    .topics
-                    .map(|topics| Filter::topics(topics.iter().filter_map(|topic| topic.parse::<TopicPattern>().ok())));
-                readers.push((stream.principal, Some(stream.profile), topics.unwrap_or_else(|| filter.clone())));
-            }
-            readers
+            let open = shared.service.streams().await;
+            let theirs = open.into_iter().filter(|stream| *stream.principal.id == **id);
+            theirs.map(|stream| (stream.principal, Some(stream.profile), stream.filter)).collect()
         }
         (None, Some(grants)) => {
             let held: Vec<String> = split(grants);

@@ -24,7 +24,7 @@ use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revoca
 use crate::descriptors;
 use crate::idempotency::IdempotencyKeys;
 use crate::profile::{Plan, Transport};
-use crate::routes::{self, Doors, Side};
+use crate::routes::{self, Doors, RouteOptions, Side};
 use crate::settings::{BrokerKind, LogFormat, Settings};
 use crate::tls::Tls;
 
@@ -163,7 +163,8 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let mounts = mounts(&settings, &plan, &doors);
     let sides = sides(&plan, &mounts);
     let publishing = publishing(&plan, &doors);
-    let router = routes::router(&service, mounts, publishing, sides, doors, recovery, settings.api.page, dev);
+    let options = RouteOptions { recovery, page: settings.api.page, dev };
+    let router = routes::router(&service, mounts, publishing, sides, doors, options);
 
     let (stop_accepting, stopped) = watch::channel(false);
     let acceptor = Acceptor::new(service.clone(), router, stopped);

@@ -13,7 +13,7 @@ use crate::coalesce::Coalescer;
 use crate::cursor::{Cursor, Epoch, Offset};
 use crate::entry::Entry;
 use crate::event::{Event, NewEvent};
-use crate::filter::Interest;
+use crate::filter::{Filter, Interest};
 use crate::gap::{Gap, GapReason};
 use crate::history::{History, LogPage};
 use crate::limits::Limits;
@@ -346,6 +346,11 @@ impl Hub {
         for reader in self.readers.read().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
             reader.close(revocation, reason);
         }
+    }
+
+    /// The async subscribers of this process: who they are, and what they asked for. Lanes know their own.
+    pub fn subscribers(&self) -> Vec<(Arc<Principal>, Filter)> {
+        self.seats.list()
     }
 
     /// Which moment this is among the revocations. Taken *before* a credential is checked, and handed to

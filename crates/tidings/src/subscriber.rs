@@ -351,6 +351,13 @@ impl Seats {
         self.lock().woken
     }
 
+    /// Who is subscribed, and to what.
+    pub(crate) fn list(&self) -> Vec<(Arc<Principal>, Filter)> {
+        let seated = self.lock();
+        let seats = seated.registry.iter().flat_map(|(_, class)| class.members.iter().map(move |seat| (class, seat)));
+        seats.map(|(class, seat)| (seat.principal.clone(), class.interest.filter.clone())).collect()
+    }
+
     /// Ends the subscribers whom `covers` names.
     pub(crate) fn close(&self, reason: CloseReason, covers: impl Fn(&Principal) -> bool) {
         for (_, class) in self.lock().registry.iter() {

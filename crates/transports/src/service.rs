@@ -13,7 +13,7 @@ use tidings::{Hub, Profile};
 
 use crate::auth::Authenticate;
 use crate::events::{Answer, Mount};
-use crate::lane::{LaneCounters, Lanes};
+use crate::lane::{LaneCounters, Lanes, OpenStream};
 use crate::limiter::Limiter;
 use crate::problem::Problem;
 use crate::publish::{self, Idempotency};
@@ -66,6 +66,20 @@ impl Service {
     /// How many streams are open.
     pub fn open_streams(&self) -> u64 {
         self.bodies.open()
+    }
+
+    /// Every open stream: those of the lanes, and those that are response bodies or polls that wait.
+    pub async fn streams(&self) -> Vec<OpenStream> {
+        let profiles = self.hub.profiles();
+        let bodies = self.hub.subscribers().into_iter().map(|(principal, filter)| {
+            let profile = principal.namespace.as_deref().map_or(profiles.open(), |namespace| profiles.of(namespace));
+            OpenStream { profile: profile.name().to_owned(), principal, filter, lag: None }
+        });
+        let mut streams: Vec<OpenStream> = bodies.collect();
+        if let Some(lanes) = &self.lanes {
+            streams.extend(lanes.list().await);
+        }
+        streams
     }
 
     /// What was delivered, by lanes and by response bodies together.

@@ -179,13 +179,12 @@ impl Lane {
         let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
         open.filter_map(|(_, connection)| {
             let class = self.registry.get(connection.class as usize)?;
-            let topics = class.interest.filter.topics.as_ref();
             let at = connection.behind.as_ref().map_or(self.offset, |behind| behind.offset);
             Some(OpenStream {
                 principal: connection.principal.clone(),
                 profile: class.members.stream.as_ref()?.profile.name().to_owned(),
-                topics: topics.map(|topics| topics.iter().map(|topic| topic.as_str().to_owned()).collect()),
-                lag: self.hub.window().head().1.0.saturating_sub(at.0),
+                filter: class.interest.filter.clone(),
+                lag: Some(self.hub.window().head().1.0.saturating_sub(at.0)),
             })
         })
         .collect()

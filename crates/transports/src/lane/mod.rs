@@ -101,10 +101,10 @@ pub struct OpenStream {
     pub principal: Arc<Principal>,
     /// The profile it belongs to.
     pub profile: String,
-    /// The topics asked for; `None` is all.
-    pub topics: Option<Vec<String>>,
-    /// How many events of the log lie between its place and the end.
-    pub lag: u64,
+    /// What was asked for.
+    pub filter: Filter,
+    /// How many events of the log lie between its place and the end, where that is known.
+    pub lag: Option<u64>,
 }
 
 enum Message {
