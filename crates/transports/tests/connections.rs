@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Client, Driver, Options, Server};
+use common::{Client, Driver, Options, Server, event};
 use tidings::Limits;
 
 const STREAM: &str = "GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer u+all\r\n";
@@ -156,5 +156,20 @@ async fn what_a_client_says_on_its_stream_is_not_kept() {
     server.publish("t", "all", 1).await;
     assert_eq!(good.numbers(1).await, [1]);
     drop(good);
+    server.works().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_in_a_response_body_that_takes_nothing_is_let_go_too() {
+    let limits = Limits { write_stall: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::start(Driver::Bodies, Options { limits, ..Options::default() }).await;
+    let asleep = server.listen("", "asleep+all", None).await;
+    for number in 0..200 {
+        let mut event = event("t", "all", number);
+        event.data = format!("\"{}\"", "x".repeat(100_000)).into();
+        server.publish_all([event]).await;
+    }
+    server.until("it is let go", |server| server.service.open_streams() == 0).await;
+    drop(asleep);
     server.works().await;
 }
