@@ -226,9 +226,9 @@ async fn sweep(store: Arc<Store>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// Returns when the requests that were under way are answered, or at the latest after the longest that one may take.
+/// Returns when the requests that were under way are answered, or at the latest after one more window.
 async fn let_requests_end(service: &Service) {
-    let deadline = tokio::time::Instant::now() + service.hub.limits().request_timeout;
+    let deadline = tokio::time::Instant::now() + service.hub.limits().drain_window;
     while service.limiter.open() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -92,6 +92,45 @@ fn told_to_stop_it_says_so_first_then_sends_everybody_away_and_ends_well() {
 }
 
 #[test]
+fn a_publisher_of_lines_is_told_that_it_stops_and_knows_what_was_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dev(dir.path()).env("TIDINGS_LIMITS__DRAIN_WINDOW", "20s"));
+    let mut http = Http::connect(program.address).unwrap();
+    http.send(
+        b"POST /v1/publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n",
+    )
+    .unwrap();
+    let (mut sent, mut kept) = (0, 0);
+    let told = loop {
+        let line = json!({ "name": "n", "topic": "t", "audience": ["all"], "data": sent }).to_string() + "\n";
+        // It may have hung up by now, with its last word still to be read.
+        let _ = http.send(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes());
+        if sent == 0 {
+            assert_eq!(http.head().unwrap().0, 200);
+        }
+        sent += 1;
+        let answers = String::from_utf8(http.chunk().unwrap().unwrap()).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(answers.lines().next().unwrap()).unwrap();
+        if answer["end"] == true {
+            break answer;
+        }
+        assert_eq!(answer["index"], kept);
+        kept += 1;
+        if kept == 10 {
+            program.terminate();
+        }
+    };
+    assert_eq!(told["error"]["status"], 503, "{told}");
+    assert_eq!(told["error"]["index"], kept, "{told}");
+    drop(http);
+    assert_eq!(program.wait().code(), Some(0));
+    let program = Program::start(&mut dev(dir.path()));
+    assert_eq!(publish(&program, 1_000_000).status, 200);
+    let expected: Vec<u64> = (0..kept).chain([1_000_000]).collect();
+    assert_eq!(numbers(&mut listen(&program, "earliest"), expected.len()), expected);
+}
+
+#[test]
 fn a_full_disk_refuses_publishes_and_goes_on_reading() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(&mut dev(dir.path()));

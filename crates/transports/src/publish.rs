@@ -327,6 +327,10 @@ impl Publisher {
                 if answers.send(answer.into()).await.is_err() {
                     return Ok(());
                 }
+                if self.service.hub.is_draining() {
+                    let detail = "the program stops; send what was not answered again in a moment";
+                    return Err(last(index, Problem::unavailable(1, "draining", detail)));
+                }
                 continue;
             }
             if !open {
