@@ -228,3 +228,14 @@ test('no user publishes: the key of the app is of the hub, not of the app\'s wal
   assert.equal((await publish({ cookie: session('root') })).status, 401)
   assert.equal((await publish(PUBLISHER)).status, 200)
 })
+
+test('no key and no session reaches the log, at its most talkative, or the metrics', async t => {
+  const { hub } = await start(t, { env: { TIDINGS_LOG__LEVEL: 'trace' } })
+  await listen(t, `${hub.url}${path}?apikey=the-key`)
+  await listen(t, hub.url + path, { headers: { Cookie: session('ann') } })
+  for (const headers of [['X-Api-Key: a-wrong-key'], [`Cookie: ${session('broken')}`], [`Cookie: ${session('wrong')}`]]) await ask(t, hub.url + path, { headers })
+  await ask(t, `${hub.url}${path}?apikey=a-wrong-key`)
+  const metrics = (await curl(`${hub.url}/metrics`)).body
+  await until('the log of the app that could not say', () => hub.output.includes("can't say who asks"))
+  for (const secret of ['the-key', 'a-wrong-key', '0a1b2c3d']) assert.ok(!(hub.output + metrics).includes(secret), secret)
+})

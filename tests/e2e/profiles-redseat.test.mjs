@@ -6,8 +6,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { EventSource } from 'eventsource'
-import { listen, startProfile } from './harness/profile.mjs'
+import { listen, PUBLISHER, startProfile } from './harness/profile.mjs'
 import { curl, startCurl } from './harness/curl.mjs'
+import { startChromium } from './harness/chromium.mjs'
 import { startProxy } from './harness/proxy.mjs'
 import { until } from './harness/wait.mjs'
 import { SseClient } from './clients/sse-client.mjs'
@@ -205,6 +206,7 @@ test('credentials are a token with or without Bearer, ?token=, SHARETOKEN and ?s
     [401, 'sharetoken=reader'], // one kind is not the other
     [401, 'token=file'],
     [401, 'key=reader'],
+    [401, 'token='],
     [401, '', 'Cookie: token=reader'],
     [401, ''],
   ]) assert.equal(await ask(query, ...headers), expected, JSON.stringify([query, ...headers]))
@@ -274,6 +276,39 @@ test('a page of any origin may read, without credentials, and may ask with an Au
   assert.match(head, /cache-control: no-cache/)
   const refused = await curl(`${hub.url}/sse`, '-H', 'Origin: https://photos.example')
   assert.match(refused.head, /access-control-allow-origin: \*/, 'a page can read why it was refused')
+})
+
+test('who is taken out of one library and let into another is sent to come back, and hears what they may see now, also of before', async t => {
+  let libraries = [lib('lib1', 'admin')]
+  const changes = {
+    '# Who was taken out of a library is noticed within this time.\nrecheck = "60s"': 'cache = "0s"\nrecheck = "1s"',
+  }
+  const { hub, post } = await start(t, { answer: () => ({ id: 'u1', role: 'user', libraries }), changes })
+  const stream = await listen(t, url(hub, 'token=reader'))
+  const before = stream.lastId()
+  const status = library => ({ name: 'library-status', data: { library, message: 'm' } })
+  await post([status('lib1'), status('lib2')])
+  await until('the first', () => stream.heard.length === 1)
+  libraries = [lib('lib2', 'admin')]
+  await until('the stream to end', () => stream.code() !== undefined)
+  assert.match(stream.bytes(), /tidings\.close\ndata: .*"reauthenticate".*"reconnect":true/)
+  await post([status('lib1'), status('lib2'), { name: 'watched', data: { userRef: 'u1' } }])
+  const again = await listen(t, url(hub, 'token=reader'), { lastId: before })
+  await until('the last', () => again.names().includes('watched'))
+  const told = again.heard.map(([, data]) => data.LibraryStatus?.library).filter(Boolean)
+  assert.deepEqual(told, ['lib2', 'lib2'], 'what was published before is checked against what is held now')
+})
+
+test('who is revoked is sent away at once, with no way back, and others stay', async t => {
+  const { hub, post } = await start(t)
+  const [reader, keeper] = [await listen(t, url(hub, 'token=reader')), await listen(t, url(hub, 'token=keeper'))]
+  const answer = await fetch(`${hub.url}/v1/revoke`, { method: 'POST', headers: { 'content-type': 'application/json', ...PUBLISHER }, body: '{"principal":"u1","profile":"redseat"}' })
+  assert.equal(answer.status, 200)
+  await until('the stream to end', () => reader.code() !== undefined, 1_000)
+  assert.match(reader.bytes(), /tidings\.close\ndata: .*"reconnect":false/)
+  await post({ name: 'medias', data: { library, medias: [] } })
+  await until('the other to hear', () => keeper.heard.length)
+  assert.equal(reader.heard.length, 0)
 })
 
 // --- Tokens that are checked here ---------------------------------------------------------------------------------------
@@ -372,6 +407,26 @@ test('the documented client gives up after five refusals, as it says', async t =
   t.after(() => client.disconnect())
   client.connect(`${hub.url}/sse?token=wrong`)
   await until('it to give up', () => client.reconnectAttempts === 5 && client.eventSource.readyState === 2 && made === 6)
+})
+
+test('the documented connections work in Chromium: with credentials at the own origin, with a token from any other', async t => {
+  const { hub, post } = await start(t)
+  const elsewhere = await startProxy(t, hub) // another port is another origin
+  const page = await (await startChromium(t)).newPage()
+  await page.goto(`${elsewhere.url}/health`)
+  await page.evaluate(([own, other]) => {
+    window.heard = []
+    for (const eventSource of [new EventSource(own, { withCredentials: true }), new EventSource(other)]) {
+      eventSource.addEventListener('medias', event => {
+        const data = JSON.parse(event.data)
+        if ('Medias' in data) window.heard.push(`${new URL(eventSource.url).port} ${data.Medias.medias[0].action}`)
+      })
+    }
+  }, ['/sse?token=reader', `${hub.url}/sse?token=reader`])
+  await until('both to open', async () => /"sse":2/.test((await curl(`${hub.url}/ready`)).body))
+  await post({ name: 'medias', data: { library, medias: [{ action: 'added', media: { id: 'm1' } }] } })
+  await until('both to hear', async () => (await page.evaluate(() => window.heard)).length === 2)
+  assert.deepEqual((await page.evaluate(() => window.heard)).sort(), [`${hub.port} Added`, `${new URL(elsewhere.url).port} Added`].sort())
 })
 
 test('the documented React hook keeps a list of media right, and opens anew for another library', async t => {
