@@ -44,6 +44,10 @@ pub struct Hub {
     pub counters: HubCounters,
 }
 
+/// The most retained kinds and keys; then the one that came first is forgotten. Each is looked at when a stream opens, and what
+/// is told on connect is a state or two, not a table.
+const MAX_RETAINED: usize = 1024;
+
 type RetainedKey = (Arc<str>, Arc<str>, Option<Arc<str>>);
 
 /// A driver that reads the window for many subscribers, such as a lane.
@@ -221,7 +225,11 @@ impl Hub {
         }
         let event = &entry.event;
         let key = (event.topic.as_str().into(), event.name.clone(), event.key.clone());
-        self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, entry.clone());
+        let mut retained = self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        retained.insert(key, entry.clone());
+        if retained.len() > MAX_RETAINED {
+            retained.shift_remove_index(0);
+        }
     }
 
     fn take(&self, events: Vec<Event>, live: bool) {

@@ -102,6 +102,8 @@ struct Driving {
     hello: Option<Bytes>,
     written_at: Instant,
     updated_at: Instant,
+    /// When it was last told a position.
+    told_at: Instant,
     told: Option<tidings::Cursor>,
     _permit: Permit,
 }
@@ -122,6 +124,7 @@ fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frame
         hello: Some(hello),
         written_at: now,
         updated_at: now,
+        told_at: now,
         told: Some(cursor),
         _permit: permit,
     };
@@ -177,7 +180,11 @@ impl Driving {
                 bytes.extend_from_slice(sse::frame(&entry, stream.encoding(), variant, self.hub.cursor(entry.at)));
                 self.counted.counters.delivered.fetch_add(1, Ordering::Relaxed);
                 self.updated_at = Instant::now();
-                self.told = Some(self.hub.cursor(entry.at));
+                if !entry.event.is_signal() {
+                    // A signal is an update, but it tells no position.
+                    self.told_at = self.updated_at;
+                    self.told = Some(self.hub.cursor(entry.at));
+                }
             }
             Delivery::Gap(gap) => bytes.extend_from_slice(&sse::gap(&gap, stream.settings.ids)),
             Delivery::Closed(reason) => {
@@ -197,11 +204,11 @@ impl Driving {
             return stream.closing(CloseReason::Idle, None).freeze();
         }
         let mut bytes = BytesMut::from(&stream.heartbeat[..]);
-        if stream.settings.announce && self.updated_at + stream.settings.cursor_every <= now {
+        if stream.settings.announce && self.told_at + stream.settings.cursor_every <= now {
             let cursor = self.subscriber.cursor();
             if self.told != Some(cursor) {
                 bytes.extend_from_slice(&sse::cursor(cursor));
-                self.told = Some(cursor);
+                (self.told, self.told_at) = (Some(cursor), now);
             }
         }
         bytes.freeze()

@@ -149,7 +149,7 @@ impl Stream {
         if self.settings.ids { sse::Encoding::WithIds } else { sse::Encoding::WithoutIds }
     }
 
-    /// What every stream begins with: how long to wait before coming back, the preamble, the position, what was lost, and
+    /// What every stream begins with: how long to wait before coming back, the preamble, what was lost, the position, and
     /// the newest of each retained kind.
     pub fn opening(&self, cursor: Cursor, gap: Option<&Gap>, retained: &[Arc<Entry>], grants: &Grants) -> BytesMut {
         let mut bytes = BytesMut::new();
@@ -159,11 +159,12 @@ impl Stream {
         if let Some(after) = self.settings.retry {
             bytes.extend_from_slice(&sse::retry(after));
         }
-        if self.settings.announce {
-            bytes.extend_from_slice(&sse::open(cursor));
-        }
+        // Before the position: who was cut off between the two would else resume behind a gap that it never saw.
         if let Some(gap) = gap {
             bytes.extend_from_slice(&sse::gap(gap, self.settings.ids));
+        }
+        if self.settings.announce {
+            bytes.extend_from_slice(&sse::open(cursor));
         }
         for entry in retained {
             // Without id: it tells the present state, it is not the next event.

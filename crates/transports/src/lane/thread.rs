@@ -104,8 +104,7 @@ impl Lane {
             if let Err(error) = self.poll.poll(&mut events, wait)
                 && error.kind() != ErrorKind::Interrupted
             {
-                tracing::error!(%error, "a lane can't wait for its sockets and ends");
-                return;
+                panic!("a lane can't wait for its sockets: {error}");
             }
             // Before anything is looked at: what comes later wakes again.
             self.shared.bell.answer();
