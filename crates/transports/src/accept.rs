@@ -18,7 +18,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tidings::Timestamp;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Sleep;
@@ -105,7 +105,7 @@ impl Acceptor {
         }
     }
 
-    /// What a client begins with; `None` if it takes too long, or if the program stops and waits for nobody who has not begun.
+    /// What a client begins with, or ends with; `None` if it takes too long, or if the program stops: it waits for requests alone.
     async fn begin<T>(&self, first: impl Future<Output = T>) -> Option<T> {
         let mut stop = self.stop.clone();
         tokio::select! {
@@ -206,10 +206,29 @@ impl Acceptor {
             Some(Ok(())) => {
                 // A request body that was not read would turn our end into a reset, and the client might lose the answer.
                 let mut parts = connection.into_parts();
-                let _ = poll_fn(|cx| Pin::new(&mut parts.io.inner_mut().io).poll_shutdown(cx)).await;
+                self.linger(&mut parts.io.inner_mut().io).await;
             }
             Some(Err(error)) => tracing::debug!(%error, "a connection ended early"),
         }
+    }
+
+    /// Ends our side, and reads on for a while what nobody wants: most clients send all of a body before they read the answer.
+    async fn linger(&self, io: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+        let limits = self.service.hub.limits();
+        let mut left = limits.request_bytes;
+        let read_on = async {
+            io.shutdown().await?;
+            let mut unwanted = vec![0; 16 << 10];
+            while let Ok(read) = tokio::time::timeout(PAUSE, io.read(&mut unwanted)).await {
+                match left.checked_sub(read?) {
+                    Some(less) if less < left => left = less,
+                    _ => break,
+                }
+            }
+            io::Result::Ok(())
+        };
+        // However it ends, the answer was given.
+        let _ = self.begin(read_on).await;
     }
 
     async fn http2<I>(&self, io: I, peer: IpAddr)
@@ -245,6 +264,9 @@ impl Acceptor {
         let _ = connection.await;
     }
 }
+
+/// A client that is refused and sends nothing for so long has read the answer, or will not.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A stream whose request has been answered up to the point where its socket is taken.
 struct Parked {

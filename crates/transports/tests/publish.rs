@@ -364,7 +364,10 @@ impl Broker for Failing {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_refuses_is_told_and_reading_goes_on() {
-    let broker = Arc::new(Failing { inner: MemoryBroker::new(MemorySettings { retention: Retention::FOREVER }), mode: AtomicU8::new(0) });
+    let broker = Arc::new(Failing {
+        inner: MemoryBroker::new(MemorySettings { retention: Retention::FOREVER }),
+        mode: AtomicU8::new(0),
+    });
     let server = Server::start(Driver::Lanes, Options { broker: Some(broker.clone()), ..Options::default() }).await;
     let first = server.publish("t", "all", 1).await;
     for (mode, status, code, retry) in [
@@ -391,5 +394,23 @@ async fn a_log_that_refuses_is_told_and_reading_goes_on() {
         broker.mode.store(0, Ordering::SeqCst);
     }
     assert_eq!(server.broker.head().last.0.to_string(), first.rsplit('-').next().unwrap());
+    server.works().await;
+}
+
+/// Most clients send all of a body before they read the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let server = start(Limits { request_bytes: 16 << 20, ..Limits::default() }).await;
+    let (half, unwanted) = (vec![b' '; 30 << 20], vec![b'x'; 15 << 20]);
+    for (token, media, body, status) in [("u", "application/json", &half, 413), ("u", "text/plain", &unwanted, 415)] {
+        let mut client = server.connect().await;
+        client.send(head(token, media, &format!("content-length: {}\r\n", body.len())).as_bytes()).await;
+        for piece in body.chunks(1 << 20) {
+            client.send(piece).await;
+        }
+        client.read_head().await;
+        assert_eq!(client.status, status);
+        client.problem().await;
+    }
     server.works().await;
 }
