@@ -196,14 +196,17 @@ mod tests {
     }
 
     fn interest() -> impl Strategy<Value = Interest> {
-        (prop::option::of(prop::collection::vec(pattern(), 0..3)), prop::collection::vec(pattern(), 0..4)).prop_map(
-            |(topics, grants)| Interest {
-                filter: topics.map_or_else(Filter::all, |list| {
-                    Filter::topics(list.iter().map(|topic| topic.parse().unwrap()))
-                }),
-                grants: Grants::parse(grants.iter().map(String::as_str)).unwrap(),
-            },
-        )
+        let topics = prop::option::of(prop::collection::vec(pattern(), 0..3));
+        let names = prop::option::weighted(0.3, prop::collection::vec("[ef]", 0..2));
+        (topics, names, prop::collection::vec(pattern(), 0..4)).prop_map(|(topics, names, grants)| {
+            let filter =
+                topics.map_or_else(Filter::all, |list| Filter::topics(list.iter().map(|topic| topic.parse().unwrap())));
+            let filter = match names {
+                Some(names) => filter.names(names.iter().map(|name| name.as_str().into())),
+                None => filter,
+            };
+            Interest { filter, grants: Grants::parse(grants.iter().map(String::as_str)).unwrap() }
+        })
     }
 
     proptest! {
@@ -243,6 +246,11 @@ mod tests {
         assert_ne!(other, one, "another stream setting is another class");
         registry.leave(one);
         registry.leave(other);
-        assert!(registry.is_empty() && registry.pairs.is_empty() && registry.topics.is_empty() && registry.grants.is_empty());
+        assert!(
+            registry.is_empty()
+                && registry.pairs.is_empty()
+                && registry.topics.is_empty()
+                && registry.grants.is_empty()
+        );
     }
 }

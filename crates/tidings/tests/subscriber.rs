@@ -83,6 +83,20 @@ async fn resuming_behind_the_window_reads_the_log_up_to_the_window_and_goes_on_l
 }
 
 #[tokio::test]
+async fn readers_at_one_place_share_a_read_and_named_topics_let_the_log_seek() {
+    let bench = Bench::narrow(4, 100).await;
+    bench.publish_numbers(1..=50).await;
+    let seeks = Arc::new(Mutex::new(Vec::new()));
+    let noted = seeks.clone();
+    bench.broker.before_read(move |query| noted.lock().unwrap().push(query.topics.is_some()));
+    for filter in [Filter::all(), Filter::all(), topics(&["t"]), topics(&["t"]), topics(&["*"])] {
+        let mut reader = bench.subscribe(filter, Some(&bench.cursor(3)));
+        assert_eq!(drain(&mut reader).await, numbers(4..=50));
+    }
+    assert_eq!(*seeks.lock().unwrap(), [false, true], "one read of all, one of the topic");
+}
+
+#[tokio::test]
 async fn what_is_durable_but_not_announced_is_not_read_from_the_log() {
     let bench = Bench::narrow(4, 100).await;
     bench.publish_numbers(1..=20).await;
