@@ -3,8 +3,8 @@
 pub mod auth;
 pub mod bench;
 pub mod check;
-pub mod commands;
 pub mod cli;
+pub mod commands;
 pub mod descriptors;
 pub mod idempotency;
 pub mod metrics;

@@ -45,43 +45,61 @@ pub fn explain(
     let mut ask = |question, passed, answer| steps.push(Step { question, passed, answer });
 
     let expired = principal.is_expired(now);
-    ask("is the credential good?", !expired, match principal.expires_at {
-        Some(at) if expired => format!("no: it ran out {} s ago", now.since(at).as_secs()),
-        Some(at) => format!("yes: {} by {}, for {} s more", principal.id, principal.source, at.since(now).as_secs()),
-        None => format!("yes: {} by {}", principal.id, principal.source),
-    });
+    ask(
+        "is the credential good?",
+        !expired,
+        match principal.expires_at {
+            Some(at) if expired => format!("no: it ran out {} s ago", now.since(at).as_secs()),
+            Some(at) => {
+                format!("yes: {} by {}, for {} s more", principal.id, principal.source, at.since(now).as_secs())
+            }
+            None => format!("yes: {} by {}", principal.id, principal.source),
+        },
+    );
 
     let name = filter.names.as_ref().is_none_or(|names| names.contains(&event.name));
-    ask("did they ask for this event name?", name, match &filter.names {
-        None => "yes: they asked for every name".to_owned(),
-        Some(_) if name => format!("yes: {}", event.name),
-        Some(names) => format!("no: it is {}, they asked for {}", event.name, names.join(", ")),
-    });
+    ask(
+        "did they ask for this event name?",
+        name,
+        match &filter.names {
+            None => "yes: they asked for every name".to_owned(),
+            Some(_) if name => format!("yes: {}", event.name),
+            Some(names) => format!("no: it is {}, they asked for {}", event.name, names.join(", ")),
+        },
+    );
 
     let topic = event.topic.as_str();
     let asked = filter.topics.as_ref().map(|topics| (topics, topics.iter().find(|pattern| pattern.matches(topic))));
-    ask("did they ask for this topic?", !matches!(asked, Some((_, None))), match asked {
-        None => "yes: they asked for every topic".to_owned(),
-        Some((_, Some(pattern))) => format!("yes: {} is covered by {}", local(topic), local(pattern.as_str())),
-        Some((topics, None)) if topics.is_empty() => format!("no: it is {}, they asked for none", local(topic)),
-        Some((topics, None)) => {
-            let topics: Vec<_> = topics.iter().map(|pattern| local(pattern.as_str())).collect();
-            format!("no: it is {}, they asked for {}", local(topic), topics.join(", "))
-        }
-    });
+    ask(
+        "did they ask for this topic?",
+        !matches!(asked, Some((_, None))),
+        match asked {
+            None => "yes: they asked for every topic".to_owned(),
+            Some((_, Some(pattern))) => format!("yes: {} is covered by {}", local(topic), local(pattern.as_str())),
+            Some((topics, None)) if topics.is_empty() => format!("no: it is {}, they asked for none", local(topic)),
+            Some((topics, None)) => {
+                let topics: Vec<_> = topics.iter().map(|pattern| local(pattern.as_str())).collect();
+                format!("no: it is {}, they asked for {}", local(topic), topics.join(", "))
+            }
+        },
+    );
 
     let audience: Vec<_> = event.audience.grants().iter().map(|grant| local(grant.as_str())).collect();
     let held = principal.grants.meets(&event.audience);
-    ask("may they see it?", held.is_some(), match held {
-        Some(grant) => format!("yes: they hold {}", local(grant.as_str())),
-        None if audience.is_empty() => "no: its audience is empty, so nobody may".to_owned(),
-        None => {
-            let grants: Vec<_> = principal.grants.iter().take(20).map(|grant| local(grant.as_str())).collect();
-            let more = if principal.grants.iter().count() > 20 { ", …" } else { "" };
-            let grants = if grants.is_empty() { "nothing".to_owned() } else { grants.join(", ") };
-            format!("no: it needs {}, they hold {grants}{more}", audience.join(" or "))
-        }
-    });
+    ask(
+        "may they see it?",
+        held.is_some(),
+        match held {
+            Some(grant) => format!("yes: they hold {}", local(grant.as_str())),
+            None if audience.is_empty() => "no: its audience is empty, so nobody may".to_owned(),
+            None => {
+                let grants: Vec<_> = principal.grants.iter().take(20).map(|grant| local(grant.as_str())).collect();
+                let more = if principal.grants.iter().count() > 20 { ", …" } else { "" };
+                let grants = if grants.is_empty() { "nothing".to_owned() } else { grants.join(", ") };
+                format!("no: it needs {}, they hold {grants}{more}", audience.join(" or "))
+            }
+        },
+    );
 
     let given = steps.iter().all(|step| step.passed);
     if given {

@@ -55,12 +55,8 @@ impl Gap {
             #[serde(skip_serializing_if = "Option::is_none")]
             at_most: Option<u64>,
         }
-        let wire = Wire {
-            reason: self.reason,
-            asked: &self.asked,
-            resumed: self.resumed.to_string(),
-            at_most: self.at_most,
-        };
+        let wire =
+            Wire { reason: self.reason, asked: &self.asked, resumed: self.resumed.to_string(), at_most: self.at_most };
         serde_json::to_string(&wire).expect("a struct of strings and numbers is always JSON")
     }
 }
