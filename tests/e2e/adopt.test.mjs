@@ -105,8 +105,18 @@ test('bindery: what the page shows for the browser hears all, and comes back aft
   await until('the three', () => called.length === 3)
   assert.deepEqual(called.map(([name]) => name).sort(), ['book', 'queue', 'refresh'])
   assert.deepEqual(called.find(([name]) => name === 'book'), ['book', 42])
-  // The app is away while the hub comes back: refused with 503, which ends an EventSource for good.
+  // The app is away while the hub comes back: the stream is opened and told to come back later, which EventSource does by itself.
   person = 500
+  await hub.crash()
+  let retries = 0, opens = 0
+  sources[0].addEventListener('tidings.close', () => retries++)
+  sources[0].addEventListener('tidings.open', () => opens++)
+  await until('the stream to be told to come back', () => retries > 0)
+  person = { id: 2, role: 'user' }
+  await until('the same EventSource to be let in', () => opens > 0)
+  assert.equal(sources.length, 1)
+  // Logged out: that ends an EventSource for good.
+  person = 401
   called.length = 0
   await hub.crash()
   await until('the page to try again by itself', () => sources.length >= 2)

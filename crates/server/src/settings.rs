@@ -180,7 +180,7 @@ impl Default for ApiSettings {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProxySettings {
-    /// The networks whose `X-Forwarded-For` is believed, for limits by address and for logs.
+    /// The networks whose `X-Forwarded-For` is believed, for limits by address.
     pub trusted: Vec<IpNet>,
 }
 

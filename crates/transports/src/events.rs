@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
-use tidings::{Moment, Principal};
+use tidings::{CloseReason, Moment, Principal};
 
 use crate::auth::{Authenticate, Request};
 use crate::handover::{Granted, Handover, StreamBody};
@@ -56,6 +57,9 @@ impl Mount {
                 response.extensions_mut().insert(handover);
                 response
             }
+            Err(problem) if parts.method == Method::GET && may_come_back(&problem, &parts.headers) => {
+                self.later(&problem)
+            }
             Err(problem) => self.refuse(problem),
         };
         self.readable(&parts.headers, response)
@@ -74,6 +78,15 @@ impl Mount {
     pub(crate) fn readable(&self, asked: &HeaderMap, mut response: Response) -> Response {
         response.headers_mut().extend(cors(&self.stream.settings.cors, asked));
         response
+    }
+
+    /// A stream that ends at once and says when to come back. A stock EventSource would give up for good on a 503, also when the app
+    /// behind us was only restarting.
+    fn later(&self, problem: &Problem) -> Response {
+        let after = problem.headers.iter().find(|(name, _)| *name == header::RETRY_AFTER);
+        let after = after.and_then(|(_, value)| value.to_str().ok()?.parse().ok()).unwrap_or(3);
+        let goodbye = self.stream.closing(CloseReason::Unavailable, Some(Duration::from_secs(after)));
+        self.head(Body::from(goodbye.freeze()))
     }
 
     fn head(&self, body: Body) -> Response {
@@ -184,6 +197,15 @@ fn accepts(headers: &HeaderMap, content_type: &str) -> bool {
             || media.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(major));
         covers && !refused
     })
+}
+
+/// Whether the client asked for a stream by name, as every EventSource does, and is refused only for the moment.
+fn may_come_back(problem: &Problem, headers: &HeaderMap) -> bool {
+    let asked = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let by_name = asked
+        .flat_map(|value| value.split(','))
+        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(sse::CONTENT_TYPE));
+    problem.status == StatusCode::SERVICE_UNAVAILABLE && by_name
 }
 
 /// The CORS headers of an answer.

@@ -317,3 +317,21 @@ async fn a_client_that_takes_nothing_for_too_long_is_let_go() {
     assert_eq!(server.service.counters().closed[stalled].load(Ordering::Relaxed), 1);
     drop(client);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_can_not_be_let_in_just_now_is_told_when_to_come_back() {
+    let server = Server::start(Driver::Lanes, Options::default()).await;
+    let asking = |accept: &str| {
+        format!("GET /v1/events HTTP/1.1\r\nhost: x\r\n{accept}authorization: Bearer away\r\nconnection: close\r\n\r\n")
+    };
+    // An EventSource, which asks for a stream by name, would give up for good on a 503.
+    let mut page = server.raw(asking("accept: text/event-stream\r\n").as_bytes()).await;
+    assert_eq!(page.status, 200);
+    let text = page.rest().await;
+    assert!(text.starts_with("retry: 7000\n\n") && text.contains("\"unavailable\""), "{text}");
+    for accept in ["", "accept: */*\r\n"] {
+        let script = server.raw(asking(accept).as_bytes()).await;
+        assert_eq!(script.status, 503);
+        assert!(script.head.contains("retry-after: 7"), "{}", script.head);
+    }
+}

@@ -266,17 +266,24 @@ async fn an_answer_that_the_store_does_not_take_is_still_given_and_kept_later() 
     assert_eq!(keys.0.state().begun.len(), 0);
 }
 
-#[tokio::test]
-async fn a_client_that_leaves_before_it_is_known_to_be_new_can_come_back_at_once() {
-    let world = World::new();
-    let keys = world.open().await;
-    // Polled once: it has its place and waits for the store. Then its handler is dropped.
-    {
-        let mut left = std::pin::pin!(begin(&keys, "k", b"1"));
-        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(left.as_mut().poll(cx).is_pending())).await;
-        assert!(polled && keys.0.state().begun.len() == 1);
-    }
-    new(begin(&keys, "k", b"1").await);
+#[test]
+fn a_client_that_leaves_before_it_is_known_to_be_new_can_come_back_at_once() {
+    // One thread for what blocks, which the test can hold up: so the store has not answered when the client leaves.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let world = World::new();
+        let keys = world.open().await;
+        let (go, held) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || held.recv());
+        // Polled once: it has its place and waits for the store. Then its handler is dropped.
+        {
+            let mut left = std::pin::pin!(begin(&keys, "k", b"1"));
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(left.as_mut().poll(cx).is_pending())).await;
+            assert!(polled && keys.0.state().begun.len() == 1);
+        }
+        go.send(()).unwrap();
+        new(begin(&keys, "k", b"1").await);
+    });
 }
 
 #[tokio::test]

@@ -38,6 +38,9 @@ impl Authenticate for Tokens {
         let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
             return Err(Problem::unauthorized(None, "a token is needed"));
         };
+        if token == "away" {
+            return Err(Problem::unavailable(7, "app-unavailable", "the app can't be asked at the moment"));
+        }
         let (token, expires) = token.split_once('~').map_or((token, None), |(token, at)| (token, at.parse().ok()));
         let mut parts = token.split('+');
         let id = parts.next().unwrap_or_default();
