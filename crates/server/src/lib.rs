@@ -1,5 +1,6 @@
 //! How the program is configured, secured and run: what `main` is made of.
 
+pub mod assemble;
 pub mod auth;
 pub mod bench;
 pub mod check;

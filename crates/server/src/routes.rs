@@ -15,48 +15,16 @@ use http::{HeaderValue, StatusCode, header, request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tidings::{Clock, CloseReason, Cursor, Event, Filter, Offset, Principal, Query, Revocation, TopicPattern, explain};
+use tidings::{CloseReason, Cursor, Event, Filter, Offset, Principal, Query, Revocation, TopicPattern, explain};
 use tidings_brokers::Recovery;
 use tidings_transports::publish::collect;
 use tidings_transports::{Answer, Authenticate, Mount, Peer, Problem, Publishing, Service, Stream};
 
-use crate::auth::{AuthStore, Recheck, Revocations, RevokeCallback, issue_ticket};
+use crate::assemble::{Doors, Side};
+use crate::auth::issue_ticket;
 use crate::metrics::{self, MetricsSource};
 use crate::page;
-use crate::profile::Ready;
 use crate::serve::is_local_host;
-
-/// Who says who asks: at `/v1`, and at each profile's paths.
-#[derive(Clone)]
-pub struct Doors {
-    /// For `/v1`.
-    pub open: Arc<dyn Authenticate>,
-    /// By profile.
-    pub profiles: BTreeMap<String, Arc<dyn Authenticate>>,
-    /// Who was shut out.
-    pub revocations: Arc<Revocations>,
-    /// Ends live streams.
-    pub revoke: RevokeCallback,
-    /// Asks the app again about open streams.
-    pub recheck: Arc<Recheck>,
-    /// Keys, tickets, revocations.
-    pub store: Arc<dyn AuthStore>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-}
-
-/// A side endpoint of a profile.
-#[derive(Clone, Debug)]
-pub struct Side {
-    /// Where.
-    pub path: String,
-    /// What it says.
-    pub ready: Ready,
-    /// Whether it says that the program lives, not that it is ready: then it is 200 also while it drains.
-    pub lives: bool,
-    /// The streams it counts.
-    pub streams: Vec<Arc<Stream>>,
-}
 
 struct Shared {
     service: Arc<Service>,

@@ -1,6 +1,5 @@
 //! `tidings serve`: puts the parts together, runs them, and takes them down in order.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,20 +10,18 @@ use std::time::Duration;
 
 use tidings::{Broker, Clock, Hub, SystemClock};
 use tidings_brokers::{DiskBroker, DiskSettings, MemoryBroker, MemorySettings, Recovery, Retention, Store};
-use tidings_transports::{
-    Acceptor, Answer, Authenticate, Lanes, Limiter, Mount, Publishing, Service, Stream, StreamSettings,
-};
+use tidings_transports::{Acceptor, Lanes, Limiter, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::assemble;
 use crate::auth::settings::{AnonymousGrants, AnonymousSettings, PublishSettings};
-use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations};
 use crate::descriptors;
 use crate::idempotency::IdempotencyKeys;
-use crate::profile::{Plan, Transport};
-use crate::routes::{self, Doors, RouteOptions, Side};
+use crate::profile::Plan;
+use crate::routes::{self, RouteOptions};
 use crate::settings::{BrokerKind, LogFormat, Settings};
 use crate::tls::Tls;
 
@@ -47,7 +44,7 @@ pub struct ServeArgs {
 
 /// Why the program did not start, or ended: a sentence for whoever started it.
 #[derive(Debug)]
-struct Failure(String);
+pub(crate) struct Failure(String);
 
 impl<E: std::fmt::Display> From<E> for Failure {
     fn from(error: E) -> Self {
@@ -159,10 +156,10 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
         Limiter::behind(&settings.limits, Box::new(move |peer| crate::auth::proxy_header::is_in(&trusted, peer)));
     let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter);
 
-    let doors = open_doors(&settings, &plan, &hub, store, clock)?;
-    let mounts = mounts(&settings, &plan, &doors);
-    let sides = sides(&plan, &mounts);
-    let publishing = publishing(&plan, &doors);
+    let doors = assemble::open_doors(&settings, &plan, &hub, store, clock)?;
+    let mounts = assemble::mounts(&settings, &plan, &doors);
+    let sides = assemble::sides(&plan, &mounts);
+    let publishing = assemble::publishing(&plan, &doors);
     let options = RouteOptions { recovery, page: settings.api.page, dev };
     let router = routes::router(&service, mounts, publishing, sides, doors, options);
 
@@ -250,131 +247,6 @@ fn open_broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<(Arc<dyn Br
             (Arc::new(broker), Some(recovery))
         }
     })
-}
-
-fn open_doors(
-    settings: &Settings,
-    plan: &Plan,
-    hub: &Arc<Hub>,
-    store: Arc<dyn AuthStore>,
-    clock: Arc<dyn Clock>,
-) -> Result<Doors, Failure> {
-    let revocations = Arc::new(Revocations::open(store.clone(), clock.clone())?);
-    let revoke: crate::auth::RevokeCallback = {
-        let hub = hub.clone();
-        Arc::new(move |revocation, reason| hub.close(&revocation, reason))
-    };
-    tokio::spawn(revocations.clone().watch(revoke.clone()));
-    let recheck = Arc::new(Recheck::new(clock.clone(), revoke.clone()));
-    tokio::spawn(recheck.clone().run());
-    let context = AuthContext {
-        namespace: None,
-        implications: Default::default(),
-        profiles: plan
-            .profiles
-            .iter()
-            .filter_map(|loaded| Some((loaded.profile.namespace()?.to_owned(), loaded.profile.implications().clone())))
-            .collect(),
-        store: store.clone(),
-        clock: clock.clone(),
-        revocations: revocations.clone(),
-        recheck: recheck.clone(),
-        client: Client::new(),
-        base: settings.base.clone(),
-    };
-    let open: Arc<dyn Authenticate> =
-        Arc::new(Authenticator::new(&settings.auth, context.clone()).map_err(|error| format!("[auth] {error}"))?);
-    let mut profiles: BTreeMap<String, Arc<dyn Authenticate>> = BTreeMap::new();
-    for loaded in &plan.profiles {
-        let context = AuthContext {
-            namespace: loaded.profile.namespace().map(Into::into),
-            implications: loaded.profile.implications().clone(),
-            base: loaded.base.clone(),
-            ..context.clone()
-        };
-        let name = loaded.profile.name();
-        let door =
-            Authenticator::new(&loaded.auth, context).map_err(|error| format!("profile {name}: [auth] {error}"))?;
-        profiles.insert(name.to_owned(), Arc::new(door));
-    }
-    Ok(Doors { open, profiles, revocations, revoke, recheck, store, clock })
-}
-
-/// The streams of `/v1`, and those of each profile.
-fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mount> {
-    let open = Arc::new(tidings::Profile::open());
-    let v1 = StreamSettings {
-        cors: settings.api.cors.clone(),
-        heartbeat_every: settings.api.heartbeat_every,
-        retry: settings.api.retry,
-        drain_retry: settings.drain.retry,
-        ..StreamSettings::default()
-    };
-    let stream = Stream::new(v1, open);
-    let mount = |path: &str, answer, stream: &Arc<Stream>, auth: &Arc<dyn Authenticate>| Mount {
-        path: path.to_owned(),
-        answer,
-        stream: stream.clone(),
-        auth: auth.clone(),
-    };
-    let mut mounts = vec![
-        mount("/v1/events", Answer::Sse, &stream, &doors.open),
-        mount("/v1/poll", Answer::Poll, &Stream::new(stream.settings.clone(), stream.profile.clone()), &doors.open),
-    ];
-    for loaded in &plan.profiles {
-        let auth = &doors.profiles[loaded.profile.name()];
-        for served in &loaded.mounts {
-            let (answer, own) = match &served.transport {
-                Transport::Sse(own) => (Answer::Sse, own),
-                Transport::Poll(own) => (Answer::Poll, own),
-                Transport::Ready(_) | Transport::Health(_) => continue,
-            };
-            let own = StreamSettings { drain_retry: settings.drain.retry, ..own.clone() };
-            let stream = Stream::new(own, loaded.profile.clone());
-            mounts.extend(served.paths.iter().map(|path| mount(&path.path, answer, &stream, auth)));
-        }
-    }
-    mounts
-}
-
-/// The side endpoints of the profiles, each with the streams that it counts.
-fn sides(plan: &Plan, mounts: &[Mount]) -> Vec<Side> {
-    let mut sides = Vec::new();
-    for loaded in &plan.profiles {
-        let mut streams: Vec<Arc<Stream>> = Vec::new();
-        for mount in mounts.iter().filter(|mount| mount.stream.profile.name() == loaded.profile.name()) {
-            if !streams.iter().any(|stream| stream.id == mount.stream.id) {
-                streams.push(mount.stream.clone());
-            }
-        }
-        for served in &loaded.mounts {
-            let (ready, lives) = match &served.transport {
-                Transport::Ready(ready) => (ready, false),
-                Transport::Health(ready) => (ready, true),
-                Transport::Sse(_) | Transport::Poll(_) => continue,
-            };
-            sides.extend(served.paths.iter().map(|path| Side {
-                path: path.path.clone(),
-                ready: ready.clone(),
-                lives,
-                streams: streams.clone(),
-            }));
-        }
-    }
-    sides
-}
-
-fn publishing(plan: &Plan, doors: &Doors) -> Publishing {
-    let open = Arc::new(tidings::Profile::open());
-    let mut profiles: BTreeMap<_, _> =
-        plan.profiles.iter().map(|loaded| (loaded.profile.name().to_owned(), loaded.profile.clone())).collect();
-    // With one app beside it, a publisher need not say which.
-    let default = match &plan.profiles[..] {
-        [only] => only.profile.clone(),
-        _ => open.clone(),
-    };
-    profiles.entry(open.name().to_owned()).or_insert(open);
-    Publishing { path: "/v1/publish".into(), auth: doors.open.clone(), profiles, default }
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {

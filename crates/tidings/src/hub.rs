@@ -1,10 +1,7 @@
 //! Where events and subscribers meet.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use indexmap::IndexMap;
 
 use crate::broker::{Broker, BrokerError, Query, Tail};
 use crate::clock::Clock;
@@ -18,7 +15,10 @@ use crate::gap::{Gap, GapReason};
 use crate::history::{History, LogPage};
 use crate::limits::Limits;
 use crate::principal::{Principal, Revocation};
-use crate::profile::{EventRule, Profile};
+use crate::profile::Profile;
+use crate::profiles::Profiles;
+use crate::retained::Retained;
+use crate::revoked::{Moment, Revoked};
 use crate::subscriber::Seats;
 use crate::sync::{Mutex, RwLock};
 use crate::topic::TopicPattern;
@@ -33,7 +33,7 @@ pub struct Hub {
     profiles: Profiles,
     readers: RwLock<Vec<Arc<dyn Reader>>>,
     pub(crate) seats: Seats,
-    retained: Mutex<IndexMap<RetainedKey, Arc<Entry>>>,
+    retained: Mutex<Retained>,
     pub(crate) coalescer: Coalescer,
     epoch: Epoch,
     clock: Arc<dyn Clock>,
@@ -43,12 +43,6 @@ pub struct Hub {
     /// What was counted.
     pub counters: HubCounters,
 }
-
-/// The most retained kinds and keys; then the one that came first is forgotten. Each is looked at when a stream opens, and what
-/// is told on connect is a state or two, not a table.
-const MAX_RETAINED: usize = 1024;
-
-type RetainedKey = (Arc<str>, Arc<str>, Option<Arc<str>>);
 
 /// A driver that reads the window for many subscribers, such as a lane.
 pub trait Reader: Send + Sync {
@@ -95,45 +89,6 @@ pub struct Start {
     pub place: Option<Place>,
     /// What it has to be told first.
     pub gap: Option<Gap>,
-}
-
-/// The profiles of the process, found by the namespace that begins a topic.
-#[derive(Debug)]
-pub struct Profiles {
-    named: HashMap<Box<str>, Arc<Profile>>,
-    open: Arc<Profile>,
-    bare: Arc<EventRule>,
-}
-
-impl Profiles {
-    /// The profiles, and the built-in one for everything else.
-    pub fn new(profiles: impl IntoIterator<Item = Arc<Profile>>) -> Self {
-        let open = Arc::new(Profile::open());
-        let named = profiles.into_iter().filter_map(|p| Some((p.namespace()?.into(), p.clone()))).collect();
-        let bare = open.rule("*").cloned().expect("the built-in profile takes any event");
-        Profiles { named, open, bare }
-    }
-
-    /// The profile whose namespace begins `topic`, else the built-in one.
-    pub fn of(&self, topic: &str) -> &Arc<Profile> {
-        let namespace = topic.split('/').next().unwrap_or(topic);
-        self.named.get(namespace).unwrap_or(&self.open)
-    }
-
-    /// The profile of this name.
-    pub fn named(&self, name: &str) -> Option<&Arc<Profile>> {
-        self.named.values().find(|profile| profile.name() == name)
-    }
-
-    /// The built-in profile.
-    pub fn open(&self) -> &Arc<Profile> {
-        &self.open
-    }
-
-    /// How the event's profile treats its kind. An event of a kind that the profile no longer has is shown as it is.
-    pub fn rule(&self, event: &NewEvent) -> Arc<EventRule> {
-        self.of(event.topic.as_str()).rule(&event.name).unwrap_or(&self.bare).clone()
-    }
 }
 
 impl Hub {
@@ -194,7 +149,7 @@ impl Hub {
             let rules = profile.rules().filter(|rule| rule.retain && rule.topic.is_literal());
             rules.filter_map(|rule| profile.qualify(rule.topic.as_str()).parse().ok()).collect()
         };
-        let topics: Vec<TopicPattern> = self.profiles.named.values().flat_map(|profile| fixed(profile)).collect();
+        let topics: Vec<TopicPattern> = self.profiles.with_namespace().flat_map(|profile| fixed(profile)).collect();
         if topics.is_empty() {
             return Ok(());
         }
@@ -220,16 +175,7 @@ impl Hub {
     }
 
     fn retain(&self, entry: &Arc<Entry>) {
-        if !entry.rule.retain {
-            return;
-        }
-        let event = &entry.event;
-        let key = (event.topic.as_str().into(), event.name.clone(), event.key.clone());
-        let mut retained = self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        retained.insert(key, entry.clone());
-        if retained.len() > MAX_RETAINED {
-            retained.shift_remove_index(0);
-        }
+        self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take(entry);
     }
 
     fn take(&self, events: Vec<Event>, live: bool) {
@@ -328,12 +274,7 @@ impl Hub {
     /// The newest event of each retained kind that `interest` covers and that lies at or before `until`: what a new
     /// subscriber is told of the present state, in log order. Later ones it gets by reading on.
     pub fn retained(&self, interest: &Interest, until: Offset) -> Vec<Arc<Entry>> {
-        let retained = self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut found: Vec<_> =
-            retained.values().filter(|e| e.event.offset <= until && interest.covers(&e.event)).cloned().collect();
-        drop(retained);
-        found.sort_by_key(|entry| entry.at);
-        found
+        self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).covered(interest, until)
     }
 
     /// A page of the log, for a reader that has fallen behind the window.
@@ -364,7 +305,7 @@ impl Hub {
     /// Which moment this is among the revocations. Taken *before* a credential is checked, and handed to
     /// [`closed_since`](Hub::closed_since) once the stream is in place: a revocation between the two reaches neither otherwise.
     pub fn moment(&self) -> Moment {
-        Moment(self.revoked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).count)
+        self.revoked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).moment()
     }
 
     /// Whether `principal` was revoked after `since`, and how its stream ends then.
@@ -416,39 +357,6 @@ impl Hub {
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
-    }
-}
-
-/// A moment between two revocations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
-
-/// The last revocations, for streams that are being opened while they happen.
-#[derive(Debug, Default)]
-struct Revoked {
-    count: u64,
-    recent: VecDeque<(Revocation, CloseReason)>,
-}
-
-/// More than happen while a stream is opened. Who was slower has to come back.
-const RECENT_REVOCATIONS: usize = 1024;
-
-impl Revoked {
-    fn push(&mut self, revocation: Revocation, reason: CloseReason) {
-        self.count += 1;
-        self.recent.push_back((revocation, reason));
-        if self.recent.len() > RECENT_REVOCATIONS {
-            self.recent.pop_front();
-        }
-    }
-
-    fn since(&self, since: Moment, principal: &Principal) -> Option<CloseReason> {
-        let missed = usize::try_from(self.count - since.0).unwrap_or(usize::MAX);
-        if missed > self.recent.len() {
-            return Some(CloseReason::Reauthenticate);
-        }
-        let recent = self.recent.range(self.recent.len() - missed..);
-        recent.filter(|(revocation, _)| revocation.covers(principal)).map(|(_, reason)| *reason).next()
     }
 }
 

@@ -132,9 +132,9 @@ impl Acceptor {
             // In a scope of its own: what belongs to the runtime ends here, and the lane has a bare socket.
             let socket = socket.into_std().ok()?;
             limit_silence(&socket, service.hub.limits().write_stall);
-            let Granted { principal, filter, stream, start, since, permit: counted } = parked.granted;
-            let permit = permit.take()?.join(counted);
-            lanes.open(Opening { socket, head: parked.head, principal, filter, stream, start, since, permit });
+            let Parked { head, mut granted } = parked;
+            granted.permit = permit.take()?.join(granted.permit);
+            lanes.open(Opening { socket, head, granted });
             Some(())
         })
         .await;

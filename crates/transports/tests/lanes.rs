@@ -14,6 +14,7 @@ use tidings::{
 };
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
+use tidings_transports::handover::Granted;
 use tidings_transports::lane::Opening;
 use tidings_transports::{Lanes, Limiter, Stream, StreamSettings};
 
@@ -45,16 +46,16 @@ impl Rig {
             socket.set_nonblocking(true).unwrap();
         }
         let since = self.hub.moment();
-        self.lanes.open(Opening {
-            socket: TcpStream::from(OwnedFd::from(ours)),
-            head: bytes::Bytes::new(),
+        let granted = Granted {
             principal: Arc::new(principal),
             filter,
             stream: self.stream.clone(),
             start: self.hub.start(asked),
             since,
             permit: self.limiter.accept("127.0.0.1".parse().unwrap()).unwrap(),
-        });
+        };
+        let socket = TcpStream::from(OwnedFd::from(ours));
+        self.lanes.open(Opening { socket, head: bytes::Bytes::new(), granted });
         Reader { socket: theirs, bytes: Vec::new(), ended: false }
     }
 

@@ -23,13 +23,12 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use tidings::history::LogPage;
-use tidings::{BrokerError, CloseReason, Filter, Hub, Moment, Principal, Reader, Revocation, Start};
+use tidings::{BrokerError, CloseReason, Filter, Hub, Principal, Reader, Revocation};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use self::bell::Bell;
-use crate::limiter::Permit;
-use crate::stream::Stream;
+use crate::handover::Granted;
 
 /// The lanes of the process. Dropping it ends their threads and closes their sockets.
 pub struct Lanes {
@@ -80,18 +79,8 @@ pub struct Opening {
     pub socket: TcpStream,
     /// The response head, not yet written.
     pub head: Bytes,
-    /// Who reads.
-    pub principal: Arc<Principal>,
-    /// What was asked for.
-    pub filter: Filter,
-    /// How the stream behaves.
-    pub stream: Arc<Stream>,
-    /// Where it begins.
-    pub start: Start,
-    /// When the credential was about to be checked.
-    pub since: Moment,
-    /// Counted until it closes.
-    pub permit: Permit,
+    /// The stream. Its permit counts the socket as well.
+    pub granted: Granted,
 }
 
 /// One open stream, for people who look.

@@ -16,6 +16,7 @@ use super::gather::Gather;
 use super::live::Pieces;
 use super::wheel::{Timer, Wheel};
 use super::{LaneCounters, Message, Opening, Shared};
+use crate::handover::Granted;
 use crate::stream::Stream;
 
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -161,7 +162,8 @@ impl Lane {
     }
 
     fn open(&mut self, opening: Opening) {
-        let Opening { socket, head, principal, filter, stream, start, since, permit } = opening;
+        let Opening { socket, head, granted } = opening;
+        let Granted { principal, filter, stream, start, since, permit } = granted;
         let mut socket = TcpStream::from_std(socket);
         let interest = Interest { filter, grants: principal.grants.clone() };
         let retained = self.hub.retained(&interest, start.after);

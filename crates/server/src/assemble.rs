@@ -1,0 +1,169 @@
+//! From settings and profiles to what is served: who says who asks, and what is where.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidings::{Clock, Hub};
+use tidings_transports::{Answer, Authenticate, Mount, Publishing, Stream, StreamSettings};
+
+use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations, RevokeCallback};
+use crate::profile::{Plan, Ready, Transport};
+use crate::serve::Failure;
+use crate::settings::Settings;
+
+/// Who says who asks: at `/v1`, and at each profile's paths.
+#[derive(Clone)]
+pub struct Doors {
+    /// For `/v1`.
+    pub open: Arc<dyn Authenticate>,
+    /// By profile.
+    pub profiles: BTreeMap<String, Arc<dyn Authenticate>>,
+    /// Who was shut out.
+    pub revocations: Arc<Revocations>,
+    /// Ends live streams.
+    pub revoke: RevokeCallback,
+    /// Asks the app again about open streams.
+    pub recheck: Arc<Recheck>,
+    /// Keys, tickets, revocations.
+    pub store: Arc<dyn AuthStore>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A side endpoint of a profile.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// Where.
+    pub path: String,
+    /// What it says.
+    pub ready: Ready,
+    /// Whether it says that the program lives, not that it is ready: then it is 200 also while it drains.
+    pub lives: bool,
+    /// The streams it counts.
+    pub streams: Vec<Arc<Stream>>,
+}
+
+pub(crate) fn open_doors(
+    settings: &Settings,
+    plan: &Plan,
+    hub: &Arc<Hub>,
+    store: Arc<dyn AuthStore>,
+    clock: Arc<dyn Clock>,
+) -> Result<Doors, Failure> {
+    let revocations = Arc::new(Revocations::open(store.clone(), clock.clone())?);
+    let revoke: crate::auth::RevokeCallback = {
+        let hub = hub.clone();
+        Arc::new(move |revocation, reason| hub.close(&revocation, reason))
+    };
+    tokio::spawn(revocations.clone().watch(revoke.clone()));
+    let recheck = Arc::new(Recheck::new(clock.clone(), revoke.clone()));
+    tokio::spawn(recheck.clone().run());
+    let context = AuthContext {
+        namespace: None,
+        implications: Default::default(),
+        profiles: plan
+            .profiles
+            .iter()
+            .filter_map(|loaded| Some((loaded.profile.namespace()?.to_owned(), loaded.profile.implications().clone())))
+            .collect(),
+        store: store.clone(),
+        clock: clock.clone(),
+        revocations: revocations.clone(),
+        recheck: recheck.clone(),
+        client: Client::new(),
+        base: settings.base.clone(),
+    };
+    let open: Arc<dyn Authenticate> =
+        Arc::new(Authenticator::new(&settings.auth, context.clone()).map_err(|error| format!("[auth] {error}"))?);
+    let mut profiles: BTreeMap<String, Arc<dyn Authenticate>> = BTreeMap::new();
+    for loaded in &plan.profiles {
+        let context = AuthContext {
+            namespace: loaded.profile.namespace().map(Into::into),
+            implications: loaded.profile.implications().clone(),
+            base: loaded.base.clone(),
+            ..context.clone()
+        };
+        let name = loaded.profile.name();
+        let door =
+            Authenticator::new(&loaded.auth, context).map_err(|error| format!("profile {name}: [auth] {error}"))?;
+        profiles.insert(name.to_owned(), Arc::new(door));
+    }
+    Ok(Doors { open, profiles, revocations, revoke, recheck, store, clock })
+}
+
+/// The streams of `/v1`, and those of each profile.
+pub(crate) fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mount> {
+    let open = Arc::new(tidings::Profile::open());
+    let v1 = StreamSettings {
+        cors: settings.api.cors.clone(),
+        heartbeat_every: settings.api.heartbeat_every,
+        retry: settings.api.retry,
+        drain_retry: settings.drain.retry,
+        ..StreamSettings::default()
+    };
+    let stream = Stream::new(v1, open);
+    let mount = |path: &str, answer, stream: &Arc<Stream>, auth: &Arc<dyn Authenticate>| Mount {
+        path: path.to_owned(),
+        answer,
+        stream: stream.clone(),
+        auth: auth.clone(),
+    };
+    let mut mounts = vec![
+        mount("/v1/events", Answer::Sse, &stream, &doors.open),
+        mount("/v1/poll", Answer::Poll, &Stream::new(stream.settings.clone(), stream.profile.clone()), &doors.open),
+    ];
+    for loaded in &plan.profiles {
+        let auth = &doors.profiles[loaded.profile.name()];
+        for served in &loaded.mounts {
+            let (answer, own) = match &served.transport {
+                Transport::Sse(own) => (Answer::Sse, own),
+                Transport::Poll(own) => (Answer::Poll, own),
+                Transport::Ready(_) | Transport::Health(_) => continue,
+            };
+            let own = StreamSettings { drain_retry: settings.drain.retry, ..own.clone() };
+            let stream = Stream::new(own, loaded.profile.clone());
+            mounts.extend(served.paths.iter().map(|path| mount(&path.path, answer, &stream, auth)));
+        }
+    }
+    mounts
+}
+
+/// The side endpoints of the profiles, each with the streams that it counts.
+pub(crate) fn sides(plan: &Plan, mounts: &[Mount]) -> Vec<Side> {
+    let mut sides = Vec::new();
+    for loaded in &plan.profiles {
+        let mut streams: Vec<Arc<Stream>> = Vec::new();
+        for mount in mounts.iter().filter(|mount| mount.stream.profile.name() == loaded.profile.name()) {
+            if !streams.iter().any(|stream| stream.id == mount.stream.id) {
+                streams.push(mount.stream.clone());
+            }
+        }
+        for served in &loaded.mounts {
+            let (ready, lives) = match &served.transport {
+                Transport::Ready(ready) => (ready, false),
+                Transport::Health(ready) => (ready, true),
+                Transport::Sse(_) | Transport::Poll(_) => continue,
+            };
+            sides.extend(served.paths.iter().map(|path| Side {
+                path: path.path.clone(),
+                ready: ready.clone(),
+                lives,
+                streams: streams.clone(),
+            }));
+        }
+    }
+    sides
+}
+
+pub(crate) fn publishing(plan: &Plan, doors: &Doors) -> Publishing {
+    let open = Arc::new(tidings::Profile::open());
+    let mut profiles: BTreeMap<_, _> =
+        plan.profiles.iter().map(|loaded| (loaded.profile.name().to_owned(), loaded.profile.clone())).collect();
+    // With one app beside it, a publisher need not say which.
+    let default = match &plan.profiles[..] {
+        [only] => only.profile.clone(),
+        _ => open.clone(),
+    };
+    profiles.entry(open.name().to_owned()).or_insert(open);
+    Publishing { path: "/v1/publish".into(), auth: doors.open.clone(), profiles, default }
+}
