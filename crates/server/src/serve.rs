@@ -125,9 +125,8 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let mut stop = Stop::listen()?;
 
     match descriptors::raise_limit() {
-        Ok(most) if most < settings.limits.connections as u64 + 64 => tracing::warn!(
-            "this process may have {most} files open, fewer than the {} connections of [limits]; raise LimitNOFILE or `ulimit -Hn`",
-            settings.limits.connections
+        Ok(most) if most < settings.limits.connections as u64 + 64 => tracing::info!(
+            "the system lets this process have {most} files open, and each stream needs one; LimitNOFILE or `ulimit -Hn` raise it"
         ),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
