@@ -39,3 +39,33 @@ impl Retained {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::filter::Filter;
+    use crate::grant::Grants;
+    use crate::profile::Profile;
+    use crate::{Draft, Limits, Timestamp};
+
+    #[test]
+    fn of_ever_new_keys_only_the_newest_are_held() {
+        let profile = Profile::open();
+        let mut rule = (**profile.rule("*").unwrap()).clone();
+        rule.retain = true;
+        let (rule, mut retained) = (Arc::new(rule), Retained::default());
+        let more = MAX_RETAINED as u64 + 10;
+        for n in 1..=more {
+            let mut draft = Draft::new("job.state");
+            draft.topic = Some(format!("job/{n}"));
+            let body = profile.derive(draft, Timestamp(1), &Limits::default()).unwrap();
+            let event = Event { offset: Offset(n), body };
+            retained.take(&Arc::new(Entry::new(event, rule.clone(), Offset(n))));
+        }
+        let interest = Interest { filter: Filter::all(), grants: Grants::parse(["everyone"]).unwrap() };
+        let held = retained.covered(&interest, Offset(more));
+        assert_eq!(held.len(), MAX_RETAINED);
+        assert_eq!(held[0].at, Offset(11), "the oldest went");
+    }
+}

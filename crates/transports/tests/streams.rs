@@ -97,6 +97,14 @@ on_both! {
         assert!(client.next().await.unwrap().data.contains("\"ahead\""));
     }
 
+    async fn a_gap_is_told_before_the_position(driver) {
+        // Cut off between the two, a client that was told its position first would resume behind a gap it never saw.
+        let server = Server::start(driver, Options::default()).await;
+        let mut client = server.request("", "u+all", Some("foreign")).await;
+        assert_eq!(client.next().await.unwrap().name, "tidings.gap");
+        assert_eq!(client.next().await.unwrap().name, "tidings.open");
+    }
+
     async fn a_trimmed_place_is_told_as_a_gap_and_the_rest_follows(driver) {
         let retention = Retention { events: Some(10), ..Retention::FOREVER };
         let limits = Limits { window_events: 4, ..Options::default().limits };
