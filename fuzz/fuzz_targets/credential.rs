@@ -41,7 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
         headers.append(name, value);
     }
     let (runtime, door) = &*DOOR;
-    let request = Request { method: &Method::GET, uri: &uri, headers: &headers, peer: [192, 0, 2, 1].into() };
+    let request = Request { method: &Method::GET, uri: &uri, headers: &headers, peer: [192, 0, 2, 1].into(), payload: None };
     let refused = runtime.block_on(door.identify(request)).expect_err("nobody has a credential");
     assert!(matches!(refused.status.as_u16(), 400 | 401), "{refused:?}");
 });

@@ -61,6 +61,8 @@ pub fn router(
             let transport = match mount.answer {
                 Answer::Sse => "sse",
                 Answer::Poll => "poll",
+                Answer::WebSocket => "websocket",
+                Answer::SocketIo => "socketio",
             };
             (mount.path.clone(), transport, mount.stream.clone())
         })
@@ -161,7 +163,8 @@ async fn wrong_method(parts: request::Parts) -> Problem {
 
 async fn who(door: &Arc<dyn Authenticate>, parts: &request::Parts) -> Result<Arc<Principal>, Problem> {
     let peer = parts.extensions.get::<Peer>().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0);
-    let request = tidings_transports::Request { method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer };
+    let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
+    let request = tidings_transports::Request { method, uri, headers, peer, payload: None };
     door.authenticate(request).await
 }
 

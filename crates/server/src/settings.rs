@@ -460,6 +460,10 @@ limits_table! {
     page_bytes: usize,
     concurrent_reads: usize,
     filter_topics: usize,
+    subscriptions: usize,
+    #[serde(with = "size")]
+    message_bytes: usize,
+    messages_per_second: usize,
     connections: usize,
     connections_per_address: usize,
     connections_per_principal: usize,

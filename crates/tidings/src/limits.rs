@@ -30,8 +30,14 @@ pub struct Limits {
     pub page_bytes: usize,
     /// The most such reads that run at once: each holds a page in memory.
     pub concurrent_reads: usize,
-    /// The most topics in one subscription.
+    /// The most topics in one subscription, and of all subscriptions of one connection together.
     pub filter_topics: usize,
+    /// The most subscriptions of one connection.
+    pub subscriptions: usize,
+    /// The most bytes of one message from a client, all its fragments together.
+    pub message_bytes: usize,
+    /// The most messages a second from one connection, pings included. Twice as many may come at once.
+    pub messages_per_second: usize,
     /// The most connections held at once, all transports together. The next is closed unanswered, which costs nothing
     /// and lets a stock `EventSource` come back, where a status would make it give up.
     pub connections: usize,
@@ -72,6 +78,9 @@ impl Default for Limits {
             page_bytes: 1 << 20,
             concurrent_reads: 64,
             filter_topics: 256,
+            subscriptions: 64,
+            message_bytes: 1_000_000,
+            messages_per_second: 100,
             connections: 100_000,
             connections_per_address: 20_000,
             connections_per_principal: 1_000,

@@ -29,6 +29,8 @@ pub struct Principal {
     pub publish: PublishRights,
     /// Whether it may revoke, explain, make tickets for others and look into the program.
     pub operator: bool,
+    /// What their app says of them, one JSON value: shown to themselves alone, where a profile greets them with it.
+    pub about: Option<Arc<str>>,
 }
 
 /// What a principal may publish.
@@ -76,6 +78,7 @@ impl Principal {
             source,
             publish: PublishRights::None,
             operator: false,
+            about: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{HeaderMap, Method, Uri};
+use serde_json::{Map, Value};
 use tidings::Principal;
 
 use crate::problem::Problem;
@@ -20,6 +21,9 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// The address of the peer that connected: of the proxy, if there is one.
     pub peer: IpAddr,
+    /// What the client said in its first message, where the transport has such: the `auth` payload of Socket.IO's CONNECT
+    /// packet, or an `authenticate` message.
+    pub payload: Option<&'a Map<String, Value>>,
 }
 
 /// Says who asks. A transport never decides who may see what; it asks here and carries the answer to the hub.

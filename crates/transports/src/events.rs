@@ -36,6 +36,10 @@ pub enum Answer {
     Sse,
     /// With one JSON document as soon as there is something (long-poll).
     Poll,
+    /// With a WebSocket (RFC 6455).
+    WebSocket,
+    /// With Socket.IO, over its own long-polling or WebSocket.
+    SocketIo,
 }
 
 /// The address of the peer, put into each request by our own listener.
@@ -70,7 +74,8 @@ impl Mount {
         match self.answer {
             Answer::Sse => "GET, HEAD, OPTIONS",
             // A HEAD would have to wait as long, and take what it does not show.
-            Answer::Poll => "GET, OPTIONS",
+            Answer::Poll | Answer::WebSocket => "GET, OPTIONS",
+            Answer::SocketIo => "GET, POST, OPTIONS",
         }
     }
 
@@ -171,7 +176,7 @@ impl Mount {
 
 /// The parts of a request that may carry a credential.
 pub(crate) fn request(parts: &request::Parts) -> Request<'_> {
-    Request { method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer: peer(parts) }
+    Request { method: &parts.method, uri: &parts.uri, headers: &parts.headers, peer: peer(parts), payload: None }
 }
 
 /// Who connected: our own listener says so, or the server of the program that embeds the hub.

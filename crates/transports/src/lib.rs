@@ -30,4 +30,4 @@ pub use limiter::{Limiter, Trusts};
 pub use problem::Problem;
 pub use publish::{Begun, Idempotency};
 pub use service::{Publishing, Service, router};
-pub use stream::{Cors, Filtering, Heartbeat, IdleEnd, Stream, StreamSettings};
+pub use stream::{Cors, Filtering, Greeting, Heartbeat, IdleEnd, Rejection, SocketIoSettings, Stream, StreamSettings};

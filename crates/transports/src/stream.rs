@@ -24,7 +24,8 @@ pub struct StreamSettings {
     pub drain_retry: Duration,
     /// A comment sent as the first line, for clients or proxies that wait for a byte.
     pub preamble: Option<String>,
-    /// Whether events carry `id:`, so that clients can resume.
+    /// Whether events carry their place, so that clients can resume: SSE's `id:`, the `cursor` of a WebSocket message, the last
+    /// argument of a Socket.IO event.
     pub ids: bool,
     /// Whether `tidings.open`, `tidings.cursor` and `tidings.close` are sent. A gap is told in any case.
     pub announce: bool,
@@ -44,6 +45,75 @@ pub struct StreamSettings {
     pub refusals: BTreeMap<u16, String>,
     /// More response headers.
     pub headers: Vec<(String, String)>,
+    /// Whether events wear the wrapper that their shape gives them. A profile may say it differently of two transports.
+    pub wrapped: bool,
+    /// Whether clients may subscribe, publish and authenticate anew over the connection (WebSocket, Socket.IO).
+    pub commands: bool,
+    /// Whether a WebSocket subprotocol other than `tidings.v1` and `bearer.<token>` is taken for a credential as it is, and echoed.
+    pub bare_token: bool,
+    /// What is Socket.IO's own.
+    pub socketio: SocketIoSettings,
+}
+
+/// How one mount speaks Socket.IO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketIoSettings {
+    /// The namespaces that clients may connect to, each beginning with a slash. The first is where clients of protocol 4 (2.x) are
+    /// connected unasked.
+    pub namespaces: Vec<String>,
+    /// Whether clients may poll.
+    pub polling: bool,
+    /// Whether clients may come by WebSocket.
+    pub websocket: bool,
+    /// Whether clients of Engine.IO protocol 3 (1.x and 2.x) may come.
+    pub allow_eio3: bool,
+    /// How often a ping goes out (protocol 4), or is to come in (protocol 3).
+    pub ping_interval: Duration,
+    /// How long its answer may take.
+    pub ping_timeout: Duration,
+    /// How somebody is refused.
+    pub reject: Rejection,
+    /// Events that each client is given when it has connected.
+    pub greetings: Vec<Greeting>,
+}
+
+/// How somebody is refused who has no right to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// By the status of the handshake's HTTP answer. A credential in the CONNECT packet comes too late to count.
+    Http,
+    /// By a CONNECT_ERROR packet, which the client shows as `connect_error`.
+    ConnectError,
+    /// The client is connected, given this event (a name, and its data as JSON), and disconnected.
+    Event(String, String),
+    /// The client is connected, and disconnected.
+    Disconnect,
+}
+
+/// An event that says hello.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Its name.
+    pub name: String,
+    /// Its argument as JSON, in which `{about}` stands for what the app says of the principal, and `{id}` for its id as a JSON string.
+    /// None is an event without argument.
+    pub data: Option<String>,
+}
+
+impl Default for SocketIoSettings {
+    fn default() -> Self {
+        SocketIoSettings {
+            namespaces: vec!["/".into()],
+            polling: true,
+            websocket: true,
+            allow_eio3: true,
+            // What the reference server has, and clients are made for.
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            reject: Rejection::ConnectError,
+            greetings: Vec::new(),
+        }
+    }
 }
 
 /// What is sent into silence.
@@ -111,6 +181,10 @@ impl Default for StreamSettings {
             requires: None,
             refusals: BTreeMap::new(),
             headers: Vec::new(),
+            wrapped: true,
+            commands: true,
+            bare_token: false,
+            socketio: SocketIoSettings::default(),
         }
     }
 }

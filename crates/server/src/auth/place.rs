@@ -200,7 +200,7 @@ mod tests {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let uri: Uri = uri.parse().unwrap();
-        let request = Request { method: &method, uri: &uri, headers: &map, peer: [127, 0, 0, 1].into() };
+        let request = Request { method: &method, uri: &uri, headers: &map, peer: [127, 0, 0, 1].into(), payload: None };
         Places::new(places, "sources[0]").ok().unwrap().find(&request)
     }
 

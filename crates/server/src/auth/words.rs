@@ -112,6 +112,7 @@ impl Words {
             source,
             publish,
             operator: draft.operator,
+            about: None,
         }
     }
 

@@ -403,6 +403,7 @@ fn stream(mount: &At<file::Mount>, report: &mut Report) -> Option<StreamSettings
         requires,
         refusals,
         headers,
+        ..defaults
     })
 }
 

@@ -102,7 +102,7 @@ impl Ask {
 
     async fn at(&self, door: &Authenticator) -> Result<Arc<Principal>, Problem> {
         let Ask { method, uri, headers, peer } = self;
-        door.identify(Request { method, uri, headers, peer: *peer }).await
+        door.identify(Request { method, uri, headers, peer: *peer, payload: None }).await
     }
 
     /// Who was let in.
