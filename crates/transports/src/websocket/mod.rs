@@ -1,0 +1,7 @@
+//! WebSocket (RFC 6455). Pure: no socket is read or written here.
+//!
+//! - [`handshake`]: which HTTP request may become a connection, and the answer that makes it one.
+//! - [`frame`]: frames ↔ messages.
+
+pub mod frame;
+pub mod handshake;
