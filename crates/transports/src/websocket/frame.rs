@@ -25,6 +25,13 @@ pub fn put_text(out: &mut BytesMut, payload: &[u8]) {
     put(out, Opcode::Text, payload);
 }
 
+/// A binary message as one frame, unmasked.
+pub fn binary(payload: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(MAX_HEADER + payload.len());
+    put(&mut out, Opcode::Binary, payload);
+    out.freeze()
+}
+
 /// A ping (§5.5.2). A payload over [`MAX_CONTROL_PAYLOAD`] is cut.
 pub fn ping(payload: &[u8]) -> Bytes {
     control(Opcode::Ping, payload)
