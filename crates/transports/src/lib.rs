@@ -4,7 +4,8 @@
 //! - [`lane`]: threads that own many sockets and write shared frames to them.
 //! - [`handover`]: a granted stream between its request and its driver, a lane or a response body.
 //! - [`events`], [`poll`], [`publish`], [`service`]: the HTTP handlers and their routes.
-//! - [`sse`], [`websocket`]: frames ↔ bytes, pure. [`stream`]: how one mount's streams behave. [`query`]: what a request asks for.
+//! - [`sse`], [`websocket`], [`socketio`]: frames ↔ bytes, pure. [`stream`]: how one mount's streams behave. [`query`]: what a
+//!   request asks for.
 //! - [`auth`]: the seam to who asks. [`limiter`]: how many there may be. [`problem`]: refusals.
 
 pub mod accept;
@@ -19,6 +20,7 @@ pub mod problem;
 pub mod publish;
 pub mod query;
 pub mod service;
+pub mod socketio;
 pub mod sse;
 pub mod stream;
 pub mod websocket;
