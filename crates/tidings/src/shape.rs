@@ -156,11 +156,20 @@ impl Shape {
     /// It never fails. Data without the path of a redaction stays as it is; data that is no JSON at all is shown as
     /// `null` where something was to be redacted.
     pub fn render(&self, event: &NewEvent, variant: u32) -> Bytes {
-        if self.wrap.is_none() && self.cases.is_empty() && variant == 0 {
+        self.rendered(event, variant, self.wrap.as_deref())
+    }
+
+    /// The same without the wrapper, for a transport on which the app shows its events bare.
+    pub fn render_bare(&self, event: &NewEvent, variant: u32) -> Bytes {
+        self.rendered(event, variant, None)
+    }
+
+    fn rendered(&self, event: &NewEvent, variant: u32, wrap: Option<&str>) -> Bytes {
+        if wrap.is_none() && self.cases.is_empty() && variant == 0 {
             return event.data.clone();
         }
         let Ok(text) = std::str::from_utf8(&event.data) else {
-            return self.wrapped_text("null");
+            return wrapped_text(wrap, "null");
         };
         let mut shown = std::borrow::Cow::Borrowed(text);
         for (_, redaction) in self.redactions.iter().enumerate().filter(|(index, _)| variant & (1 << index) != 0) {
@@ -168,7 +177,7 @@ impl Shape {
             shown = match json::edit(shown.trim_ascii(), &redaction.path, how) {
                 Ok(edited) => edited.into(),
                 // Shown as it is, it might hold just what was to be hidden.
-                Err(json::Malformed) => return self.wrapped_text("null"),
+                Err(json::Malformed) => return wrapped_text(wrap, "null"),
             };
         }
         for (path, case) in &self.cases {
@@ -176,14 +185,14 @@ impl Shape {
                 shown = edited.into();
             }
         }
-        self.wrapped_text(&shown)
+        wrapped_text(wrap, &shown)
     }
+}
 
-    fn wrapped_text(&self, data: &str) -> Bytes {
-        match &self.wrap {
-            Some(wrap) => format!("{wrap}{data}}}").into(),
-            None => Bytes::copy_from_slice(data.as_bytes()),
-        }
+fn wrapped_text(wrap: Option<&str>, data: &str) -> Bytes {
+    match wrap {
+        Some(wrap) => format!("{wrap}{data}}}").into(),
+        None => Bytes::copy_from_slice(data.as_bytes()),
     }
 }
 
