@@ -167,3 +167,170 @@ fn is_at(origin: &HeaderValue, host: &Authority) -> bool {
 fn authority(bytes: &[u8]) -> Option<Authority> {
     Authority::try_from(bytes).ok().filter(|authority| !authority.as_str().contains('@'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    /// The request of RFC 6455 §1.3, with its headers changed by `changes`: an empty value takes one away, others add one more.
+    fn request(changes: &[(&str, &str)]) -> Parts {
+        let sample = [
+            ("host", "server.example.com"),
+            ("upgrade", "websocket"),
+            ("connection", "Upgrade"),
+            ("sec-websocket-key", KEY),
+            ("sec-websocket-version", "13"),
+        ];
+        let taken = |name: &str| changes.contains(&(name, ""));
+        let kept = sample.iter().filter(|(name, _)| !taken(name));
+        let added = changes.iter().filter(|(_, value)| !value.is_empty());
+        let builder = http::Request::get("/chat");
+        let builder = kept.chain(added).fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    /// The same with one header's value replaced.
+    fn with(name: &str, value: &str) -> Parts {
+        request(&[(name, ""), (name, value)])
+    }
+
+    fn header(name: HeaderName, problem: &Problem) -> Option<&str> {
+        problem.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn the_sample_of_the_rfc_is_answered_as_there() {
+        let upgrade = check(&request(&[("sec-websocket-protocol", "chat, superchat")])).unwrap();
+        assert_eq!(upgrade.protocols, ["chat", "superchat"]);
+        let response = upgrade.accept(Some("chat"));
+        assert_eq!(response.status(), 101);
+        assert_eq!(response.headers()[UPGRADE], "websocket");
+        assert_eq!(response.headers()[CONNECTION], "Upgrade");
+        assert_eq!(response.headers()[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "chat");
+    }
+
+    #[test]
+    fn no_subprotocol_is_named_that_was_not_chosen() {
+        let upgrade = check(&request(&[("sec-websocket-protocol", "chat")])).unwrap();
+        assert!(!upgrade.accept(None).headers().contains_key(SEC_WEBSOCKET_PROTOCOL));
+    }
+
+    #[test]
+    fn lists_are_read_whatever_their_case_and_number_of_headers() {
+        let connection = with("connection", "keep-alive, UPGRADE");
+        assert!(check(&connection).is_ok());
+        assert!(check(&with("upgrade", "h2c, WebSocket")).is_ok());
+        assert!(check(&request(&[("connection", "keep-alive")])).is_ok());
+        let twice = request(&[("sec-websocket-protocol", "a ,, b"), ("sec-websocket-protocol", "c")]);
+        assert_eq!(check(&twice).unwrap().protocols, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn what_is_no_upgrade_is_told_to_upgrade() {
+        let changed = |change: fn(&mut Parts)| {
+            let mut parts = request(&[]);
+            change(&mut parts);
+            parts
+        };
+        let requests = [
+            request(&[("upgrade", "")]),
+            request(&[("connection", "")]),
+            with("upgrade", "websockets"),
+            with("connection", "close"),
+            changed(|parts| parts.method = Method::POST),
+            changed(|parts| parts.version = Version::HTTP_10),
+            changed(|parts| parts.version = Version::HTTP_2),
+        ];
+        for parts in requests {
+            let problem = check(&parts).unwrap_err();
+            assert_eq!(problem.status, 426, "{parts:?}");
+            assert_eq!(header(UPGRADE, &problem), Some("websocket"), "{parts:?}");
+            assert_eq!(header(SEC_WEBSOCKET_VERSION, &problem), None, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_told_the_one_there_is() {
+        let version = "sec-websocket-version";
+        for parts in [request(&[(version, "")]), with(version, "8"), with(version, "13, 8"), request(&[(version, "8")])]
+        {
+            let problem = check(&parts).unwrap_err();
+            assert_eq!(problem.status, 426, "{parts:?}");
+            assert_eq!(header(SEC_WEBSOCKET_VERSION, &problem), Some("13"), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_sixteen_bytes_in_base64_and_stands_there_once() {
+        let key = "sec-websocket-key";
+        let bad = [
+            "a",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25j",
+            "dGhlIHNhbXBsZSBub25jZWU=",
+            "dGhlIHNhbXBsZSBub25jZWVl",
+            "dGhlIHNhbXBsZSBub25jZ.==",
+            "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==",
+        ];
+        let requests = bad.map(|value| with(key, value)).into_iter();
+        for parts in requests.chain([request(&[(key, "")]), request(&[(key, KEY)])]) {
+            assert_eq!(check(&parts).unwrap_err().status, 400, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_among_the_subprotocols_is_not_shown() {
+        let upgrade = check(&request(&[("sec-websocket-protocol", "bearer.secret")])).unwrap();
+        assert!(!format!("{upgrade:?} {:?}", upgrade.accept(Some("bearer.secret"))).contains("secret"));
+    }
+
+    #[test]
+    fn a_page_may_connect_from_its_own_server_and_where_cors_allows() {
+        let listed = Cors::Origins(vec!["https://app.example".into()]);
+        let (own, listed_only, any_only) = ([true, true, true], [false, true, true], [false, false, true]);
+        let cases = [
+            ("x.example", "https://x.example", own),
+            ("x.example", "http://x.example", own),
+            ("X.example", "https://x.EXAMPLE", own),
+            ("x.example:443", "https://x.example", own),
+            ("x.example", "http://x.example:80", own),
+            ("x.example:8080", "http://x.example:8080", own),
+            ("[::1]:8080", "http://[::1]:8080", own),
+            ("x.example", "https://app.example", listed_only),
+            ("x.example", "https://app.example.evil.example", any_only),
+            ("x.example:8080", "http://x.example", any_only),
+            ("x.example", "http://x.example:443", any_only),
+            ("x.example", "https://x.example.evil.example", any_only),
+            ("x.example", "https://x.example@evil.example", any_only),
+            ("user@x.example", "https://x.example", any_only),
+            ("x.example", "https://evil.example/x.example", any_only),
+            ("x.example", "ftp://x.example", any_only),
+            ("x.example", "x.example", any_only),
+            ("x.example", "https://", any_only),
+            ("x.example", "null", any_only),
+            ("", "https://x.example", any_only),
+            ("", "https://", any_only),
+        ];
+        for (host, origin, expected) in cases {
+            let headers = with("host", host).headers;
+            let no_page = [&Cors::Same, &listed, &Cors::Any].map(|cors| is_origin_allowed(cors, &headers));
+            assert_eq!(no_page, own, "{host}");
+            let parts = request(&[("host", ""), ("host", host), ("origin", origin)]);
+            let allowed = [&Cors::Same, &listed, &Cors::Any].map(|cors| is_origin_allowed(cors, &parts.headers));
+            assert_eq!(allowed, expected, "{origin} at {host}");
+        }
+    }
+
+    #[test]
+    fn a_second_origin_must_be_allowed_too() {
+        let listed = Cors::Origins(vec!["https://app.example".into()]);
+        for origin in ["https://app.example", "https://server.example.com"] {
+            let parts = request(&[("origin", origin), ("origin", "https://evil.example")]);
+            assert!(!is_origin_allowed(&Cors::Same, &parts.headers));
+            assert!(!is_origin_allowed(&listed, &parts.headers));
+        }
+    }
+}
