@@ -29,6 +29,9 @@ use super::{AuthContext, AuthError, Revocations};
 /// The longest a yes may be remembered: beyond it, a logout would go unnoticed for too long.
 const MAX_CACHE: Duration = Duration::from_secs(60);
 
+/// What stands for the credential in a header that is added to the question.
+const CREDENTIAL: &str = "{credential}";
+
 /// When to come back if the app could not answer, in seconds.
 const RETRY_AFTER: u32 = 2;
 
@@ -97,8 +100,17 @@ impl Forward {
             Ok((name, value.clone()))
         });
         let identity = Identity::new(&settings.principal, &["body", "header"], path, &[], &[])?;
+        let places = Places::new(&settings.places, path)?;
+        if let Some(index) = places.first_beside_headers()
+            && !settings.set.values().any(|value| value.expose().contains(CREDENTIAL))
+        {
+            let message = format!(
+                "the app would not be told this credential; pass it on: set = {{ authorization = \"Bearer {CREDENTIAL}\" }}"
+            );
+            return Err(AuthError::new(format!("{path}.in[{index}]"), message));
+        }
         Ok(Forward {
-            places: Places::new(&settings.places, path)?,
+            places,
             headers: headers.collect::<Result<_, _>>()?,
             set: set.collect::<Result<_, AuthError>>()?,
             trusted: networks(&settings.trusted, &at("trusted"))?,
@@ -121,7 +133,7 @@ impl Forward {
         let Some(question) = self.question(request, credential.as_deref()) else {
             return Verdict::Refused(invalid("the credential has characters that can't be passed on"));
         };
-        let hash = fingerprint(&question);
+        let hash = fingerprint(credential.as_deref(), &question);
         // Without a place the address may be what the app goes by; with one, the session is the credential's.
         let session = self.asker.session(credential.as_deref().map_or(&hash, |text| text.as_bytes()));
         // Twice: an answer that a revocation overtook is not believed, and asked for again.
@@ -191,8 +203,7 @@ impl Forward {
         }
         for (name, template) in &self.set {
             let mut value =
-                HeaderValue::from_str(&template.expose().replace("{credential}", credential.unwrap_or_default()))
-                    .ok()?;
+                HeaderValue::from_str(&template.expose().replace(CREDENTIAL, credential.unwrap_or_default())).ok()?;
             value.set_sensitive(true);
             question.insert(name, value);
         }
@@ -259,14 +270,16 @@ fn is_of_proxy(name: &HeaderName) -> bool {
         || matches!(name, "forwarded" | "x-real-ip" | "remote-user")
 }
 
-fn fingerprint(question: &HeaderMap) -> [u8; 32] {
+/// What an answer is remembered by: the question, and the credential, which need not stand in it as it is. No two logins
+/// share an answer, wherever their credentials came from.
+fn fingerprint(credential: Option<&str>, question: &HeaderMap) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for (name, value) in question {
+    hash.update([u8::from(credential.is_some())]);
+    let fields = question.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+    for part in credential.map(str::as_bytes).into_iter().chain(fields) {
         // With its length, so that what ends one can't begin the next.
-        for part in [name.as_str().as_bytes(), value.as_bytes()] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
     }
     hash.finalize().into()
 }

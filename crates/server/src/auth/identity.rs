@@ -1,5 +1,7 @@
 //! How what a source knows becomes a principal: the templates of the settings, checked once.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tidings::TopicPattern;
 use tidings::principal::PublishRights;
@@ -12,6 +14,9 @@ use super::words::Draft;
 /// The longest id and session: an id is a name, and each connection holds one.
 const MAX_ID: usize = 256;
 
+/// The most bytes of what the app says of somebody: each principal that is connected holds them.
+const MAX_ABOUT: usize = 64 << 10;
+
 /// Templates of a principal.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -20,6 +25,7 @@ pub struct Identity {
     session: Vec<Template>,
     publish: Publish,
     operator: Option<Condition>,
+    about: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,11 +81,15 @@ impl Identity {
             session: one_or_many(&settings.session, session, "session")?,
             publish: Publish::new(&settings.publish, roots, &format!("{path}.publish"))?,
             operator: condition(&settings.operator, &format!("{path}.operator"))?,
+            about: settings.about.as_ref().map(|text| about_path(text, roots, &path)).transpose()?,
         })
     }
 
     /// Whether a template starts at `root`.
     pub fn uses(&self, root: &str) -> bool {
+        if self.about.as_ref().is_some_and(|path| path[0] == root) {
+            return true;
+        }
         let all = self.id.iter().chain(&self.session).chain(self.grants.iter().map(|rule| &rule.grant));
         all.into_iter().any(|template| template.uses(root))
     }
@@ -96,6 +106,7 @@ impl Identity {
             session: self.session.iter().find_map(|session| session.first(root)).filter(|session| is_name(session)),
             publish: self.publish.rights(root),
             operator: self.operator.as_ref().is_some_and(|when| when.holds(root)),
+            about: self.about.as_ref().and_then(|path| about(path, root)),
             ..Draft::new(id, grants)
         })
     }
@@ -147,6 +158,24 @@ pub fn grants(settings: &[String], path: &str) -> Result<Vec<TopicPattern>, Auth
         grant.parse().map_err(|error| AuthError::new(format!("{path}[{index}]"), format!("{error}")))
     };
     settings.iter().enumerate().map(read).collect()
+}
+
+fn about_path(text: &str, roots: &[&str], path: &str) -> Result<Vec<String>, AuthError> {
+    let wrong = |why| AuthError::new(format!("{path}.about"), why);
+    let template = Template::parse(text, roots).map_err(wrong)?;
+    let single = template.single_path().map(<[String]>::to_vec);
+    single.ok_or_else(|| wrong(format!("{text:?} must be one path and nothing else, like \"{{{}}}\"", roots[0])))
+}
+
+/// The value at the path as JSON; none if there is none, or too much.
+fn about(path: &[String], root: &Value) -> Option<Arc<str>> {
+    let value = path.iter().try_fold(root, |value, name| value.get(name)).filter(|value| !value.is_null())?;
+    let text = value.to_string();
+    if text.len() > MAX_ABOUT {
+        tracing::debug!(bytes = text.len(), most = MAX_ABOUT, "what is said of a principal is too long and left out");
+        return None;
+    }
+    Some(text.into())
 }
 
 fn path_template(text: &str, roots: &[&str], path: &str) -> Result<Template, AuthError> {
@@ -213,12 +242,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_somebody_is_one_value_of_any_kind_or_nothing() {
+        let about = |template: &str, claims: Value| {
+            let identity = identity(json!({"id": "u", "about": template}));
+            identity.draft(&json!({"claims": claims})).unwrap().about.map(|text| text.to_string())
+        };
+        let claims = json!({"user": {"name": "Ann", "libraries": [1, 2]}});
+        assert_eq!(about("{claims.user}", claims.clone()).unwrap(), r#"{"libraries":[1,2],"name":"Ann"}"#);
+        assert_eq!(about("{claims.user.libraries}", claims.clone()).unwrap(), "[1,2]");
+        assert_eq!(about("{claims.user.name}", claims.clone()).unwrap(), "\"Ann\"");
+        assert_eq!(about("{claims.nobody}", claims), None);
+        assert_eq!(about("{claims.user}", json!({"user": null})), None);
+        let long = |bytes: usize| json!({"user": "x".repeat(bytes - 2)});
+        assert_eq!(about("{claims.user}", long(MAX_ABOUT)).unwrap().len(), MAX_ABOUT);
+        assert_eq!(about("{claims.user}", long(MAX_ABOUT + 1)), None);
+    }
+
+    #[test]
     fn a_mistake_is_named_with_its_place() {
         for (json, place) in [
             (json!({"id": "{claim.sub}"}), "sources[0].principal.id"),
             (json!({"grants": ["a", "b//{claims.x}"]}), "sources[0].principal.grants[1]"),
             (json!({"grants": [{"grant": "a", "when": {"x": 1}}]}), "sources[0].principal.grants[0].when"),
             (json!({"publish": {"topics": ["/"]}}), "sources[0].principal.publish.topics[0]"),
+            (json!({"about": "{claims.a}{claims.b}"}), "sources[0].principal.about"),
+            (json!({"about": "{claims.a|keys}"}), "sources[0].principal.about"),
+            (json!({"about": "x"}), "sources[0].principal.about"),
+            (json!({"about": "{body}"}), "sources[0].principal.about"),
         ] {
             let error = Identity::new(&settings(json), &["claims"], "sources[0]", &["x"], &[]).unwrap_err();
             assert_eq!(error.path, place, "{error}");

@@ -45,6 +45,12 @@ impl ProxyHeader {
         if settings.groups_separator.is_empty() {
             return Err(AuthError::new(format!("{path}.groups_separator"), "it is empty"));
         }
+        if settings.principal.about.is_some() {
+            return Err(AuthError::new(
+                format!("{path}.principal.about"),
+                "a proxy's header says nothing of a user but who it is",
+            ));
+        }
         let groups = settings.groups_header.as_ref().map(|groups| name(groups, "groups_header")).transpose()?;
         Ok(ProxyHeader {
             header: name(&settings.header, "header")?,

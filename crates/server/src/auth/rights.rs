@@ -22,6 +22,9 @@ pub struct PrincipalSettings {
     pub publish: PublishSettings,
     /// When they are an operator: each path comes to one of its values. Default: never.
     pub operator: Option<BTreeMap<String, Value>>,
+    /// What the app says of them, for a greeting: one path whose value is taken as it is, of any kind: `"{body}"`. At most
+    /// 64 KiB of JSON; more is left out. Only of a token and of the app's answer. Default: nothing.
+    pub about: Option<String>,
 }
 
 /// A grant, and when it is held. `"user/{claims.sub}"` or `{ grant = "role/admin", when = { "claims.admin" = true } }`.

@@ -65,7 +65,8 @@ pub enum OnInvalid {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiKeySettings {
-    /// Where to look. Default: `Authorization: Bearer tdg_…`, then `X-Api-Key`.
+    /// Where to look. Default: `Authorization: Bearer tdg_…`, then `X-Api-Key`, then where a browser can put it: the
+    /// subprotocol `bearer.tdg_…`, and `token` of what it says first.
     #[serde(rename = "in")]
     pub places: Vec<PlaceSettings>,
     /// Whether a wrong key is refused or the next source is asked. Default `"reject"`.
@@ -82,6 +83,8 @@ impl Default for ApiKeySettings {
             places: vec![
                 PlaceSettings::bearer().prefixed(super::store::KEY_PREFIX),
                 PlaceSettings { header: Some("x-api-key".into()), ..Default::default() },
+                PlaceSettings::subprotocol().prefixed(super::store::KEY_PREFIX),
+                PlaceSettings::payload("token").prefixed(super::store::KEY_PREFIX),
             ],
             on_invalid: OnInvalid::Reject,
             stored: true,
@@ -116,7 +119,7 @@ pub struct StaticKeySettings {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JwtSettings {
-    /// Where to look. Default: `Authorization: Bearer`.
+    /// Where to look. Default: `Authorization: Bearer`, the subprotocol `bearer.…`, `token` of what the client says first.
     #[serde(rename = "in")]
     pub places: Vec<PlaceSettings>,
     /// Whether a wrong token is refused or the next source is asked. Default `"reject"`.
@@ -166,7 +169,7 @@ pub struct JwtSettings {
 impl Default for JwtSettings {
     fn default() -> Self {
         JwtSettings {
-            places: vec![PlaceSettings::bearer()],
+            places: vec![PlaceSettings::bearer(), PlaceSettings::subprotocol(), PlaceSettings::payload("token")],
             on_invalid: OnInvalid::Reject,
             secret: None,
             secret_file: None,
@@ -207,6 +210,7 @@ pub struct ForwardSettings {
     /// added. Default: `cookie`, `authorization`.
     pub headers: Vec<String>,
     /// Headers to add, by name; `{credential}` is the credential that was found: `{ authorization = "Bearer {credential}" }`.
+    /// Needed with a place of `in` that is no header and no cookie: the app could not be told of it otherwise.
     pub set: BTreeMap<String, Secret>,
     /// The reverse proxies whose `x-forwarded-*` headers are passed on. Default: none.
     pub trusted: Vec<String>,
@@ -280,7 +284,7 @@ impl Default for ProxyHeaderSettings {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TicketSettings {
-    /// Where to look. Default: the parameter `ticket` of the query.
+    /// Where to look. Default: the parameter `ticket` of the query, `ticket` of what the client says first.
     #[serde(rename = "in")]
     pub places: Vec<PlaceSettings>,
     /// Whether a wrong ticket is refused or the next source is asked. Default `"reject"`.
@@ -289,6 +293,7 @@ pub struct TicketSettings {
 
 impl Default for TicketSettings {
     fn default() -> Self {
-        TicketSettings { places: vec![PlaceSettings::query("ticket")], on_invalid: OnInvalid::Reject }
+        let places = vec![PlaceSettings::query("ticket"), PlaceSettings::payload("ticket")];
+        TicketSettings { places, on_invalid: OnInvalid::Reject }
     }
 }

@@ -83,6 +83,14 @@ impl Template {
         self.0.iter().any(|part| matches!(part, Part::Hole { path, .. } if path[0] == root))
     }
 
+    /// The path of its hole, if it is one hole and nothing else, without a form.
+    pub fn single_path(&self) -> Option<&[String]> {
+        match self.0.as_slice() {
+            [Part::Hole { path, form: Form::Segment }] => Some(path),
+            _ => None,
+        }
+    }
+
     /// Every text it yields.
     pub fn fill(&self, root: &Value, escape: Escape) -> Vec<String> {
         let mut texts = Texts::default();

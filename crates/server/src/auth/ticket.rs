@@ -48,6 +48,8 @@ struct Stub {
     expires_at: Option<u64>,
     /// Whether the one it was made for came through asking the app, which then is asked about the ticket's streams too.
     asked: bool,
+    #[serde(default)]
+    about: Option<String>,
 }
 
 impl Tickets {
@@ -126,6 +128,7 @@ pub async fn issue_ticket(
         issued_at: principal.issued_at.unwrap_or(now).0,
         expires_at: principal.expires_at.map(|at| at.0),
         asked: principal.source == "forward",
+        about: principal.about.as_deref().map(Into::into),
     };
     let stub = serde_json::to_string(&stub)
         .map_err(|_| Problem::unavailable(2, "store-unavailable", "the ticket can't be written"))?;
@@ -153,6 +156,7 @@ fn principal(stub: &str) -> Option<(Principal, bool)> {
         issued_at: Some(Timestamp(stub.issued_at)),
         publish: PublishRights::None,
         operator: false,
+        about: stub.about.map(Into::into),
         ..Principal::new(&stub.id, grants, "ticket")
     };
     Some((principal, stub.asked))

@@ -26,6 +26,8 @@ pub struct Draft {
     pub publish: PublishRights,
     /// Whether it is an operator's.
     pub operator: bool,
+    /// What the app says of them: JSON.
+    pub about: Option<Arc<str>>,
     /// Whose words the grants and topics are.
     pub home: Home,
 }
@@ -42,6 +44,7 @@ impl Draft {
             issued_at: None,
             publish: PublishRights::None,
             operator: false,
+            about: None,
             home: Home::Own,
         }
     }
@@ -112,7 +115,7 @@ impl Words {
             source,
             publish,
             operator: draft.operator,
-            about: None,
+            about: draft.about,
         }
     }
 

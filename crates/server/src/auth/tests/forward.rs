@@ -58,6 +58,40 @@ async fn the_app_says_who_it_is_and_is_asked_once_in_a_while() {
 }
 
 #[tokio::test]
+async fn two_credentials_from_what_clients_say_first_never_share_an_answer() {
+    let (program, app) = (Program::new(), App::start().await);
+    let door = program.open(&format!(
+        r#"
+        [[sources]]
+        kind = "forward"
+        in = [{{ payload = "token" }}, {{ subprotocol = "bearer." }}]
+        url = {:?}
+        set = {{ authorization = "Bearer {{credential}}" }}
+        principal = {{ id = "{{body.user.id}}", about = "{{body.user}}" }}
+    "#,
+        app.url("/me")
+    ));
+    let mut sessions = Vec::new();
+    for (token, id) in [("a", 7), ("b", 8), ("a", 9)] {
+        app.say("/me", json(200, json!({"user": {"id": id, "name": "Ann"}})));
+        let principal = get("/").with("cookie", "theme=dark").saying(json!({"token": token})).at(&door).await.unwrap();
+        let (id, asked) = if id == 9 { (7, 0) } else { (id, 1) };
+        assert_eq!(&*principal.id, id.to_string(), "{token}");
+        assert_eq!(principal.about.as_deref().unwrap(), format!(r#"{{"id":{id},"name":"Ann"}}"#));
+        let questions = app.questions();
+        assert_eq!(questions.len(), asked, "the second time it is remembered");
+        assert!(questions.iter().all(|question| question["authorization"] == format!("Bearer {token}")));
+        sessions.push(principal.session.clone());
+    }
+    assert!(sessions[0] != sessions[1] && sessions[0] == sessions[2]);
+    assert_eq!(get("/").with("sec-websocket-protocol", "tidings.v1, bearer.c").who(&door).await, "9");
+    assert_eq!(app.questions()[0]["authorization"], "Bearer c");
+    assert_eq!(get("/").saying(json!({"token": "new\nline"})).who(&door).await, "401 invalid-credential");
+    assert_eq!(get("/").saying(json!({"token": 7})).who(&door).await, "400 unclear-credential");
+    assert_eq!(get("/").saying(json!({})).who(&door).await, "401 no-credential");
+}
+
+#[tokio::test]
 async fn a_no_of_the_app_is_a_refusal_and_never_anonymous() {
     let (program, app) = (Program::new(), App::start().await);
     let door = program.open(&settings(&app, ""));

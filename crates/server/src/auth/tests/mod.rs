@@ -74,10 +74,12 @@ struct Ask {
     uri: Uri,
     headers: HeaderMap,
     peer: std::net::IpAddr,
+    payload: Option<serde_json::Value>,
 }
 
 fn get(uri: &str) -> Ask {
-    Ask { method: Method::GET, uri: uri.parse().unwrap(), headers: HeaderMap::new(), peer: [192, 0, 2, 1].into() }
+    let peer = [192, 0, 2, 1].into();
+    Ask { method: Method::GET, uri: uri.parse().unwrap(), headers: HeaderMap::new(), peer, payload: None }
 }
 
 fn bearer(token: &str) -> Ask {
@@ -87,6 +89,12 @@ fn bearer(token: &str) -> Ask {
 impl Ask {
     fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+        self
+    }
+
+    /// Saying this first, as Socket.IO clients do.
+    fn saying(mut self, payload: serde_json::Value) -> Self {
+        self.payload = Some(payload);
         self
     }
 
@@ -101,8 +109,9 @@ impl Ask {
     }
 
     async fn at(&self, door: &Authenticator) -> Result<Arc<Principal>, Problem> {
-        let Ask { method, uri, headers, peer } = self;
-        door.identify(Request { method, uri, headers, peer: *peer, payload: None }).await
+        let Ask { method, uri, headers, peer, payload } = self;
+        let payload = payload.as_ref().and_then(serde_json::Value::as_object);
+        door.identify(Request { method, uri, headers, peer: *peer, payload }).await
     }
 
     /// Who was let in.

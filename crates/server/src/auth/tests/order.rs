@@ -71,6 +71,25 @@ async fn a_wrong_credential_never_becomes_anonymous() {
 }
 
 #[tokio::test]
+async fn where_nothing_is_set_up_keys_and_tokens_come_as_a_browser_can_send_them() {
+    let program = Program::new();
+    program.store.add_key("tdg_k1_s", stored("k1", None));
+    let token = session("ann");
+    let jwt = "[[sources]]\nkind = \"jwt\"\nsecret = \"a secret of at least sixteen bytes\"\n";
+    for (settings, credential, id) in [("", "tdg_k1_s", "name-k1"), (jwt, token.as_str(), "ann")] {
+        let door = program.open(settings);
+        assert_eq!(bearer(credential).who(&door).await, id);
+        let offered = get("/v1/ws").with("sec-websocket-protocol", &format!("tidings.v1, bearer.{credential}"));
+        assert_eq!(offered.who(&door).await, id);
+        assert_eq!(get("/").saying(serde_json::json!({ "token": credential })).who(&door).await, id);
+    }
+    let both = program.open(&format!("anonymous = {{ grants = [] }}\n[[sources]]\nkind = \"api-key\"\n{jwt}"));
+    assert_eq!(get("/").saying(serde_json::json!({ "token": token })).who(&both).await, "ann", "no key begins so");
+    let wrong = get("/").saying(serde_json::json!({ "token": "tdg_k1_x" }));
+    assert_eq!(wrong.who(&both).await, "401 invalid-credential", "and never anonymous");
+}
+
+#[tokio::test]
 async fn a_proxy_is_believed_only_by_its_address() {
     let door = Program::new().open(WALL);
     let bob = || get("/").with("x-forwarded-user", "bob").with("x-forwarded-groups", "a, b ,,c");
@@ -216,6 +235,14 @@ fn a_wrong_setting_is_named_with_its_place() {
         (
             "[[sources]]\nkind = \"forward\"\nurl = \"http://a/\"\nheaders = [\"host\"]\nprincipal.id = \"x\"",
             "sources[0].headers[0]",
+        ),
+        (
+            "[[sources]]\nkind = \"forward\"\nurl = \"http://a/\"\nin = [{ cookie = \"c\" }, { payload = \"token\" }]\nprincipal.id = \"x\"",
+            "sources[0].in[1]",
+        ),
+        (
+            "[[sources]]\nkind = \"proxy-header\"\ntrusted = [\"::1\"]\nprincipal.about = \"{user}\"",
+            "sources[0].principal.about",
         ),
         ("anonymous = { grants = [\"a//b\"] }", "anonymous.grants[0]"),
     ] {

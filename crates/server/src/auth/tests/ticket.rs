@@ -26,6 +26,17 @@ async fn a_ticket_shows_what_its_maker_may_see_and_publishes_nothing() {
 }
 
 #[tokio::test]
+async fn a_ticket_may_be_said_first_and_says_what_the_app_says_of_its_maker() {
+    let program = Program::new();
+    let (door, principal) = login(&program, None).await;
+    let principal = Principal { about: Some(r#"{"name":"Ann"}"#.into()), ..(*principal).clone() };
+    let ticket = door.issue_ticket(&principal, crate::auth::ticket::DEFAULT_TTL).await.unwrap();
+    let said = || get("/socket.io/?EIO=4").saying(serde_json::json!({ "ticket": ticket }));
+    assert_eq!(said().at(&door).await.unwrap().about, principal.about);
+    assert_eq!(said().who(&door).await, "401 invalid-credential", "it works once");
+}
+
+#[tokio::test]
 async fn of_many_at_once_one_gets_in() {
     let program = Program::new();
     let (door, principal) = login(&program, None).await;
