@@ -126,17 +126,15 @@ pub fn encode_payload<'a>(version: Version, packets: impl IntoIterator<Item = &'
 ///
 /// It is all of them or none: the reference server acts on the packets before a malformed one and then closes the session; here
 /// it closes at once. A v3 length is decimal digits alone (the reference also reads `+5`, `0x5` and `5e0`), and a packet of
-/// length zero is passed over, as there. JSONP (`d=…`) and binary payloads of v3 are not spoken.
-///
-/// Text that a 1.x client posts has its UTF-8 encoded twice; it arrives as those clients' servers since 2.0 saw it, undecoded.
+/// length zero is passed over, as there. Not spoken: JSONP (`d=…`), and the binary payloads of v3, which are sent as
+/// `application/octet-stream` and are never UTF-8. Clients 1.x encode the UTF-8 of what they post twice, which servers 2.x and
+/// later don't undo, and neither is it undone here.
 ///
 /// # Errors
 /// Those of [`parse`] for each packet, [`Malformed::Length`] and [`Malformed::TooMany`].
 pub fn decode_payload(version: Version, body: &str, max: usize) -> Result<Vec<&str>, Malformed> {
     match version {
         Version::V3 if body.is_empty() => Err(Malformed::Empty),
-        // A v3 binary payload is bytes; its first one says whether text or binary follows.
-        Version::V3 if body.starts_with(['\0', '\u{1}']) => Err(Malformed::Binary),
         Version::V3 => collect(Counted { rest: body }.filter(|packet| *packet != Ok("")), max),
         Version::V4 => collect(body.split(SEPARATOR).map(Ok), max),
     }
@@ -287,6 +285,96 @@ impl Refusal {
             Self::BadRequest => r#"{"code":3,"message":"Bad request"}"#,
             Self::Forbidden => r#"{"code":4,"message":"Forbidden"}"#,
             Self::UnsupportedVersion => r#"{"code":5,"message":"Unsupported protocol version"}"#,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOTH: [Version; 2] = [Version::V3, Version::V4];
+
+    /// Packets with what a payload might stumble over: digits and colons, one to four bytes of UTF-8, surrogate pairs.
+    fn packets() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec("[0-6]([0-9:b\n]|[\u{e9}\u{20ac}\u{ffff}]|[\u{1f600}\u{10ffff}]|\\PC){0,12}", 1..6)
+    }
+
+    fn borrowed(packets: &[String]) -> impl Iterator<Item = &str> {
+        packets.iter().map(String::as_str)
+    }
+
+    #[test]
+    fn a_surrogate_pair_is_two_units_and_never_cut() {
+        assert_eq!(decode_payload(Version::V3, "3:4\u{1f600}", 1), Ok(vec!["4\u{1f600}"]));
+        for body in ["2:4\u{1f600}", "2:4\u{1f600}1:2", "4:4\u{1f600}", "2:4\u{1f600}0:"] {
+            assert_eq!(decode_payload(Version::V3, body, 9), Err(Malformed::Length), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_digits_alone() {
+        for body in [
+            "+1:2",
+            "-1:2",
+            " 1:2",
+            "1 :2",
+            "0x1:2",
+            "1e0:2",
+            "1.0:2",
+            ":2",
+            "2",
+            "1",
+            "1:2x",
+            "99999999999999999999:2",
+        ] {
+            assert_eq!(decode_payload(Version::V3, body, 9), Err(Malformed::Length), "{body}");
+        }
+        assert_eq!(decode_payload(Version::V3, "01:2", 9), Ok(vec!["2"]));
+    }
+
+    #[test]
+    fn one_packet_too_many_is_refused() {
+        for (version, body) in [(Version::V3, "1:22:3a1:6"), (Version::V4, "2\u{1e}3a\u{1e}6")] {
+            assert_eq!(decode_payload(version, body, 3), Ok(vec!["2", "3a", "6"]));
+            assert_eq!(decode_payload(version, body, 2), Err(Malformed::TooMany(2)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_packets_of_a_payload_are_those_that_were_put_in(packets in packets()) {
+            for version in BOTH {
+                let payload = encode_payload(version, borrowed(&packets));
+                let read = decode_payload(version, &payload, packets.len());
+                prop_assert_eq!(read, Ok(borrowed(&packets).collect::<Vec<_>>()));
+            }
+        }
+
+        #[test]
+        fn no_length_but_the_right_one_is_taken(packet in "[0-6](\\PC|[\u{1f600}-\u{1f64f}]){0,12}", wrong in 0usize..40) {
+            let right = packet.encode_utf16().count();
+            let body = format!("{wrong}:{packet}");
+            let read = decode_payload(Version::V3, &body, 1);
+            prop_assert_eq!(read == Ok(vec![packet.as_str()]), wrong == right);
+        }
+
+        #[test]
+        fn any_body_is_read_or_refused(body in "([0-9]{0,3}:?[0-9b\u{1e}\u{e9}\u{1f600}]{0,4}){0,6}", max in 0usize..5) {
+            for version in BOTH {
+                let Ok(packets) = decode_payload(version, &body, max) else { continue };
+                prop_assert!(packets.len() <= max);
+                prop_assert!(packets.iter().all(|packet| parse(packet).is_ok()));
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_packet_or_refused(text in "[0-7b]?(?s:.){0,4}") {
+            if let Ok((kind, rest)) = parse(&text) {
+                prop_assert_eq!(Kind::of(text.as_bytes()[0]), Some(kind));
+                prop_assert_eq!(rest, &text[1..]);
+            }
         }
     }
 }

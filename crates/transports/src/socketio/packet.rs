@@ -1,13 +1,13 @@
 //! Socket.IO packets ↔ text (socket.io-protocol, revisions 4 and 5), without Engine.IO's leading `4` when they arrive and with it
 //! when they leave. Pure.
 //!
-//! `<kind>[<namespace>,][<acknowledgement id>][<JSON>]`. Where this reads otherwise than the reference (`socket.io-parser`):
-//! - packets of a binary kind are refused;
-//! - an event or an acknowledgement has its array, an acknowledgement its id, and no other kind has an id; the reference lets
-//!   an event through without data, which no client sends;
-//! - only digits are an id: the reference takes white space for the id 0;
-//! - the names that revision 5 reserves are refused in revision 4 too, whose clients never send them;
-//! - a name that is half a surrogate pair is refused, and a control character in a namespace.
+//! `<kind>[<namespace>,][<acknowledgement id>][<JSON>]`. What is read here the reference (`socket.io-parser` 3.4 and 4.2) reads too,
+//! and to the same effect. It also reads what no client of either revision sends, and what is refused here:
+//! - packets of a binary kind; a packet without a kind, or with white space for one, which it takes for CONNECT;
+//! - an event or an acknowledgement without its array, an acknowledgement without its id, an id on any other kind, and one
+//!   over 2⁶⁴ - 1; white space for the id 0, here the white space that JSON may begin with;
+//! - in revision 4 the names that revision 5 reserves, and a CONNECT or an ERROR with an array or `null`;
+//! - an event's name that holds half a surrogate pair, and a namespace that holds a control character.
 
 use std::borrow::Cow;
 
@@ -275,4 +275,141 @@ fn push_json(packet: &mut String, json: &str) {
 /// `text` as a JSON string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socketio::engine::{self, Kind};
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    /// What a client reads from a packet of ours.
+    fn read(packet: &str) -> Packet<'_> {
+        let (kind, message) = engine::parse(packet).unwrap();
+        assert_eq!(kind, Kind::Message);
+        parse(message).unwrap_or_else(|error| panic!("{packet}: {error}"))
+    }
+
+    fn texts<'a>(args: &[&'a RawValue]) -> Vec<&'a str> {
+        args.iter().map(|arg| arg.get()).collect()
+    }
+
+    /// Any text, with many of the characters that mean something on the wire. (`any::<String>()` has no control characters.)
+    fn text() -> impl Strategy<Value = String> {
+        r#"([\x00-\x1f"\\\[\],/0-9]|(?s:.)){0,12}"#
+    }
+
+    /// JSON as text, in one line or in several.
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            text().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<bool>().prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        let value = leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((text(), inner), 0..4).prop_map(|members| members.into_iter().collect()),
+            ]
+        });
+        (value, any::<bool>()).prop_map(|(value, pretty)| if pretty { format!("{value:#}") } else { value.to_string() })
+    }
+
+    fn namespace() -> impl Strategy<Value = String> {
+        prop_oneof![Just("/".to_owned()), "/[a-z0-9/\\[\"{\u{e9}]{1,8}"]
+    }
+
+    #[test]
+    fn a_number_names_an_event_as_it_is_written() {
+        for (data, name) in [("[5]", "5"), ("[-1.50,1]", "-1.50"), ("[1e999]", "1e999")] {
+            assert_eq!(parse_event(data).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn a_reserved_name_is_no_event() {
+        for name in ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"] {
+            assert!(is_reserved(name));
+            assert!(parse(&event("/", name, &[])[1..]).is_err(), "{name}");
+            // Nor when it is written so that only a reader of JSON sees it.
+            let escaped = format!(r#"["\u{:04x}{}"]"#, name.as_bytes()[0], &name[1..]);
+            assert!(parse_event(&escaped).is_err(), "{escaped}");
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_id_is_not_rounded() {
+        let asked = format!("2{}[\"a\"]", u64::MAX);
+        let ack = parse(&asked).unwrap().ack.unwrap();
+        assert_eq!(super::ack("/", ack, &[]), format!("43{}[]", u64::MAX));
+        assert_eq!(parse(&format!("2{}0[\"a\"]", u64::MAX)), Err(Malformed::AckId));
+    }
+
+    #[test]
+    fn json_may_be_as_deep_as_it_is_long() {
+        let deep = format!("2[\"a\",{}{}]", "[".repeat(500_000), "]".repeat(500_000));
+        assert_eq!(parse_event(parse(&deep).unwrap().data).unwrap().args.len(), 1);
+        let open = format!("2[\"a\",{}", "[{\"a\":".repeat(200_000));
+        assert_eq!(parse(&open), Err(Malformed::Data(EVENT_FORM)));
+        assert_eq!(parse(&format!("2{}", "[".repeat(500_000))), Err(Malformed::Data(EVENT_FORM)));
+    }
+
+    proptest! {
+        /// Whatever the name and the arguments hold, a client reads one event with that name and those arguments, also beside
+        /// others in a payload.
+        #[test]
+        fn nothing_breaks_out_of_an_event(
+            namespace in namespace(),
+            name in text().prop_filter("reserved", |name| !is_reserved(name)),
+            args in prop::collection::vec(json(), 0..4),
+        ) {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let packet = event(&namespace, &name, &args);
+            let Packet { kind, data, ack, namespace: heard, query } = read(&packet);
+            prop_assert_eq!((kind, ack, heard, query), (PacketKind::Event, None, namespace.as_str(), None));
+            let event = parse_event(data).unwrap();
+            prop_assert_eq!(event.name, name);
+            prop_assert_eq!(texts(&event.args), args);
+            for version in [Version::V3, Version::V4] {
+                let payload = engine::encode_payload(version, ["3probe", &packet, "6"]);
+                prop_assert_eq!(engine::decode_payload(version, &payload, 3), Ok(vec!["3probe", &packet, "6"]));
+            }
+        }
+
+        #[test]
+        fn an_acknowledgement_is_read_as_it_was_written(namespace in namespace(), id: u64, args in prop::collection::vec(json(), 0..4)) {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let packet = ack(&namespace, id, &args);
+            let Packet { kind, data, ack, namespace: heard, .. } = read(&packet);
+            prop_assert_eq!((kind, ack, heard), (PacketKind::Ack, Some(id), namespace.as_str()));
+            prop_assert_eq!(texts(&serde_json::from_str::<Vec<&RawValue>>(data).unwrap()), args);
+        }
+
+        #[test]
+        fn no_message_breaks_out_of_a_refusal(namespace in namespace(), message in text()) {
+            let packet = connect_error(Version::V4, &namespace, &message);
+            prop_assert_eq!(serde_json::from_str::<Value>(read(&packet).data).unwrap(), serde_json::json!({ "message": &message }));
+            let packet = connect_error(Version::V3, &namespace, &message);
+            prop_assert_eq!(serde_json::from_str::<Value>(read(&packet).data).unwrap(), Value::from(message));
+        }
+
+        #[test]
+        fn any_text_is_a_packet_or_refused(
+            text in prop_oneof![
+                text(),
+                "[0-7](/[a-z?]{0,4},?)?[0-9 ]{0,21}[\\[\\]{}\",:a-e0-9 \\\\\u{e9}]{0,12}",
+                "[0-6](/[a-z?]{0,2},)?[0-9]{0,2}(\\[\"[a-c]{0,2}\"(,[0-9]){0,2}\\]|\\{\\}|\"a\")?",
+            ],
+        ) {
+            let Ok(packet) = parse(&text) else { return Ok(()) };
+            prop_assert!(packet.namespace.starts_with('/'));
+            prop_assert!(packet.data.is_empty() || serde_json::from_str::<Value>(packet.data).is_ok() || text.contains("\\u"));
+            if packet.kind == PacketKind::Event {
+                prop_assert!(parse_event(packet.data).is_ok());
+            }
+        }
+    }
 }
