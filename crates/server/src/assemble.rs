@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidings::{Clock, Hub};
+use tidings::{Clock, Hub, Profile};
 use tidings_transports::{Answer, Authenticate, Mount, Publishing, Stream, StreamSettings};
 
 use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations, RevokeCallback};
@@ -91,9 +91,17 @@ pub(crate) fn open_doors(
     Ok(Doors { open, profiles, revocations, revoke, recheck, store, clock })
 }
 
-/// The streams of `/v1`, and those of each profile.
+/// The program's own streams. A path that a profile has taken is the profile's.
+const OPEN: [(&[&str], Answer); 4] = [
+    (&["/v1/events"], Answer::Sse),
+    (&["/v1/poll"], Answer::Poll),
+    (&["/v1/ws"], Answer::WebSocket),
+    (&["/socket.io", "/socket.io/"], Answer::SocketIo),
+];
+
+/// Those streams, and those of each profile.
 pub(crate) fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mount> {
-    let open = Arc::new(tidings::Profile::open());
+    let open = Arc::new(Profile::open());
     let v1 = StreamSettings {
         cors: settings.api.cors.clone(),
         heartbeat_every: settings.api.heartbeat_every,
@@ -101,31 +109,41 @@ pub(crate) fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mou
         drain_retry: settings.drain.retry,
         ..StreamSettings::default()
     };
-    let stream = Stream::new(v1, open);
     let mount = |path: &str, answer, stream: &Arc<Stream>, auth: &Arc<dyn Authenticate>| Mount {
         path: path.to_owned(),
         answer,
         stream: stream.clone(),
         auth: auth.clone(),
     };
-    let mut mounts = vec![
-        mount("/v1/events", Answer::Sse, &stream, &doors.open),
-        mount("/v1/poll", Answer::Poll, &Stream::new(stream.settings.clone(), stream.profile.clone()), &doors.open),
-    ];
+    let mut mounts = Vec::new();
+    for (paths, answer) in OPEN {
+        let stream = stream(answer, v1.clone(), open.clone());
+        let free = paths.iter().filter(|path| !plan.serves(path));
+        mounts.extend(free.map(|path| mount(path, answer, &stream, &doors.open)));
+    }
     for loaded in &plan.profiles {
         let auth = &doors.profiles[loaded.profile.name()];
         for served in &loaded.mounts {
             let (answer, own) = match &served.transport {
                 Transport::Sse(own) => (Answer::Sse, own),
                 Transport::Poll(own) => (Answer::Poll, own),
+                Transport::WebSocket(own) => (Answer::WebSocket, own),
+                Transport::SocketIo(own) => (Answer::SocketIo, own),
                 Transport::Ready(_) | Transport::Health(_) => continue,
             };
             let own = StreamSettings { drain_retry: settings.drain.retry, ..own.clone() };
-            let stream = Stream::new(own, loaded.profile.clone());
+            let stream = stream(answer, own, loaded.profile.clone());
             mounts.extend(served.paths.iter().map(|path| mount(&path.path, answer, &stream, auth)));
         }
     }
     mounts
+}
+
+/// Streams that clients who are answered so can hold.
+fn stream(answer: Answer, settings: StreamSettings, profile: Arc<Profile>) -> Arc<Stream> {
+    match answer {
+        Answer::Sse | Answer::Poll | Answer::WebSocket | Answer::SocketIo => Stream::new(settings, profile),
+    }
 }
 
 /// The side endpoints of the profiles, each with the streams that it counts.
@@ -142,7 +160,7 @@ pub(crate) fn sides(plan: &Plan, mounts: &[Mount]) -> Vec<Side> {
             let (ready, lives) = match &served.transport {
                 Transport::Ready(ready) => (ready, false),
                 Transport::Health(ready) => (ready, true),
-                Transport::Sse(_) | Transport::Poll(_) => continue,
+                _ => continue,
             };
             sides.extend(served.paths.iter().map(|path| Side {
                 path: path.path.clone(),
@@ -156,7 +174,7 @@ pub(crate) fn sides(plan: &Plan, mounts: &[Mount]) -> Vec<Side> {
 }
 
 pub(crate) fn publishing(plan: &Plan, doors: &Doors) -> Publishing {
-    let open = Arc::new(tidings::Profile::open());
+    let open = Arc::new(Profile::open());
     let mut profiles: BTreeMap<_, _> =
         plan.profiles.iter().map(|loaded| (loaded.profile.name().to_owned(), loaded.profile.clone())).collect();
     // With one app beside it, a publisher need not say which.

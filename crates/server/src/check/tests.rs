@@ -72,6 +72,140 @@ fn each_mistake_is_found_at_its_line() {
     }
 }
 
+/// [`GOOD`] with a mount of this transport, and with these lines in it.
+fn with_mount(transport: &str, lines: &str) -> String {
+    GOOD.replacen("transport = \"sse\"", &format!("transport = \"{transport}\""), 1).replacen(
+        "path = \"/events\"",
+        &format!("path = \"/events\"\n{lines}"),
+        1,
+    )
+}
+
+#[test]
+fn a_setting_of_another_transport_is_a_mistake() {
+    let sse = "sse, poll and websocket";
+    for (transport, line, belongs) in [
+        ("sse", "commands = false", "websocket and socketio"),
+        ("poll", "bare_token = true", "websocket"),
+        ("websocket", "ping_interval = \"10s\"", "socketio"),
+        ("websocket", "retry = \"1s\"", "sse and poll"),
+        ("websocket", "greetings = [{ event = \"hi\" }]", "socketio"),
+        ("socketio", "heartbeat_every = \"10s\"", sse),
+        ("socketio", "bare_token = true", "websocket"),
+        ("socketio", "clients = \"n\"", "side endpoints"),
+        ("ready", "wrapped = false", "streams"),
+        ("health", "reject = \"http\"", "socketio"),
+    ] {
+        let report = check_text(&with_mount(transport, line));
+        let name = line.split(' ').next().unwrap();
+        let says = format!("`{name}` is a setting of {belongs}; the transport of this mount is {transport}");
+        assert!(report.to_string().contains(&says), "{says}: {report}");
+        assert_eq!(report.mistakes().len(), 1, "{report}");
+    }
+}
+
+#[test]
+fn a_mistake_in_how_a_mount_speaks_socket_io_is_found_at_its_line() {
+    for (line, says) in [
+        ("polling = false\nwebsocket = false", "nobody could connect"),
+        ("ping_interval = \"500ms\"", "`ping_interval` is from a second to an hour"),
+        ("ping_timeout = \"2h\"", "`ping_timeout` is from a second to an hour"),
+        ("namespaces = []", "without a namespace"),
+        ("namespaces = [\"/\", \"admin\"]", "a namespace is `/`"),
+        ("namespaces = [\"/a,b\"]", "a namespace is `/`"),
+        ("namespaces = [\"/a\", \"/a\"]", "there twice"),
+        ("reject = \"shout\"", "\"connect-error\""),
+        ("reject = { event = \"error\" }", "missing"),
+        ("reject = { event = \"error\", data = \"unauthorized\" }", "a text stands in quotes"),
+        ("reject = { event = \"disconnect\", data = \"1\" }", "of the client itself"),
+        ("greetings = [{ event = \"\" }]", "not empty"),
+        ("greetings = [{ event = \"hi\", data = '{\"a\":{id}' }]", "JSON in one line"),
+        ("greetings = [{ event = \"hi\", data = '{about}' }]", "no source of credentials says anything"),
+    ] {
+        let report = check_text(&with_mount("socketio", line));
+        assert!(report.to_string().contains(says), "{says}: {report}");
+        assert_eq!(report.mistakes().len(), 1, "{report}");
+        assert!(lines(&report).iter().all(|line| (4..=8).contains(line)), "{report}");
+    }
+}
+
+#[test]
+fn a_mount_speaks_socket_io_as_its_profile_says() {
+    use tidings_transports::{Greeting, Rejection, SocketIoSettings};
+    let socketio = r#"wrapped = false
+commands = false
+namespaces = ["/live", "/"]
+polling = false
+allow_eio3 = false
+ping_interval = "10s"
+ping_timeout = "5s"
+reject = { event = "error", data = '"unauthorized"' }
+greetings = [{ event = "auth", data = '{"server":{about},"id":{id}}' }, { event = "ready" }]
+"#;
+    let auth = r#"[[auth.sources]]
+kind = "forward"
+url = "http://app/me"
+principal = { id = "{body.id}", about = "{body}" }
+[[mounts]]
+"#;
+    let text = with_mount("socketio", socketio).replacen("[[mounts]]\n", auth, 1);
+    let mut report = Report::default();
+    let loading = Loading::read(&Source::file("profile.toml", text), PathBuf::new(), &mut report);
+    let loaded = loading.finish(&[], &[], None, &mut report).unwrap_or_else(|| panic!("{report}"));
+    let stream = loaded.mounts[0].transport.stream().unwrap();
+    assert!(!stream.wrapped && !stream.commands);
+    let second = std::time::Duration::from_secs(1);
+    let auth = Greeting { name: "auth".into(), data: Some(r#"{"server":{about},"id":{id}}"#.into()) };
+    let expected = SocketIoSettings {
+        namespaces: vec!["/live".into(), "/".into()],
+        polling: false,
+        websocket: true,
+        allow_eio3: false,
+        ping_interval: 10 * second,
+        ping_timeout: 5 * second,
+        reject: Rejection::Event("error".into(), "\"unauthorized\"".into()),
+        greetings: vec![auth, Greeting { name: "ready".into(), data: None }],
+    };
+    assert_eq!(stream.socketio, expected);
+}
+
+#[test]
+fn a_path_of_socket_io_counts_with_a_slash_at_its_end_and_without() {
+    let paths = |text: &str| {
+        let mut report = Report::default();
+        let loading = Loading::read(&Source::file("profile.toml", text), PathBuf::new(), &mut report);
+        let loaded = loading.finish(&[], &[], None, &mut report).unwrap_or_else(|| panic!("{report}"));
+        let mut paths: Vec<_> = loaded.mounts[0].paths.iter().map(|path| path.path.clone()).collect();
+        paths.sort();
+        paths
+    };
+    for written in ["\"/socket.io\"", "\"/socket.io/\"", "[\"/socket.io/\", \"/socket.io\"]"] {
+        let text = with_mount("socketio", "").replace("path = \"/events\"", &format!("path = {written}"));
+        assert_eq!(paths(&text), ["/socket.io", "/socket.io/"], "{written}");
+    }
+    let other = "[[mounts]]\ntransport = \"sse\"\npath = \"/events/\"\n[events";
+    let report = check_text(&with_mount("socketio", "").replacen("[events", other, 1));
+    assert!(report.to_string().contains("the path /events/ is taken by the mount in line 6"), "{report}");
+}
+
+#[test]
+fn a_profile_may_be_where_the_program_speaks_socket_io_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, path) in [("a", "/socket.io"), ("b", "/socket.io/")] {
+        let text = with_mount("socketio", "").replace("/events", path).replace("\"app\"", &format!("\"{name}\""));
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        std::fs::write(dir.path().join(name).join("profile.toml"), text).unwrap();
+    }
+    let file = dir.path().join("server.toml");
+    std::fs::write(&file, "[[profiles]]\npath = \"a\"\n").unwrap();
+    let plan = Plan::load(&Settings::load(Some(&file)).unwrap()).unwrap();
+    assert!(plan.serves("/socket.io") && plan.serves("/socket.io/") && !plan.serves("/v1/ws"));
+    std::fs::write(&file, "[[profiles]]\npath = \"a\"\n[[profiles]]\npath = \"b\"\n").unwrap();
+    let report = check(&[file]);
+    assert!(report.to_string().contains("of the profile \"b\" is taken by the profile \"a\""), "{report}");
+    assert_eq!(report.mistakes().len(), 1, "told of once, not of both spellings: {report}");
+}
+
 #[test]
 fn all_mistakes_of_a_file_are_found_at_once() {
     let text = GOOD
@@ -116,6 +250,27 @@ fn a_variant_lays_a_table_over_each_mount() {
     let loaded = loading.finish(&[At::nowhere("b".into())], &[], None, &mut report).unwrap();
     let crate::profile::Transport::Sse(stream) = &loaded.mounts[0].transport else { panic!("a stream") };
     assert!(!stream.ids && loaded.mounts[0].paths[0].path == "/events");
+}
+
+#[test]
+fn a_variant_lays_a_table_over_the_mounts_that_it_means() {
+    let second = "[[mounts]]\ntransport = \"socketio\"\npath = \"/io\"\n[events";
+    let laid = |wanted: &str| {
+        GOOD.replacen("[events", second, 1)
+            .replace("[variants.b]", &format!("[variants.b]\nmounts.where = {wanted}\nmounts.retry = false"))
+    };
+    let mut report = Report::default();
+    let text = laid("{ transport = \"sse\" }");
+    let loading = Loading::read(&Source::file("profile.toml", text), PathBuf::new(), &mut report);
+    let loaded = loading.finish(&[At::nowhere("b".into())], &[], None, &mut report).unwrap();
+    let retries: Vec<_> = loaded.mounts.iter().map(|mount| mount.transport.stream().unwrap().retry).collect();
+    let default = tidings_transports::StreamSettings::default().retry;
+    assert_eq!(retries, [None, default]);
+    for nobody in ["{ transport = \"poll\" }", "{ nothing = 1 }", "1"] {
+        let report = check_text(&laid(nobody));
+        assert!(report.to_string().contains("where"), "{nobody}: {report}");
+        assert_eq!(report.mistakes().len(), 1, "{nobody}: {report}");
+    }
 }
 
 #[test]

@@ -89,11 +89,13 @@ fn describe(loaded: &LoadedProfile, out: &mut String) {
         let transport = match mount.transport {
             Transport::Sse(_) => "sse",
             Transport::Poll(_) => "poll",
+            Transport::WebSocket(_) => "websocket",
+            Transport::SocketIo(_) => "socketio",
             Transport::Ready(_) => "ready",
             Transport::Health(_) => "health",
         };
         for path in &mount.paths {
-            let _ = writeln!(out, "    {transport:6} {}", path.path);
+            let _ = writeln!(out, "    {transport:9} {}", path.path);
         }
     }
 }

@@ -44,11 +44,29 @@ pub(super) struct Grants {
 pub(super) enum Kind {
     Sse,
     Poll,
+    #[serde(rename = "websocket")]
+    WebSocket,
+    #[serde(rename = "socketio")]
+    SocketIo,
     Ready,
     Health,
 }
 
-/// A mount of any kind; which settings fit which kind is checked where it is built.
+impl Kind {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Sse => "sse",
+            Kind::Poll => "poll",
+            Kind::WebSocket => "websocket",
+            Kind::SocketIo => "socketio",
+            Kind::Ready => "ready",
+            Kind::Health => "health",
+        }
+    }
+}
+
+/// A mount of any kind; which settings fit which kind says `fits`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mount {
@@ -76,6 +94,22 @@ pub(super) struct Mount {
     pub refusals: BTreeMap<String, At<String>>,
     #[serde(default)]
     pub headers: BTreeMap<String, At<String>>,
+    pub wrapped: Option<bool>,
+    // A stream whose clients can send.
+    pub commands: Option<bool>,
+    pub bare_token: Option<bool>,
+    // Socket.IO.
+    pub namespaces: Option<At<Vec<At<String>>>>,
+    pub polling: Option<bool>,
+    pub websocket: Option<bool>,
+    pub allow_eio3: Option<bool>,
+    #[serde(default, with = "present_duration")]
+    pub ping_interval: Option<Duration>,
+    #[serde(default, with = "present_duration")]
+    pub ping_timeout: Option<Duration>,
+    pub reject: Option<At<Reject>>,
+    #[serde(default)]
+    pub greetings: Vec<At<Greeting>>,
     // A side endpoint.
     pub body: Option<At<Map<String, Value>>>,
     pub clients: Option<At<String>>,
@@ -96,6 +130,28 @@ pub(super) struct Idle {
     #[serde(with = "duration")]
     pub after: Duration,
     pub event: Option<At<String>>,
+    pub data: Option<At<String>>,
+}
+
+/// How somebody is refused.
+pub(super) enum Reject {
+    Http,
+    ConnectError,
+    Disconnect,
+    Event(RejectEvent),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RejectEvent {
+    pub event: At<String>,
+    pub data: At<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Greeting {
+    pub event: At<String>,
     pub data: Option<At<String>>,
 }
 
@@ -261,6 +317,30 @@ impl<'de> Deserialize<'de> for Audience {
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Audience, A::Error> {
                 Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(Audience::Rules)
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> de::Visitor<'de> for Read {
+            type Value = Reject;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"http\", \"connect-error\", \"disconnect\" or { event = …, data = … }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Reject, E> {
+                match text {
+                    "http" => Ok(Reject::Http),
+                    "connect-error" => Ok(Reject::ConnectError),
+                    "disconnect" => Ok(Reject::Disconnect),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Reject, A::Error> {
+                RejectEvent::deserialize(de::value::MapAccessDeserializer::new(map)).map(Reject::Event)
             }
         }
         deserializer.deserialize_any(Read)

@@ -2,13 +2,18 @@
 //!
 //! - [`file`]: the file as it is written.
 //! - [`load`]: reads one, with its variants and values.
-//! - [`build`]: makes of it what the hub and the transports obey, and finds what can't be.
+//! - [`build`], [`mounts`], [`stream`], [`socketio`]: make of it what the hub and the transports obey, and find what can't be.
+//!   [`fits`]: which setting belongs to which transport.
 //! - [`Plan`]: all profiles together, none in the way of another.
 
 mod build;
 mod file;
+mod fits;
 mod load;
+mod mounts;
 mod plan;
+mod socketio;
+mod stream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,10 +69,27 @@ pub enum Transport {
     Sse(StreamSettings),
     /// Long-poll.
     Poll(StreamSettings),
+    /// WebSocket.
+    WebSocket(StreamSettings),
+    /// Socket.IO. Its paths come with a slash at the end and without.
+    SocketIo(StreamSettings),
     /// A side endpoint that says whether the program is ready, in the app's own form.
     Ready(Ready),
     /// A side endpoint that says that the program lives, in the app's own form: 200 also while it drains.
     Health(Ready),
+}
+
+impl Transport {
+    /// How its streams behave, if it has any.
+    pub fn stream(&self) -> Option<&StreamSettings> {
+        match self {
+            Transport::Sse(stream)
+            | Transport::Poll(stream)
+            | Transport::WebSocket(stream)
+            | Transport::SocketIo(stream) => Some(stream),
+            Transport::Ready(_) | Transport::Health(_) => None,
+        }
+    }
 }
 
 /// What a side endpoint says. 200 while ready, 503 with the same body and `status_draining` while draining.

@@ -1,13 +1,14 @@
 //! All profiles together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::load::Loading;
 use super::{LoadedProfile, MountPath};
 use crate::settings::report::Place;
 use crate::settings::{Report, Settings};
 
-/// The paths of the program itself; one that ends in `/` is all below it.
+/// The paths of the program itself; one that ends in `/` is all below it. `/socket.io/` is the program's own only as long as no
+/// profile is there.
 pub const RESERVED: [&str; 6] = ["/", "/v1/", "/health", "/ready", "/metrics", "/console/"];
 
 /// What is served beside `/v1`.
@@ -34,11 +35,22 @@ impl Plan {
         find_clashes(&profiles, &places, &mut report);
         report.into_result(Some(Plan { profiles }))
     }
+
+    /// Whether one of the profiles is at this path.
+    pub fn serves(&self, path: &str) -> bool {
+        self.profiles
+            .iter()
+            .flat_map(|loaded| &loaded.mounts)
+            .flat_map(|mount| &mount.paths)
+            .any(|own| own.path == path)
+    }
 }
 
 /// `places` is where the settings name each of the profiles.
 fn find_clashes(profiles: &[LoadedProfile], places: &[Option<&Place>], report: &mut Report) {
     let mut paths: HashMap<&str, (&LoadedProfile, &MountPath)> = HashMap::new();
+    // A path of Socket.IO has two spellings and is told of once.
+    let mut told = HashSet::new();
     let mut namespaces: HashMap<&str, &LoadedProfile> = HashMap::new();
     for (loaded, place) in profiles.iter().zip(places) {
         let name = loaded.profile.name();
@@ -55,7 +67,8 @@ fn find_clashes(profiles: &[LoadedProfile], places: &[Option<&Place>], report: &
             mistake.help("copy the profile of one of them, and give it another `namespace`");
         }
         for path in loaded.mounts.iter().flat_map(|mount| &mount.paths) {
-            if let Some((other, first)) = paths.insert(&path.path, (loaded, path)) {
+            let taken = paths.insert(&path.path, (loaded, path));
+            if let Some((other, first)) = taken.filter(|_| told.insert((path.place.start, name))) {
                 let message = format!(
                     "the path {} of the profile {name:?} is taken by the profile {:?} ({}:{})",
                     path.path,

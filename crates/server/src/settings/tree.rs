@@ -45,6 +45,9 @@ pub struct Key {
     pub place: Place,
 }
 
+/// The name under which a table that is laid over a list says which of its tables are meant.
+const WHERE: &str = "where";
+
 impl Node {
     /// Reads TOML. Mistakes of the grammar go to the report; what could be read is given all the same.
     pub fn parse(source: &Arc<Source>, report: &mut Report) -> Node {
@@ -163,8 +166,8 @@ impl Node {
         }
     }
 
-    /// Lays `over` over this: tables are merged name by name, a table over a list of tables is laid over each of these, and
-    /// everything else is replaced.
+    /// Lays `over` over this: tables are merged name by name, a table over a list of tables is laid over each of these (with
+    /// `where = { … }`, over each that has these values), and everything else is replaced.
     pub fn overlay(&mut self, over: Node) {
         match (&mut self.kind, over.kind) {
             (Kind::Table(_), Kind::Table(entries)) => {
@@ -182,8 +185,16 @@ impl Node {
             (Kind::List(items), Kind::Table(entries))
                 if !items.is_empty() && items.iter().all(|item| matches!(item.kind, Kind::Table(_))) =>
             {
-                for item in items {
+                let (wanted, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key.name == WHERE);
+                let is_meant = |item: &&mut Node| wanted.iter().all(|(_, wanted)| item.has(wanted));
+                let mut meant = items.iter_mut().filter(is_meant).peekable();
+                let nobody = meant.peek().is_none();
+                for item in meant {
                     item.overlay(Node { id: 0, place: over.place.clone(), kind: Kind::Table(entries.clone()) });
+                }
+                if let (true, Some(first)) = (nobody, items.first_mut()) {
+                    // Where it is read it is a name that nothing has, and so a mistake that points here.
+                    wanted.into_iter().for_each(|(key, value)| first.put(key, value));
                 }
             }
             (kind, over_kind) => {
@@ -191,6 +202,12 @@ impl Node {
                 self.place = over.place;
             }
         }
+    }
+
+    /// Whether it is a table with all entries of `wanted`, which is one too.
+    fn has(&self, wanted: &Node) -> bool {
+        let Kind::Table(entries) = &wanted.kind else { return false };
+        entries.iter().all(|(key, value)| self.get(&key.name).is_some_and(|own| own.to_json() == value.to_json()))
     }
 
     /// The value as JSON.

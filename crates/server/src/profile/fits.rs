@@ -1,0 +1,88 @@
+//! Which setting of a mount belongs to which transport.
+
+use super::file::{Kind, Mount};
+use crate::settings::decode::At;
+use crate::settings::report::Report;
+
+/// The transports that share a setting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// Every stream.
+    Streams,
+    /// Streams that speak into silence as the mount says. Socket.IO has its own ping.
+    Beating,
+    /// What is answered with one HTTP response.
+    Responses,
+    /// Clients can send.
+    TwoWay,
+    WebSocket,
+    SocketIo,
+    /// No stream.
+    Sides,
+}
+
+impl Of {
+    fn covers(self, kind: Kind) -> bool {
+        use Kind::{Health, Poll, Ready, SocketIo, Sse, WebSocket};
+        match self {
+            Of::Streams => !matches!(kind, Ready | Health),
+            Of::Beating => matches!(kind, Sse | Poll | WebSocket),
+            Of::Responses => matches!(kind, Sse | Poll),
+            Of::TwoWay => matches!(kind, WebSocket | SocketIo),
+            Of::WebSocket => kind == WebSocket,
+            Of::SocketIo => kind == SocketIo,
+            Of::Sides => matches!(kind, Ready | Health),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Of::Streams => "streams",
+            Of::Beating => "sse, poll and websocket",
+            Of::Responses => "sse and poll",
+            Of::TwoWay => "websocket and socketio",
+            Of::WebSocket => "websocket",
+            Of::SocketIo => "socketio",
+            Of::Sides => "side endpoints",
+        }
+    }
+}
+
+/// Tells of every setting that is nothing to the mount's transport: it would be without effect.
+pub(super) fn check(mount: &At<Mount>, report: &mut Report) {
+    let settings = [
+        ("ids", Of::Streams, mount.ids.is_some()),
+        ("announce", Of::Streams, mount.announce.is_some()),
+        ("cursor_every", Of::Streams, mount.cursor_every.is_some()),
+        ("idle", Of::Streams, mount.idle.is_some()),
+        ("cors", Of::Streams, mount.cors.is_some()),
+        ("filters", Of::Streams, !mount.filters.is_empty()),
+        ("requires", Of::Streams, mount.requires.is_some()),
+        ("refusals", Of::Streams, !mount.refusals.is_empty()),
+        ("headers", Of::Streams, !mount.headers.is_empty()),
+        ("wrapped", Of::Streams, mount.wrapped.is_some()),
+        ("heartbeat_every", Of::Beating, mount.heartbeat_every.is_some()),
+        ("heartbeat", Of::Responses, mount.heartbeat.is_some()),
+        ("retry", Of::Responses, mount.retry.is_some()),
+        ("preamble", Of::Responses, mount.preamble.is_some()),
+        ("require_accept", Of::Responses, mount.require_accept.is_some()),
+        ("commands", Of::TwoWay, mount.commands.is_some()),
+        ("bare_token", Of::WebSocket, mount.bare_token.is_some()),
+        ("namespaces", Of::SocketIo, mount.namespaces.is_some()),
+        ("polling", Of::SocketIo, mount.polling.is_some()),
+        ("websocket", Of::SocketIo, mount.websocket.is_some()),
+        ("allow_eio3", Of::SocketIo, mount.allow_eio3.is_some()),
+        ("ping_interval", Of::SocketIo, mount.ping_interval.is_some()),
+        ("ping_timeout", Of::SocketIo, mount.ping_timeout.is_some()),
+        ("reject", Of::SocketIo, mount.reject.is_some()),
+        ("greetings", Of::SocketIo, !mount.greetings.is_empty()),
+        ("body", Of::Sides, mount.body.is_some()),
+        ("clients", Of::Sides, mount.clients.is_some()),
+        ("draining", Of::Sides, mount.draining.is_some()),
+    ];
+    let kind = mount.transport;
+    for (name, of, _) in settings.into_iter().filter(|(_, of, there)| *there && !of.covers(kind)) {
+        let message = format!("`{name}` is a setting of {}; the transport of this mount is {}", of.name(), kind.name());
+        report.at(&mount.place, message);
+    }
+}

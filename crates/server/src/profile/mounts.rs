@@ -1,0 +1,106 @@
+//! Makes of the mounts of a file what is served where, and finds what can't be.
+
+use std::collections::HashMap;
+
+use super::file::{self, File, Kind};
+use super::plan::reserved;
+use super::{Mount, MountPath, Ready, Transport, fits, stream};
+use crate::settings::decode::At;
+use crate::settings::report::Report;
+
+/// What is served where.
+pub(super) fn mounts(file: &File, base_path: Option<&At<String>>, report: &mut Report) -> Vec<Mount> {
+    let prefix = base_path.map_or("", |path| path.value.as_str()).trim_end_matches('/');
+    if let Some(base) = base_path
+        && !prefix.is_empty()
+        && let Err(reason) = check_path(prefix)
+    {
+        report.at(&base.place, format!("{:?} can't be a base path: {reason}", base.value));
+        return Vec::new();
+    }
+    let mut taken = HashMap::new();
+    let mut built = Vec::new();
+    for mount in &file.mounts {
+        let paths = paths(mount, prefix, &mut taken, report);
+        fits::check(mount, report);
+        let transport = match mount.transport {
+            Kind::Sse => Transport::Sse(stream::settings(mount, file, report)),
+            Kind::Poll => Transport::Poll(stream::settings(mount, file, report)),
+            Kind::WebSocket => Transport::WebSocket(stream::settings(mount, file, report)),
+            Kind::SocketIo => Transport::SocketIo(stream::settings(mount, file, report)),
+            Kind::Ready => Transport::Ready(side(mount)),
+            Kind::Health => Transport::Health(side(mount)),
+        };
+        built.push(Mount { paths, transport });
+    }
+    built
+}
+
+/// Its paths; `taken` are those of the mounts before it, with their lines.
+fn paths(
+    mount: &At<file::Mount>,
+    prefix: &str,
+    taken: &mut HashMap<String, usize>,
+    report: &mut Report,
+) -> Vec<MountPath> {
+    let written = mount.path.texts();
+    if written.is_empty() {
+        report.at(&mount.path.place, "a mount needs a path");
+    }
+    let mut paths: Vec<MountPath> = Vec::new();
+    for At { value, place } in written {
+        if let Err(reason) = check_path(&value) {
+            report.at(&place, format!("{value:?} can't be a path: {reason}"));
+            continue;
+        }
+        let path = format!("{prefix}{value}");
+        let own = matches!((mount.transport, path.as_str()), (Kind::Ready, "/ready") | (Kind::Health, "/health"));
+        if let Some(reserved) = reserved(&path).filter(|_| !own) {
+            let mistake = report.at(&place, format!("the path {path} is the program's own ({reserved})"));
+            mistake.help("choose another path, or give the profile a `base_path`");
+        }
+        let new = |spelling: &String| !paths.iter().any(|known| known.path == *spelling);
+        let spellings: Vec<String> = match mount.transport {
+            // Both may be written out as well.
+            Kind::SocketIo => [other_spelling(&path), path].into_iter().filter(new).collect(),
+            _ => vec![path],
+        };
+        if let Some((path, line)) = spellings.iter().find_map(|path| taken.get_key_value(path)) {
+            report.at(&place, format!("the path {path} is taken by the mount in line {line}"));
+        }
+        for path in spellings {
+            taken.entry(path.clone()).or_insert(place.line());
+            paths.push(MountPath { path, place: place.clone() });
+        }
+    }
+    paths
+}
+
+/// The path with a slash at its end, or without: Socket.IO clients are told the one and ask for the other.
+fn other_spelling(path: &str) -> String {
+    path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned)
+}
+
+/// Whether it can be a path that is matched as it is.
+fn check_path(path: &str) -> Result<(), &'static str> {
+    if !path.starts_with('/') {
+        return Err("it must begin with `/`");
+    }
+    let odd = |c: char| c.is_control() || c.is_whitespace() || !c.is_ascii() || "?#{}*:%\\\"<>".contains(c);
+    if path.contains(odd) {
+        return Err("it may have only letters, digits and the marks of a plain path");
+    }
+    if path.contains("//") || path.split('/').any(|segment| segment == "." || segment == "..") {
+        return Err("it has an empty segment, `.` or `..`");
+    }
+    Ok(())
+}
+
+/// The answer of a side endpoint.
+fn side(mount: &file::Mount) -> Ready {
+    Ready {
+        body: mount.body.as_ref().map(|body| body.value.clone()).unwrap_or_default(),
+        clients: mount.clients.as_ref().map(|name| name.value.clone()),
+        draining: mount.draining.as_ref().map(|body| body.value.clone()).unwrap_or_default(),
+    }
+}
