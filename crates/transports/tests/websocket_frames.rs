@@ -372,7 +372,9 @@ fn what_is_written_can_be_split_off_again() {
         let mut out = BytesMut::from(&b"before"[..]);
         frame::put_text(&mut out, &payload);
         let frame = &out[6..];
-        assert_eq!(frame, frame::text(&payload));
+        let kept = frame::text(&payload);
+        assert_eq!(frame, kept);
+        assert_eq!(kept.try_into_mut().unwrap().capacity(), frame.len(), "a frame that is kept holds no byte more");
         let header = frame.len() - length;
         assert_eq!(frame::split(&[frame, b"after"].concat()), Some((TEXT, &payload[..], frame.len())));
         for end in (0..header.min(frame.len())).chain([frame.len() - 1]) {

@@ -90,9 +90,9 @@ fn upgrade_required(detail: impl Into<String>) -> Problem {
 
 /// Whether a key is the base64 of 16 bytes (§4.2.1, 5). What bytes they are means nothing.
 fn is_key(key: &[u8]) -> bool {
-    // 18 is what 24 characters of base64 may take before the padding is looked at.
+    // Room for what 24 characters may stand for before their padding is looked at; more of them don't fit.
     let mut bytes = [0; 18];
-    key.len() == 24 && matches!(STANDARD.decode_slice(key, &mut bytes), Ok(16))
+    matches!(STANDARD.decode_slice(key, &mut bytes), Ok(16))
 }
 
 /// `Sec-WebSocket-Accept` for a key (§4.2.2, 5.4).

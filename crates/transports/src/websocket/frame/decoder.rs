@@ -175,7 +175,6 @@ impl Partial {
             self.check_text()?;
             return Ok(None);
         }
-        self.checked = 0;
         let payload = std::mem::take(&mut self.message);
         match self.kind.take() {
             // Text that came in pieces is looked at twice; most comes in one.
@@ -259,6 +258,18 @@ mod tests {
         assert_eq!(decoder.feed(&[0], MAX), Some(Message::Binary(vec![0; MAX])));
         assert_eq!(decoder.room(), 0, "a big message leaves nothing behind");
         assert!(decoder.is_empty());
+    }
+
+    #[test]
+    fn text_is_not_looked_at_again_because_a_piece_ends_within_a_character() {
+        let mut decoder = Decoder::default();
+        decoder.feed(&header(0x81, 70_000), 70_000);
+        for round in 0..10 {
+            decoder.feed(b"text\xc3", 70_000);
+            let partial = decoder.partial.as_ref().expect("more is to come");
+            assert_eq!((partial.message.len(), partial.checked), (6 * round + 5, 6 * round + 4));
+            decoder.feed(b"\xa4", 70_000);
+        }
     }
 
     #[test]
