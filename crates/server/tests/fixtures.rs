@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use tidings::{Draft, Filter, Grants, Interest, Limits, Timestamp, Topic, TopicPattern};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use tidings::{Args, Draft, EventRule, Filter, Grants, Interest, Limits, NewEvent, Timestamp, Topic, TopicPattern};
 use tidings_server::check::check;
 use tidings_server::profile::{LoadedProfile, Loading, Transport};
 use tidings_server::settings::{At, Report};
-use tidings_transports::Filtering;
+use tidings_transports::StreamSettings;
 
 /// One file: what is published, and what each principal is given of it.
 #[derive(Deserialize)]
@@ -19,7 +20,7 @@ struct Fixture {
     #[serde(default)]
     variants: Vec<String>,
     /// The body of `POST /v1/publish`.
-    publish: Box<serde_json::value::RawValue>,
+    publish: Box<RawValue>,
     #[serde(default)]
     expect: Vec<Expected>,
     /// Why it is refused, instead.
@@ -37,8 +38,24 @@ struct Expected {
     /// The query of their request.
     #[serde(default)]
     query: BTreeMap<String, String>,
-    /// The block without its `id:` line; `null` for nothing.
-    block: Option<String>,
+    /// The block of Server-Sent Events without its `id:` line; `null` for nothing.
+    #[serde(default, deserialize_with = "present")]
+    block: Option<Option<String>>,
+    /// The packet of Socket.IO without its type and without the cursor, `["medias",{…}]`; `null` for nothing.
+    #[serde(default, deserialize_with = "present")]
+    socketio: Option<Option<Box<RawValue>>>,
+}
+
+impl Expected {
+    /// Whether they are given the event.
+    fn is_given(&self) -> bool {
+        self.block.iter().any(Option::is_some) || self.socketio.iter().any(Option::is_some)
+    }
+}
+
+/// Tells `null` from a member that is not there.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -91,20 +108,11 @@ fn load(path: &Path, variants: &[String]) -> LoadedProfile {
     loaded.unwrap()
 }
 
-fn filters(loaded: &LoadedProfile) -> &[Filtering] {
-    let streams = loaded.mounts.iter().find_map(|mount| match &mount.transport {
-        Transport::Sse(stream) => Some(stream.filters.as_slice()),
-        _ => None,
-    });
-    streams.unwrap_or_default()
-}
-
 /// What the query asks for, as the mount's own parameters mean it.
-fn filter(loaded: &LoadedProfile, query: &BTreeMap<String, String>) -> Filter {
+fn filter(loaded: &LoadedProfile, mount: &StreamSettings, query: &BTreeMap<String, String>) -> Filter {
     let mut topics: Option<Vec<TopicPattern>> = None;
     for (name, text) in query {
-        let filtering =
-            filters(loaded).iter().find(|filtering| filtering.query == *name).expect("a filter of that name");
+        let filtering = mount.filters.iter().find(|filtering| filtering.query == *name).expect("a filter of that name");
         let topics = topics.get_or_insert_default();
         let values: Vec<&str> = match filtering.split {
             Some(separator) => text.split(separator).map(str::trim).filter(|value| !value.is_empty()).collect(),
@@ -119,10 +127,35 @@ fn filter(loaded: &LoadedProfile, query: &BTreeMap<String, String>) -> Filter {
     topics.map_or_else(Filter::all, Filter::topics)
 }
 
-fn block(name: &str, data: &[u8]) -> String {
-    let data = std::str::from_utf8(data).unwrap();
+/// What who holds `grants` is shown of an event on this mount.
+fn shown(rule: &EventRule, mount: &StreamSettings, grants: &Grants, event: &NewEvent) -> String {
+    let variant = rule.shape.variant(grants, event);
+    let data = if mount.wrapped { rule.shape.render(event, variant) } else { rule.shape.render_bare(event, variant) };
+    String::from_utf8(data.to_vec()).unwrap()
+}
+
+fn block(name: &str, data: &str) -> String {
     let lines: String = data.lines().map(|line| format!("data: {line}\n")).collect();
     format!("event: {name}\n{lines}\n")
+}
+
+/// The event and its arguments (Socket.IO protocol 5, EVENT).
+fn packet(name: &str, args: Args, data: &str) -> String {
+    let name = serde_json::to_string(name).unwrap();
+    match args {
+        Args::Zero => format!("[{name}]"),
+        Args::One => format!("[{name},{data}]"),
+        Args::Spread => format!("[{name},{}]", data.trim_matches(['[', ']'])),
+    }
+}
+
+/// The mounts that are streams, with whether each is Socket.IO.
+fn streams(loaded: &LoadedProfile) -> impl Iterator<Item = (&StreamSettings, bool)> {
+    loaded.mounts.iter().filter_map(|mount| match &mount.transport {
+        Transport::Sse(stream) => Some((stream, false)),
+        Transport::SocketIo(stream) => Some((stream, true)),
+        Transport::Poll(_) | Transport::WebSocket(_) | Transport::Ready(_) | Transport::Health(_) => None,
+    })
 }
 
 #[test]
@@ -159,15 +192,26 @@ fn every_profile_gives_each_principal_the_bytes_that_its_fixtures_say() {
                 }
                 for expected in &fixture.expect {
                     let who = format!("{what}: {:?} {:?}", expected.grants, expected.query);
-                    let grants: Grants =
-                        loaded.profile.hold(expected.grants.iter().map(|grant| grant.parse().unwrap()));
-                    let interest = Interest { filter: filter(&loaded, &expected.query), grants };
-                    let shape = &rule.shape;
-                    let given = interest.covers(&event).then(|| {
-                        let variant = shape.variant(&interest.grants, &event);
-                        block(shape.wire_name(&event), &shape.render(&event, variant))
-                    });
-                    assert_eq!(given, expected.block, "{who}");
+                    let mut compared = 0;
+                    for (mount, is_socketio) in streams(&loaded) {
+                        let grants = loaded.profile.hold(expected.grants.iter().map(|grant| grant.parse().unwrap()));
+                        let interest = Interest { filter: filter(&loaded, mount, &expected.query), grants };
+                        let (name, args) = (rule.shape.wire_name(&event), rule.shape.args());
+                        let data = interest.covers(&event).then(|| shown(rule, mount, &interest.grants, &event));
+                        assert_eq!(data.is_some(), expected.is_given(), "{who}: on each mount alike");
+                        if is_socketio && let Some(packet_expected) = &expected.socketio {
+                            let packet = data.map(|data| packet(name, args, &data));
+                            assert_eq!(packet.as_deref(), packet_expected.as_deref().map(RawValue::get), "{who}");
+                            compared += 1;
+                        } else if !is_socketio && let Some(block_expected) = &expected.block {
+                            let block = data.map(|data| block(name, &data));
+                            assert_eq!(block, *block_expected, "{who}");
+                            compared += 1;
+                        }
+                    }
+                    let said = usize::from(expected.block.is_some()) + usize::from(expected.socketio.is_some());
+                    assert_eq!(compared, said, "{who}: a mount for each");
+                    assert!(said > 0, "{who}: nothing is expected");
                     count += 1;
                 }
             }
@@ -187,8 +231,10 @@ fn every_event_of_a_profile_has_a_fixture_in_which_somebody_gets_it_and_somebody
             let expected: Vec<&Expected> =
                 fixtures.iter().filter(of_rule).flat_map(|fixture| &fixture.expect).collect();
             let what = format!("{}: {}", path.display(), rule.name);
-            assert!(expected.iter().any(|expected| expected.block.is_some()), "{what}: nobody gets it");
-            assert!(expected.iter().any(|expected| expected.block.is_none()), "{what}: everybody gets it");
+            assert!(expected.iter().any(|expected| expected.is_given()), "{what}: nobody gets it");
+            let for_everyone = rule.audience.iter().flatten().any(|grant| grant.as_str() == "everyone");
+            let somebody_not = expected.iter().any(|expected| !expected.is_given());
+            assert!(somebody_not || for_everyone, "{what}: everybody gets it");
         }
     }
 }
