@@ -24,6 +24,10 @@ pub enum CloseReason {
     TooMany,
     /// An operator ended it.
     Disconnected,
+    /// The client broke the rules of its transport, or sent more than the limits allow.
+    Protocol,
+    /// The client has no right to connect.
+    Refused,
     /// The log could not be read; nothing is skipped, the client resumes when it is back.
     Unavailable,
 }
@@ -42,6 +46,8 @@ impl CloseReason {
             CloseReason::Revoked => 4002,
             CloseReason::TooMany => 4003,
             CloseReason::Disconnected => 4004,
+            CloseReason::Protocol => 4005,
+            CloseReason::Refused => 4006,
         }
     }
 
@@ -58,6 +64,8 @@ impl CloseReason {
             CloseReason::Revoked => "revoked",
             CloseReason::TooMany => "too-many",
             CloseReason::Disconnected => "disconnected",
+            CloseReason::Protocol => "protocol",
+            CloseReason::Refused => "refused",
         }
     }
 
@@ -74,6 +82,8 @@ impl CloseReason {
             CloseReason::Revoked => "the credential was revoked",
             CloseReason::TooMany => "too many connections",
             CloseReason::Disconnected => "an operator ended the connection",
+            CloseReason::Protocol => "the client broke the rules of the protocol",
+            CloseReason::Refused => "the client has no right to connect",
         }
     }
 
@@ -83,7 +93,7 @@ impl CloseReason {
     }
 
     /// All of them, for documents and metrics.
-    pub const ALL: [CloseReason; 10] = [
+    pub const ALL: [CloseReason; 12] = [
         CloseReason::Draining,
         CloseReason::Reauthenticate,
         CloseReason::Idle,
@@ -94,6 +104,8 @@ impl CloseReason {
         CloseReason::Revoked,
         CloseReason::TooMany,
         CloseReason::Disconnected,
+        CloseReason::Protocol,
+        CloseReason::Refused,
     ];
 }
 

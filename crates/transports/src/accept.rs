@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -24,9 +24,10 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 use tower::ServiceExt;
 
+use crate::adopt;
 use crate::date::imf_fixdate;
 use crate::events::Peer;
-use crate::handover::{Granted, Handover};
+use crate::handover::{Handed, Handover};
 use crate::lane::Opening;
 use crate::limiter::Permit;
 use crate::service::Service;
@@ -67,11 +68,21 @@ impl Acceptor {
             let handshake = handshake.clone();
             async move {
                 let Some(Ok((io, is_http2))) = acceptor.begin(handshake.handshake(socket)).await else { return };
-                match is_http2 {
-                    true => acceptor.http2(io, peer).await,
-                    false => acceptor.http1(io, peer, |_, _| None).await,
+                if is_http2 {
+                    acceptor.http2(io, peer).await;
+                    drop(permit);
+                    return;
                 }
-                drop(permit);
+                let service = acceptor.service.clone();
+                let mut permit = Some(permit);
+                acceptor
+                    .http1(io, peer, move |parked, io, unread| {
+                        let (lanes, permit) = (service.lanes.clone()?, permit.take());
+                        let Parked { head, handed } = parked;
+                        tokio::spawn(async move { adopt::remote(&lanes, handed, head, io, unread, permit).await });
+                        Some(())
+                    })
+                    .await;
             }
         })
         .await;
@@ -127,28 +138,32 @@ impl Acceptor {
         }
         let service = self.service.clone();
         let mut permit = Some(permit);
-        self.http1(socket, peer, move |parked, socket| {
+        self.http1(socket, peer, move |parked, socket, unread| {
             let lanes = service.lanes.as_ref()?;
-            // In a scope of its own: what belongs to the runtime ends here, and the lane has a bare socket.
-            let socket = socket.into_std().ok()?;
             limit_silence(&socket, service.hub.limits().write_stall);
-            let Parked { head, mut granted } = parked;
-            granted.permit = permit.take()?.join(granted.permit);
+            let (Parked { head, handed }, permit) = (parked, permit.take()?);
+            let Handed::Stream(mut granted) = handed else {
+                return adopt::socket(lanes, handed, head, socket, unread, permit);
+            };
+            // What belongs to the runtime ends here, and the lane has a bare socket.
+            let socket = socket.into_std().ok()?;
+            granted.permit = permit.join(granted.permit);
             lanes.open(Opening { socket, head, granted });
             Some(())
         })
         .await;
     }
 
-    async fn http1<I>(&self, io: I, peer: IpAddr, mut take_over: impl FnMut(Parked, I) -> Option<()>)
+    /// Serves requests until one of them goes on as something else: then `take_over` has the connection, and what was read of it.
+    async fn http1<I>(&self, io: I, peer: IpAddr, mut take_over: impl FnMut(Parked, I, Vec<u8>) -> Option<()>)
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let limits = self.service.hub.limits();
         let slot: Arc<Mutex<Option<Parked>>> = Arc::default();
-        // Only a plain socket can be given away; for others the slot stays empty and the response has its body.
-        let can_take_over =
-            self.service.lanes.is_some() && std::any::TypeId::of::<I>() == std::any::TypeId::of::<TcpStream>();
+        // A stream is better off as a response body than carried to a lane; only a plain socket is given away for it.
+        let has_lanes = self.service.lanes.is_some();
+        let is_plain = std::any::TypeId::of::<I>() == std::any::TypeId::of::<TcpStream>();
         let (router, parking, clock) = (self.router.clone(), slot.clone(), self.service.hub.clock().clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let (router, parking, clock) = (router.clone(), parking.clone(), clock.clone());
@@ -156,12 +171,13 @@ impl Acceptor {
                 let get = request.method() == Method::GET && request.version() >= Version::HTTP_10;
                 let response = respond(router, request, peer).await;
                 if get
-                    && can_take_over
+                    && has_lanes
                     && let Some(handover) = response.extensions().get::<Handover>()
-                    && let Some(granted) = handover.take()
+                    && (is_plain || !handover.is_stream())
+                    && let Some(handed) = handover.take()
                 {
                     let head = head(&response, clock.now());
-                    *parking.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Parked { head, granted });
+                    *parking.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Parked { head, handed });
                     // The connection is taken apart around this future: it never gets to answer.
                     return std::future::pending().await;
                 }
@@ -200,7 +216,7 @@ impl Acceptor {
                 if let Some(parked) = parked
                     && !watched.blocked
                 {
-                    take_over(parked, watched.io);
+                    take_over(parked, watched.io, parts.read_buf.to_vec());
                 }
             }
             Some(Ok(())) => {
@@ -271,7 +287,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A stream whose request has been answered up to the point where its socket is taken.
 struct Parked {
     head: Bytes,
-    granted: Granted,
+    handed: Handed,
 }
 
 async fn respond(router: Router, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
@@ -280,10 +296,12 @@ async fn respond(router: Router, request: Request<Incoming>, peer: IpAddr) -> Re
     router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})
 }
 
-/// The response head as bytes. The body has no length and no chunks: it ends with the connection (RFC 9112 §6.3, rule 8).
+/// The response head as bytes. A body has no length and no chunks: it ends with the connection (RFC 9112 §6.3, rule 8).
 fn head(response: &Response<Body>, now: Timestamp) -> Bytes {
     let mut head = Vec::with_capacity(256);
-    head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    head.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
     for (name, value) in response.headers() {
         head.extend_from_slice(name.as_str().as_bytes());
         head.extend_from_slice(b": ");
@@ -294,12 +312,15 @@ fn head(response: &Response<Body>, now: Timestamp) -> Bytes {
         // RFC 9110 §6.6.1: an origin server with a clock sends it.
         head.extend_from_slice(format!("date: {}\r\n", imf_fixdate(now)).as_bytes());
     }
-    head.extend_from_slice(b"connection: close\r\n\r\n");
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        head.extend_from_slice(b"connection: close\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
     head.into()
 }
 
 /// A peer that vanished without a word is noticed by the kernel (RFC 5482), not after its quarter of an hour.
-fn limit_silence(socket: &std::net::TcpStream, stall: Duration) {
+fn limit_silence(socket: &TcpStream, stall: Duration) {
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(socket).set_tcp_user_timeout(Some(stall));
     #[cfg(not(target_os = "linux"))]

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, reque
 use tidings::{CloseReason, Moment, Principal};
 
 use crate::auth::{Authenticate, Request};
-use crate::handover::{Granted, Handover, StreamBody};
+use crate::handover::{Granted, Handed, Handover, StreamBody};
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::stream::{Cors, Stream};
@@ -55,7 +55,7 @@ impl Mount {
                 self.head(Body::empty())
             }
             Ok(granted) => {
-                let handover = Handover::new(granted);
+                let handover = Handover::new(Handed::Stream(granted));
                 let body = StreamBody::new(service.hub.clone(), service.counters().clone(), handover.clone());
                 let mut response = self.head(Body::new(body));
                 response.extensions_mut().insert(handover);
@@ -119,7 +119,7 @@ impl Mount {
             let detail = format!("this is a stream of {content_type}: send `Accept: {content_type}`");
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail));
         }
-        let (principal, since) = self.authenticate(service, parts).await?;
+        let (principal, since) = self.authenticate(service, request(parts)).await?;
         let address = service.limiter.shared(peer(parts), parts.version, &parts.headers);
         let permit = service.limiter.stream(&principal, address)?;
         let filter = query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?;
@@ -127,14 +127,15 @@ impl Mount {
         Ok(Granted { principal, filter, stream: self.stream.clone(), start, since, permit })
     }
 
-    async fn authenticate(
+    /// Who asks, and whether they may open a stream here at all.
+    pub(crate) async fn authenticate(
         &self,
         service: &Service,
-        parts: &request::Parts,
+        request: Request<'_>,
     ) -> Result<(Arc<Principal>, Moment), Problem> {
         // Before the credential is looked at: a revocation meanwhile must not be missed.
         let since = service.hub.moment();
-        let principal = self.auth.authenticate(request(parts)).await?;
+        let principal = self.auth.authenticate(request).await?;
         if let Some(grant) = &self.stream.settings.requires
             && !principal.grants.holds(&self.stream.profile.qualify(grant))
         {
@@ -180,7 +181,7 @@ pub(crate) fn request(parts: &request::Parts) -> Request<'_> {
 }
 
 /// Who connected: our own listener says so, or the server of the program that embeds the hub.
-fn peer(parts: &request::Parts) -> IpAddr {
+pub(crate) fn peer(parts: &request::Parts) -> IpAddr {
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let connect = || parts.extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0.ip());
     peer.or_else(connect).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))

@@ -12,9 +12,9 @@ use http_body::Frame;
 use tidings::{CloseReason, Delivery, Filter, Hub, Moment, Principal, Start, Subscriber};
 use tokio::time::Instant;
 
-use crate::lane::LaneCounters;
+use crate::lane::{LaneCounters, Remote};
 use crate::limiter::Permit;
-use crate::sse;
+use crate::session::Session;
 use crate::stream::Stream;
 
 /// A stream that was granted and waits for its driver: a lane, where the socket can be taken over, else the body of the response.
@@ -34,18 +34,34 @@ pub struct Granted {
     pub permit: Permit,
 }
 
-/// Travels with the response as an extension: whoever takes the stream out first drives it.
+/// What goes on after the response head.
+#[derive(Debug)]
+pub enum Handed {
+    /// A stream that goes one way.
+    Stream(Granted),
+    /// A connection that goes both ways.
+    Conversation(Granted, Box<Session>),
+    /// A WebSocket that a long-polling client wants to move to.
+    Move(Arc<Remote>),
+}
+
+/// Travels with the response as an extension: whoever takes it out first drives it.
 #[derive(Clone, Debug)]
-pub struct Handover(Arc<Mutex<Option<Granted>>>);
+pub struct Handover(Arc<Mutex<Option<Handed>>>);
 
 impl Handover {
-    /// A stream to be taken.
-    pub fn new(granted: Granted) -> Self {
-        Handover(Arc::new(Mutex::new(Some(granted))))
+    /// Something to be taken.
+    pub fn new(handed: Handed) -> Self {
+        Handover(Arc::new(Mutex::new(Some(handed))))
+    }
+
+    /// Whether it is a stream, which can as well be the body of the response.
+    pub fn is_stream(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), Some(Handed::Stream(_)))
     }
 
     /// Takes it; `None` if somebody has.
-    pub fn take(&self) -> Option<Granted> {
+    pub fn take(&self) -> Option<Handed> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
 }
@@ -73,7 +89,7 @@ impl http_body::Body for StreamBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.frames.is_none() {
-            let Some(granted) = self.handover.take() else { return Poll::Ready(None) };
+            let Some(Handed::Stream(granted)) = self.handover.take() else { return Poll::Ready(None) };
             self.frames = Some(frames(self.hub.clone(), self.counters.clone(), granted));
         }
         let frames = self.frames.as_mut().expect("set in the lines above");
@@ -177,7 +193,7 @@ impl Driving {
         match delivery {
             Delivery::Event(entry) => {
                 let variant = entry.rule.shape.variant(&self.subscriber.principal().grants, &entry.event);
-                bytes.extend_from_slice(sse::frame(&entry, stream.encoding(), variant, self.hub.cursor(entry.at)));
+                bytes.extend_from_slice(stream.frame(&entry, variant, self.hub.cursor(entry.at)));
                 self.counted.counters.delivered.fetch_add(1, Ordering::Relaxed);
                 self.updated_at = Instant::now();
                 if !entry.event.is_signal() {
@@ -186,7 +202,7 @@ impl Driving {
                     self.told = Some(self.hub.cursor(entry.at));
                 }
             }
-            Delivery::Gap(gap) => bytes.extend_from_slice(&sse::gap(&gap, stream.settings.ids)),
+            Delivery::Gap(gap) => bytes.extend_from_slice(&stream.gap(&gap)),
             Delivery::Closed(reason) => {
                 let retry = (reason == CloseReason::Draining).then(|| stream.come_back_after());
                 bytes.extend_from_slice(&stream.closing(reason, retry));
@@ -207,7 +223,7 @@ impl Driving {
         if stream.settings.announce && self.told_at + stream.settings.cursor_every <= now {
             let cursor = self.subscriber.cursor();
             if self.told != Some(cursor) {
-                bytes.extend_from_slice(&sse::cursor(cursor));
+                bytes.extend_from_slice(&stream.position(cursor));
                 (self.told, self.told_at) = (Some(cursor), now);
             }
         }

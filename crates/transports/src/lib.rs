@@ -9,8 +9,11 @@
 //! - [`auth`]: the seam to who asks. [`limiter`]: how many there may be. [`problem`]: refusals.
 
 pub mod accept;
+mod adopt;
 pub mod auth;
+pub mod command;
 mod date;
+mod door;
 pub mod events;
 pub mod handover;
 pub mod lane;
@@ -20,6 +23,7 @@ pub mod problem;
 pub mod publish;
 pub mod query;
 pub mod service;
+pub mod session;
 pub mod socketio;
 pub mod sse;
 pub mod stream;

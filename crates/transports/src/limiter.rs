@@ -109,6 +109,11 @@ impl Limiter {
         Ok(Permit { limiter: self.clone(), socket: false, address, principal })
     }
 
+    /// A permit that counts nothing.
+    pub(crate) fn nothing(self: &Arc<Self>) -> Permit {
+        Permit { limiter: self.clone(), socket: false, address: None, principal: None }
+    }
+
     fn too_many(&self, detail: String) -> Problem {
         self.refused.fetch_add(1, Ordering::Relaxed);
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", detail).header(http::header::RETRY_AFTER, "30")
@@ -158,6 +163,11 @@ fn address(hop: &str) -> Option<IpAddr> {
 }
 
 impl Permit {
+    /// One that counts nothing.
+    pub(crate) fn none_of_same(&self) -> Permit {
+        self.limiter.nothing()
+    }
+
     /// Both in one, for a stream that owns its socket.
     pub fn join(mut self, mut stream: Permit) -> Permit {
         self.principal = stream.principal.take();

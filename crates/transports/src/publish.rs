@@ -145,17 +145,17 @@ async fn accept(
 }
 
 /// One publish request: who, to which profile.
-struct Publisher {
-    service: Arc<Service>,
-    principal: Arc<Principal>,
+pub(crate) struct Publisher {
+    pub(crate) service: Arc<Service>,
+    pub(crate) principal: Arc<Principal>,
     /// When the credential was about to be checked.
-    since: Moment,
-    profile: Arc<Profile>,
+    pub(crate) since: Moment,
+    pub(crate) profile: Arc<Profile>,
 }
 
 impl Publisher {
     /// Whether the credential still holds: a body may come slowly, and a stream of lines for days.
-    fn check_credential(&self) -> Result<(), Problem> {
+    pub(crate) fn check_credential(&self) -> Result<(), Problem> {
         let hub = &self.service.hub;
         let expired = self.principal.is_expired(hub.clock().now()).then_some(CloseReason::Expired);
         match expired.or_else(|| hub.closed_since(self.since, &self.principal)) {
@@ -191,7 +191,8 @@ impl Publisher {
         Ok(answered(answer?))
     }
 
-    async fn publish_document(&self, body: &[u8], request: Option<[u8; 16]>) -> Result<String, Problem> {
+    /// Publishes one event or an array of them: all are taken, or none. Returns the answer, an object with `results`.
+    pub(crate) async fn publish_document(&self, body: &[u8], request: Option<[u8; 16]>) -> Result<String, Problem> {
         let invalid = |error: serde_json::Error| {
             let detail = format!("the body is not JSON: {error}");
             Problem::new(StatusCode::BAD_REQUEST, "invalid-json", detail)

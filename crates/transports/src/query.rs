@@ -26,6 +26,15 @@ pub fn resume(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     pairs(uri).find(|(name, value)| RESUME_NAMES.contains(&name.as_ref()) && !value.is_empty()).map(|(_, id)| id.into())
 }
 
+/// Whether the query asks for anything: topics, names, or a place to go on from.
+pub fn asks(stream: &Stream, uri: &Uri) -> bool {
+    pairs(uri).any(|(name, _)| {
+        matches!(name.as_ref(), "topic" | "topics" | "name" | "names")
+            || RESUME_NAMES.contains(&name.as_ref())
+            || stream.settings.filters.iter().any(|filtering| filtering.query == name)
+    })
+}
+
 /// What was asked for: by the mount's own parameters (`?libraries=`), or by `topic`, `topics`, `name` and `names`.
 pub fn filter(stream: &Stream, uri: &Uri, most: usize) -> Result<Filter, Problem> {
     let mut own: Option<Vec<TopicPattern>> = None;

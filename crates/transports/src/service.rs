@@ -8,15 +8,18 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::{Method, StatusCode, header, request};
+use http::{Method, StatusCode, header};
 use tidings::{Hub, Profile};
 
 use crate::auth::Authenticate;
+use crate::door::Door;
 use crate::events::{Answer, Mount};
 use crate::lane::{LaneCounters, Lanes, OpenStream};
 use crate::limiter::Limiter;
 use crate::problem::Problem;
 use crate::publish::{self, Idempotency};
+use crate::socketio::polling::Pollers;
+use crate::websocket::mount::over_foreign_server;
 
 /// What the handlers of one process share.
 pub struct Service {
@@ -33,6 +36,8 @@ pub struct Service {
     /// What the handlers counted.
     pub counters: ServiceCounters,
     bodies: Arc<LaneCounters>,
+    /// The Socket.IO clients that poll.
+    pub(crate) pollers: Arc<Pollers>,
 }
 
 /// What the handlers counted.
@@ -60,7 +65,8 @@ impl Service {
     ) -> Arc<Self> {
         let bodies = lanes.as_ref().map_or_else(Arc::default, |lanes| lanes.counters().clone());
         let (draining, counters) = (AtomicBool::new(false), ServiceCounters::default());
-        Arc::new(Service { hub, lanes, limiter, idempotency, draining, counters, bodies })
+        let pollers = Arc::default();
+        Arc::new(Service { hub, lanes, limiter, idempotency, draining, counters, bodies, pollers })
     }
 
     /// How many streams are open.
@@ -73,7 +79,8 @@ impl Service {
         let profiles = self.hub.profiles();
         let bodies = self.hub.subscribers().into_iter().map(|(principal, filter)| {
             let profile = principal.namespace.as_deref().map_or(profiles.open(), |namespace| profiles.of(namespace));
-            OpenStream { profile: profile.name().to_owned(), principal, filter, lag: None }
+            let profile = profile.name().to_owned();
+            OpenStream { profile, transport: "body", principal, filter, lag: None }
         });
         let mut streams: Vec<OpenStream> = bodies.collect();
         if let Some(lanes) = &self.lanes {
@@ -101,27 +108,39 @@ pub struct Publishing {
     pub default: Arc<Profile>,
 }
 
-/// The routes of streams, polls and publishing. A program that embeds the hub merges them into its own router.
+/// The routes of streams, polls, connections and publishing. A program that embeds the hub merges them into its own router.
 pub fn router(service: &Arc<Service>, mounts: Vec<Mount>, publishing: Vec<Publishing>) -> Router {
+    let publishing: Vec<Arc<Publishing>> = publishing.into_iter().map(Arc::new).collect();
     let mut router = Router::new();
     for mount in mounts {
         let path = mount.path.clone();
-        let state = (service.clone(), Arc::new(mount));
-        router = router.route(&path, any(stream).with_state(state));
+        let door = Door::new(service, mount, publishing.first().cloned());
+        router = router.route(&path, any(listen).with_state((service.clone(), door)));
     }
     for publishing in publishing {
         let path = publishing.path.clone();
-        let state = (service.clone(), Arc::new(publishing));
-        router = router.route(&path, any(publish::publish).with_state(state));
+        router = router.route(&path, any(publish::publish).with_state((service.clone(), publishing)));
     }
     router
 }
 
-async fn stream(State((service, mount)): State<(Arc<Service>, Arc<Mount>)>, parts: request::Parts) -> Response {
+async fn listen(State((service, door)): State<(Arc<Service>, Arc<Door>)>, request: axum::extract::Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mount = &door.mount;
     match (&parts.method, mount.answer) {
         (&Method::OPTIONS, _) => mount.preflight(&parts.headers),
         (&Method::GET | &Method::HEAD, Answer::Sse) => mount.events(&service, &parts).await,
         (&Method::GET, Answer::Poll) => mount.poll(&service, &parts).await,
+        (&Method::GET, Answer::WebSocket) => {
+            let response = mount.websocket(&service, &door, &parts).await;
+            over_foreign_server(&service, &mut parts, &response);
+            response
+        }
+        (_, Answer::SocketIo) => {
+            let response = mount.socketio(&service, &door, &parts, body).await;
+            over_foreign_server(&service, &mut parts, &response);
+            response
+        }
         _ => mount.readable(&parts.headers, method_not_allowed(mount.methods())),
     }
 }

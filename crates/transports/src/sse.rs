@@ -5,30 +5,10 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tidings::{CloseReason, Cursor, Entry, FrameKey, Gap};
+use tidings::{CloseReason, Cursor, Gap};
 
 /// The media type of a stream.
 pub const CONTENT_TYPE: &str = "text/event-stream";
-
-/// How frames are numbered in [`FrameKey::encoding`]: with `id:` or without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Encoding {
-    /// Events carry `id:`.
-    WithIds = 0,
-    /// Events carry no `id:`.
-    WithoutIds = 1,
-}
-
-/// The frame of an event as who gets `variant` of its shape sees it; encoded once and shared.
-pub fn frame(entry: &Entry, encoding: Encoding, variant: u32, epoch: Cursor) -> &Bytes {
-    entry.frame(FrameKey { encoding: encoding as u32, variant }, |entry| {
-        let data = entry.rule.shape.render(&entry.event, variant);
-        let with_id = encoding == Encoding::WithIds && !entry.event.is_signal();
-        let cursor = with_id.then_some(Cursor { offset: entry.event.offset, ..epoch });
-        block(entry.rule.shape.wire_name(&entry.event), &data, cursor)
-    })
-}
 
 /// One event block. The name and the data can't break out of it, whatever they hold.
 pub fn block(name: &str, data: &[u8], id: Option<Cursor>) -> Bytes {
@@ -97,15 +77,19 @@ pub fn gap(gap: &Gap, ids: bool) -> Bytes {
 
 /// `tidings.close`: why the stream ends, and whether to come back.
 pub fn close(reason: CloseReason) -> Bytes {
+    block("tidings.close", close_data(reason).as_bytes(), None)
+}
+
+/// Why a stream ends, as JSON.
+pub(crate) fn close_data(reason: CloseReason) -> String {
     // The names and sentences are our own and hold nothing that JSON would escape.
-    let data = format!(
+    format!(
         "{{\"code\":{},\"reason\":\"{}\",\"message\":\"{}\",\"reconnect\":{}}}",
         reason.code(),
         reason.name(),
         reason.sentence(),
         reason.come_back(),
-    );
-    block("tidings.close", data.as_bytes(), None)
+    )
 }
 
 #[cfg(test)]

@@ -8,10 +8,9 @@ use bytes::Bytes;
 use tidings::{CloseReason, Revocation, Timestamp};
 
 use super::OpenStream;
-use super::connection::{Behind, GONE, Position};
+use super::connection::{Behind, Position};
+use super::socket::{Socket, Wrote};
 use super::thread::Lane;
-use super::write::{Wrote, write};
-use crate::sse;
 
 /// The most bytes a client may send into a stream that has nothing to hear from it.
 const MAX_INBOUND: usize = 64 << 10;
@@ -55,6 +54,9 @@ impl Lane {
 
     pub(super) fn look_at(&mut self, slot: usize) {
         let now = self.now;
+        if self.connections[slot].session.is_some() && !self.look_at_session(slot) {
+            return;
+        }
         let settings = &self.stream(slot).settings;
         let (beat, cursor_every, announce) =
             (settings.heartbeat_every.as_millis() as u64, settings.cursor_every.as_millis() as u64, settings.announce);
@@ -77,14 +79,14 @@ impl Lane {
             }
             return;
         }
-        let (silent, told) = (connection.written_at + beat <= now, connection.told);
+        let (silent, told) = (connection.beats() && connection.written_at + beat <= now, connection.told);
         // Signals have no cursor: a stream that hears nothing else is told where it stands though it is not silent.
-        let tell = announce && told < self.offset && connection.told_at + cursor_every <= now;
+        let tell = announce && connection.hears() && told < self.offset && connection.told_at + cursor_every <= now;
         if silent || tell {
             let beat = if silent { self.stream(slot).heartbeat.clone() } else { Bytes::new() };
             let bytes = if tell {
                 self.connections[slot].tell(self.offset, now);
-                [&beat[..], &sse::cursor(self.hub.cursor(self.offset))[..]].concat().into()
+                [&beat[..], &self.stream(slot).position(self.hub.cursor(self.offset))[..]].concat().into()
             } else {
                 beat
             };
@@ -98,7 +100,7 @@ impl Lane {
     /// Writes a control frame to one that is caught up. False if the socket failed and was closed.
     pub(super) fn write_control(&mut self, slot: usize, bytes: &Bytes) -> bool {
         let connection = &mut self.connections[slot];
-        match write(&mut connection.socket, bytes) {
+        match connection.socket.write(bytes) {
             Wrote::All => connection.written_at = self.now,
             Wrote::Part(written) => {
                 let mut behind = Behind::at(Position::Window(self.place), self.offset, bytes.slice(written..));
@@ -116,12 +118,17 @@ impl Lane {
 
     /// Says why, where the socket is at the border of two frames, and closes.
     pub(super) fn say_goodbye(&mut self, slot: usize, reason: CloseReason, retry: Option<Duration>) {
-        let bytes = self.stream(slot).closing(reason, retry);
+        let bytes = self.goodbye(slot, reason, retry);
+        self.end(slot, &bytes, reason);
+    }
+
+    /// Writes the last words where the socket is at the border of two frames, and closes.
+    pub(super) fn end(&mut self, slot: usize, bytes: &[u8], reason: CloseReason) {
         let connection = &mut self.connections[slot];
         let owed = connection.behind.as_ref().map(|behind| behind.rest.clone()).unwrap_or_default();
         // The last words: what the socket does not take now is not waited for.
-        match write(&mut connection.socket, &owed) {
-            Wrote::All => drop(write(&mut connection.socket, &bytes)),
+        match connection.socket.write(&owed) {
+            Wrote::All => drop(connection.socket.write(bytes)),
             Wrote::Part(_) | Wrote::Failed => {}
         }
         self.close(slot, reason);
@@ -129,33 +136,35 @@ impl Lane {
 
     pub(super) fn close(&mut self, slot: usize, reason: CloseReason) {
         let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };
-        // Half-closed first: what was written still arrives, also if the client has sent something we have not read.
-        let _ = connection.socket.shutdown(std::net::Shutdown::Write);
-        let _ = self.poll.registry().deregister(&mut connection.socket);
+        match &mut connection.socket {
+            Socket::Own(socket) => {
+                if connection.session.is_some() {
+                    // Closing over bytes that were not read would reset the connection, and take our last words with it.
+                    let mut unread = [0; 4096];
+                    let bounded = 0..MAX_INBOUND / unread.len();
+                    for _ in bounded.take_while(|_| matches!(socket.read(&mut unread), Ok(1..))) {}
+                }
+                // Half-closed first: what was written still arrives, also if the client has sent something we have not read.
+                let _ = socket.shutdown(std::net::Shutdown::Write);
+                let _ = self.poll.registry().deregister(socket);
+            }
+            Socket::Remote(remote) => remote.close(),
+        }
         if connection.behind.take().is_some() {
             self.counters.behind.fetch_sub(1, Ordering::Relaxed);
         }
-        let (class, member) = (connection.class as usize, connection.member as usize);
-        connection.member = GONE;
-        if let Some(found) = self.registry.get_mut(class) {
-            let members = &mut found.members;
-            if let Some(stream) = &members.stream {
-                stream.open.fetch_sub(1, Ordering::Relaxed);
-            }
-            members.slots.swap_remove(member);
-            if let Some(&moved) = members.slots.get(member) {
-                self.connections[moved as usize].member = member as u32;
-            }
-            if members.slots.is_empty() {
-                self.registry.leave(class);
-            }
-        }
-        self.gathered = None;
+        self.stream(slot).open.fetch_sub(1, Ordering::Relaxed);
+        self.leave_class(slot);
         self.counters.count_close(reason);
         self.closed.push(slot);
+        self.close_others(slot, reason);
     }
 
     pub(super) fn close_revoked(&mut self, revocation: &Revocation, reason: CloseReason) {
+        // What was told before is still theirs: an app that says goodbye before it revokes is heard.
+        while self.place != self.hub.window().end() {
+            self.advance();
+        }
         let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
         let covered = open.filter(|(_, connection)| revocation.covers(&connection.principal));
         for slot in covered.map(|(slot, _)| slot).collect::<Vec<_>>() {
@@ -183,6 +192,7 @@ impl Lane {
             Some(OpenStream {
                 principal: connection.principal.clone(),
                 profile: class.members.stream.as_ref()?.profile.name().to_owned(),
+                transport: connection.transport(class.members.stream.as_ref()?.codec),
                 filter: class.interest.filter.clone(),
                 lag: Some(self.hub.window().head().1.0.saturating_sub(at.0)),
             })
@@ -210,6 +220,9 @@ impl Lane {
         let mut due = due.min(self.now + self.stall());
         if let Some(idle) = idle {
             due = due.min(connection.updated_at + idle);
+        }
+        if let Some(session) = &connection.session {
+            due = due.min(self.session_due(session, stream));
         }
         if let Some(Timestamp(at)) = connection.principal.expires_at {
             due = due.min(self.now + at.saturating_sub(self.hub.clock().now().0));

@@ -9,10 +9,9 @@ use tidings::{BrokerError, CloseReason, Entry, Offset, Place};
 
 use super::Message;
 use super::connection::{Behind, Position};
+use super::socket::Wrote;
 use super::thread::Lane;
 use super::wheel::Timer;
-use super::write::{Wrote, write, write_both};
-use crate::sse;
 
 impl Lane {
     /// Lets a socket that is behind read on, until it is caught up, takes no more, or has had its turn.
@@ -24,6 +23,11 @@ impl Lane {
             let (class, position, has_rest) = (connection.class, behind.position, !behind.rest.is_empty());
             if !connection.is_open() {
                 return;
+            }
+            let until = connection.session.as_ref().and_then(|session| Some(session.detour.as_ref()?.until));
+            if until.is_some_and(|until| behind.offset >= until) {
+                self.end_detour(slot);
+                continue;
             }
             let ready = match position {
                 Position::Window(place) if place == self.place => {
@@ -37,7 +41,7 @@ impl Lane {
                     self.advance();
                     continue;
                 }
-                Position::Window(place) => match self.gather_window(class, place) {
+                Position::Window(place) => match self.gather_window(class, place, until) {
                     true => true,
                     false => {
                         let behind = self.behind(slot);
@@ -66,7 +70,7 @@ impl Lane {
                             self.gather.reached = Some((position, after));
                             true
                         }
-                        Err(_) => self.gather_page(slot, after),
+                        Err(_) => self.gather_page(slot, after, until),
                     }
                 }
             };
@@ -79,9 +83,9 @@ impl Lane {
             let total = owed + bytes.len();
             let wrote = match (owed, bytes.len()) {
                 (0, 0) => Wrote::All,
-                (0, _) => write(&mut connection.socket, bytes),
-                (_, 0) => write(&mut connection.socket, &behind.rest),
-                _ => write_both(&mut connection.socket, &behind.rest, bytes),
+                (0, _) => connection.socket.write(bytes),
+                (_, 0) => connection.socket.write(&behind.rest),
+                _ => connection.socket.write_both(&behind.rest, bytes),
             };
             let written = match wrote {
                 Wrote::All => total,
@@ -107,7 +111,7 @@ impl Lane {
                         (connection.told, connection.told_at) = (connection.told.max(told), self.now);
                     }
                 }
-                if behind.position == Position::Window(self.place) {
+                if behind.position == Position::Window(self.place) && until.is_none() {
                     connection.behind = None;
                     self.counters.behind.fetch_sub(1, Ordering::Relaxed);
                     return;
@@ -146,9 +150,10 @@ impl Lane {
     }
 
     /// Gathers what the class is to be given from `from` on, as much as fits into one write. False if the window has moved on.
-    pub(super) fn gather_window(&mut self, class: u32, from: Place) -> bool {
+    /// On a detour it is given what is kept, `until` its end.
+    pub(super) fn gather_window(&mut self, class: u32, from: Place, until: Option<Offset>) -> bool {
         let key = (class, Position::Window(from), self.place);
-        if self.gathered == Some(key) {
+        if until.is_none() && self.gathered == Some(key) {
             return true;
         }
         self.gathered = None;
@@ -157,14 +162,15 @@ impl Lane {
         let class = self.registry.get(class as usize).expect("a class lives as long as its members");
         let stream = class.members.stream.as_ref().expect("set with the first member");
         let epoch = self.hub.cursor(Offset::START);
-        let (gather, mut reached) = (&mut self.gather, (from, Offset::START));
+        let (gather, mut reached, mut passed) = (&mut self.gather, (from, Offset::START), false);
         let read = self.hub.window().read(from, |place, entry| {
-            if place > end {
+            passed = until.is_some_and(|until| entry.at > until);
+            if place > end || passed {
                 return false;
             }
-            if class.interest.covers(&entry.event) {
+            if class.interest.covers(&entry.event) && (until.is_none() || !entry.event.is_signal()) {
                 let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
-                let frame = sse::frame(entry, stream.encoding(), variant, epoch);
+                let frame = stream.frame(entry, variant, epoch);
                 gather.push(frame, Position::Window(place), entry.at);
                 gather.told = kept(entry).or(gather.told);
             }
@@ -175,15 +181,19 @@ impl Lane {
             return false;
         }
         // Signals that were replaced leave holes, which the window steps over without a word.
-        let place = if reached.0 == from { end } else { reached.0 };
-        let offset = if place == end { self.offset } else { reached.1 };
+        let place = if reached.0 == from && !passed { end } else { reached.0 };
+        let offset = match until {
+            Some(until) if passed => until,
+            _ if place == end => self.offset,
+            _ => reached.1,
+        };
         self.gather.reached = Some((Position::Window(place), offset));
-        self.gathered = Some(key);
+        self.gathered = until.is_none().then_some(key);
         true
     }
 
     /// Gathers from the page of the log that the socket reads; asks for one if it has none. False while it is on its way.
-    pub(super) fn gather_page(&mut self, slot: usize, after: Offset) -> bool {
+    pub(super) fn gather_page(&mut self, slot: usize, after: Offset, until: Option<Offset>) -> bool {
         let max = self.hub.limits().write_bytes;
         let epoch = self.hub.cursor(Offset::START);
         let connection = &self.connections[slot];
@@ -196,15 +206,16 @@ impl Lane {
         self.gathered = None;
         self.gather.clear();
         let begin = page.entries.partition_point(|entry| entry.at <= after);
-        let mut reached = page.reached;
-        for entry in &page.entries[begin..] {
+        let end = page.entries.partition_point(|entry| until.is_none_or(|until| entry.at <= until));
+        let mut reached = until.map_or(page.reached, |until| until.min(page.reached));
+        for entry in &page.entries[begin.min(end)..end] {
             if self.gather.len() > 0 && self.gather.bytes().len() >= max {
                 reached = before(entry.at);
                 break;
             }
             if class.interest.covers(&entry.event) {
                 let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
-                let frame = sse::frame(entry, stream.encoding(), variant, epoch);
+                let frame = stream.frame(entry, variant, epoch);
                 self.gather.push(frame, Position::Log(entry.at), entry.at);
                 self.gather.told = Some(entry.at);
             }
@@ -223,20 +234,27 @@ impl Lane {
         let filter = &class.interest.filter;
         let topics = filter.literal_topics().and(filter.topics.clone());
         let behind = self.behind(slot);
-        if std::mem::replace(&mut behind.reading, true) {
+        if behind.reading != 0 {
             return;
         }
+        self.serial = self.serial.wrapping_add(1).max(1);
+        let serial = self.serial;
+        self.behind(slot).reading = serial;
         let (hub, shared) = (self.hub.clone(), self.shared.clone());
         self.runtime.spawn(async move {
             let page = hub.history(topics, after).await;
-            shared.send(Message::Page { slot: timer.slot, generation: timer.generation, page });
+            shared.send(Message::Page { timer, serial, page });
         });
     }
 
-    pub(super) fn take_page(&mut self, timer: Timer, page: Result<Arc<LogPage>, BrokerError>) {
+    pub(super) fn take_page(&mut self, timer: Timer, serial: u32, page: Result<Arc<LogPage>, BrokerError>) {
         let slot = timer.slot as usize;
         let Some(behind) = self.find(timer).and_then(|connection| connection.behind.as_mut()) else { return };
-        behind.reading = false;
+        if behind.reading != serial {
+            // Asked for before it went elsewhere: it may lack what is wanted now.
+            return;
+        }
+        behind.reading = 0;
         match page {
             Ok(page) => {
                 let stuck = page.entries.is_empty() && page.reached <= behind.offset;
@@ -248,11 +266,11 @@ impl Lane {
             }
             Err(BrokerError::Trimmed { after, resume }) => {
                 let gap = self.hub.overtaken(after, resume);
-                let ids = self.stream(slot).settings.ids;
+                let told = self.stream(slot).gap(&gap);
                 self.counters.gaps.fetch_add(1, Ordering::Relaxed);
                 let behind = self.behind(slot);
                 let mut rest = BytesMut::from(&behind.rest[..]);
-                rest.extend_from_slice(&sse::gap(&gap, ids));
+                rest.extend_from_slice(&told);
                 behind.rest = rest.freeze();
                 (behind.position, behind.offset) = (Position::Log(resume), resume);
             }

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mio::net::TcpStream;
 use tidings::history::LogPage;
 use tidings::{Offset, Place, Principal};
 
+use super::socket::Socket;
 use crate::limiter::Permit;
+use crate::session::{Session, Stage, Voice};
+use crate::stream::Codec;
 
 /// One socket. Idle, it is this and nothing else: no task, no buffer, no timer of its own.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     /// How often its slot was used before: a message to an earlier connection is not for this one.
     pub(super) generation: u32,
     /// Its class in the lane's registry.
@@ -30,8 +32,10 @@ pub(super) struct Connection {
     pub(super) principal: Arc<Principal>,
     /// `None` while it is caught up: then the lane's own place is its place.
     pub(super) behind: Option<Box<Behind>>,
-    /// Counted among the connections until it is dropped.
-    pub(super) _permit: Permit,
+    /// What it has beside if it goes both ways.
+    pub(super) session: Option<Box<Session>>,
+    /// Counted among the connections until it is dropped. `None` for a moment while it is exchanged.
+    pub(super) permit: Option<Permit>,
 }
 
 /// What a socket needs that is not caught up: its place in the log, and its place within a frame.
@@ -45,14 +49,14 @@ pub(super) struct Behind {
     pub(super) rest: Bytes,
     /// The page it reads, while it is writing it. Given back when the socket blocks.
     pub(super) page: Option<Arc<LogPage>>,
-    /// Whether a page was asked for.
-    pub(super) reading: bool,
+    /// Which page was asked for and is on its way; 0 if none is.
+    pub(super) reading: u32,
     /// Since when the socket takes nothing, in ticks of the clock; 0 if it does.
     pub(super) blocked_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Position {
+pub(crate) enum Position {
     /// In the window.
     Window(Place),
     /// In the log, behind the window.
@@ -68,6 +72,30 @@ impl Connection {
         self.member != GONE
     }
 
+    /// Whether silence on it is broken by the stream's heartbeat. Socket.IO has pings of its own, silent or not.
+    pub(super) fn beats(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| matches!(session.voice, Voice::Tidings))
+    }
+
+    /// Whether it hears anything: its position is of use.
+    pub(super) fn hears(&self) -> bool {
+        match self.session.as_ref().map(|session| &session.voice) {
+            None => true,
+            Some(Voice::Tidings) => self.session.as_ref().is_some_and(|session| !session.subscriptions.is_empty()),
+            Some(Voice::SocketIo(speaker)) => speaker.stage == Stage::Inside,
+        }
+    }
+
+    /// How it is held, for people who look.
+    pub(super) fn transport(&self, codec: Codec) -> &'static str {
+        match (codec, &self.socket) {
+            (Codec::Sse, _) => "sse",
+            (Codec::WebSocket, _) => "websocket",
+            (Codec::SocketIo, Socket::Remote(remote)) if remote.parent().is_none() => "socketio-polling",
+            (Codec::SocketIo, _) => "socketio",
+        }
+    }
+
     /// Remembers that the client was told its position.
     pub(super) fn tell(&mut self, position: Offset, now: u64) {
         self.told = self.told.max(position);
@@ -77,6 +105,6 @@ impl Connection {
 
 impl Behind {
     pub(super) fn at(position: Position, offset: Offset, rest: Bytes) -> Box<Self> {
-        Box::new(Behind { position, offset, rest, page: None, reading: false, blocked_at: 0 })
+        Box::new(Behind { position, offset, rest, page: None, reading: 0, blocked_at: 0 })
     }
 }

@@ -9,9 +9,8 @@ use tidings::{CloseReason, Entry, Offset, Place};
 use super::catch_up::kept;
 use super::connection::{Behind, Position};
 use super::gather::rest;
+use super::socket::Wrote;
 use super::thread::Lane;
-use super::write::{Wrote, write};
-use crate::sse;
 
 /// The most entries matched before the sockets get a turn.
 const ENTRIES_A_ROUND: usize = 512;
@@ -58,7 +57,7 @@ impl Lane {
                     class.members.pieces = used as u32;
                 }
                 let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
-                let frame = sse::frame(entry, stream.encoding(), variant, epoch);
+                let frame = stream.frame(entry, variant, epoch);
                 let pieces = &mut pieces[class.members.pieces as usize - 1];
                 pieces.told = kept(entry).or(pieces.told);
                 pieces.frames.push((frame.clone(), *place, entry.at));
@@ -107,7 +106,7 @@ impl Lane {
             if connection.behind.is_some() {
                 continue;
             }
-            match write(&mut connection.socket, bytes) {
+            match connection.socket.write(bytes) {
                 Wrote::All => {
                     connection.written_at = self.now;
                     connection.updated_at = self.now;

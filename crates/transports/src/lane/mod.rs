@@ -9,10 +9,14 @@ mod care;
 mod catch_up;
 mod connection;
 mod gather;
+mod hear;
 mod live;
+mod remote;
+mod socket;
+mod socketio;
+mod subscribe;
 mod thread;
 mod wheel;
-mod write;
 
 use std::io;
 use std::net::TcpStream;
@@ -28,7 +32,13 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use self::bell::Bell;
+pub(crate) use self::connection::Position;
+use self::hear::Outcome;
+use self::remote::Note;
+pub use self::remote::Remote;
+use self::wheel::Timer;
 use crate::handover::Granted;
+use crate::session::Session;
 
 /// The lanes of the process. Dropping it ends their threads and closes their sockets.
 pub struct Lanes {
@@ -83,6 +93,30 @@ pub struct Opening {
     pub granted: Granted,
 }
 
+/// A connection that goes both ways, to be held by a lane from here on.
+#[derive(Debug)]
+pub struct Conversation {
+    /// Where its bytes go.
+    pub end: End,
+    /// The response head, not yet written.
+    pub head: Bytes,
+    /// What the client has sent already.
+    pub unread: Vec<u8>,
+    /// Who is there, and the stream.
+    pub granted: Granted,
+    /// How it speaks.
+    pub session: Box<Session>,
+}
+
+/// Where the bytes of a connection go.
+#[derive(Debug)]
+pub enum End {
+    /// To a socket, non-blocking.
+    Socket(TcpStream),
+    /// To whoever holds the real connection.
+    Remote(Arc<Remote>),
+}
+
 /// One open stream, for people who look.
 #[derive(Clone, Debug)]
 pub struct OpenStream {
@@ -90,6 +124,8 @@ pub struct OpenStream {
     pub principal: Arc<Principal>,
     /// The profile it belongs to.
     pub profile: String,
+    /// How it is held: `sse`, `websocket`, `socketio`, `socketio-polling`; `body` for a response body or a poll.
+    pub transport: &'static str,
     /// What was asked for.
     pub filter: Filter,
     /// How many events of the log lie between its place and the end, where that is known.
@@ -97,12 +133,23 @@ pub struct OpenStream {
 }
 
 enum Message {
-    Open(Box<Opening>),
-    Page { slot: u32, generation: u32, page: Result<Arc<LogPage>, BrokerError> },
+    Open(Box<Entering>),
+    Page { timer: Timer, serial: u32, page: Result<Arc<LogPage>, BrokerError> },
+    Note(Arc<Remote>, Note),
+    Done(Timer, Box<Outcome>),
     Close(Revocation, CloseReason),
     Drain,
     List(oneshot::Sender<Vec<OpenStream>>),
     Stop,
+}
+
+/// A stream or a conversation on its way into a lane.
+struct Entering {
+    end: End,
+    head: Bytes,
+    unread: Vec<u8>,
+    granted: Granted,
+    session: Option<Box<Session>>,
 }
 
 /// The side of a lane that others see.
@@ -110,6 +157,12 @@ struct Shared {
     inbox: Mutex<Vec<Message>>,
     waker: mio::Waker,
     bell: Bell,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -154,9 +207,31 @@ impl Lanes {
 
     /// Hands a socket over. From here on it belongs to a lane.
     pub fn open(&self, opening: Opening) {
-        let lane = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
+        let Opening { socket, head, granted } = opening;
         self.counters.opened.fetch_add(1, Ordering::Relaxed);
-        self.lanes[lane].send(Message::Open(Box::new(opening)));
+        let entering = Entering { end: End::Socket(socket), head, unread: Vec::new(), granted, session: None };
+        self.next().send(Message::Open(Box::new(entering)));
+    }
+
+    /// Hands a connection over that goes both ways.
+    pub fn converse(&self, conversation: Conversation) {
+        let Conversation { end, head, unread, granted, session } = conversation;
+        self.counters.opened.fetch_add(1, Ordering::Relaxed);
+        let lane = match &end {
+            End::Socket(_) => self.next().clone(),
+            End::Remote(remote) => remote.lane(),
+        };
+        let entering = Entering { end, head, unread, granted, session: Some(session) };
+        lane.send(Message::Open(Box::new(entering)));
+    }
+
+    /// An end for a connection whose socket no lane can hold.
+    pub fn remote(&self) -> Arc<Remote> {
+        Remote::new(self.next().clone())
+    }
+
+    fn next(&self) -> &Arc<Shared> {
+        &self.lanes[self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len()]
     }
 
     /// What was counted.

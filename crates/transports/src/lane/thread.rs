@@ -1,23 +1,28 @@
 //! The loop of one lane.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::{Events, Interest as Readiness, Poll, Token};
 use slab::Slab;
-use tidings::{CloseReason, Hub, Interest, Offset, Place, Registry};
+use tidings::{CloseReason, Hub, Interest, Offset, Place, Principal, Registry};
 use tokio::runtime::Handle;
 
-use super::connection::{Behind, Connection, Position};
+use super::connection::{Behind, Connection, GONE, Position};
 use super::gather::Gather;
 use super::live::Pieces;
+use super::socket::Socket;
 use super::wheel::{Timer, Wheel};
-use super::{LaneCounters, Message, Opening, Shared};
+use super::{End, Entering, LaneCounters, Message, Shared};
 use crate::handover::Granted;
+use crate::limiter::Permit;
+use crate::session::Session;
 use crate::stream::Stream;
+
+/// What a lane is told of its sockets.
+pub(super) const READINESS: Readiness = Readiness::READABLE.add(Readiness::WRITABLE);
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 
@@ -38,6 +43,16 @@ pub(super) struct Lane {
     pub(super) wheel: Wheel,
     /// Sockets that used up their turn though they could take more.
     pub(super) again: Vec<Timer>,
+    /// Sockets that used up their turn though there is more to hear.
+    pub(super) hear_again: Vec<Timer>,
+    /// Connections that may be heard again.
+    pub(super) unbusy: Vec<Timer>,
+    /// Namespaces that have something to say on the connection they share.
+    pub(super) speaking: Arc<Mutex<Vec<u32>>>,
+    /// What is read from sockets, one at a time.
+    pub(super) inbound: Vec<u8>,
+    /// Numbers the pages that are asked for.
+    pub(super) serial: u32,
     /// Sockets to send away, the next one last, each with its time.
     pub(super) leaving: Vec<(u64, Timer)>,
     /// Slots closed in this round: freed at its end, so that an event for the old socket never meets a new one.
@@ -83,6 +98,11 @@ impl Lane {
             offset,
             wheel: Wheel::new(now),
             again: Vec::new(),
+            hear_again: Vec::new(),
+            unbusy: Vec::new(),
+            speaking: Arc::default(),
+            inbound: vec![0; 16 << 10],
+            serial: 0,
             leaving: Vec::new(),
             closed: Vec::new(),
             gather: Gather::default(),
@@ -96,7 +116,8 @@ impl Lane {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
-            let more = !self.again.is_empty() || self.place != self.hub.window().end();
+            let waiting = [&self.again, &self.hear_again, &self.unbusy];
+            let more = waiting.iter().any(|list| !list.is_empty()) || self.place != self.hub.window().end();
             let wait = match (more, self.connections.is_empty()) {
                 (true, _) => Some(Duration::ZERO),
                 (false, true) => None,
@@ -118,11 +139,15 @@ impl Lane {
                     continue;
                 }
                 let slot = event.token().0;
-                if event.is_error() || event.is_read_closed() {
+                let talks = self.connections.get(slot).is_some_and(|connection| connection.session.is_some());
+                if event.is_error() || (event.is_read_closed() && !talks) {
                     self.close(slot, CloseReason::Gone);
                 } else {
-                    if event.is_readable() {
-                        self.discard_inbound(slot);
+                    if event.is_readable() || event.is_read_closed() {
+                        match talks {
+                            true => self.hear_socket(slot),
+                            false => self.discard_inbound(slot),
+                        }
                     }
                     if event.is_writable() {
                         self.turn(slot);
@@ -134,8 +159,19 @@ impl Lane {
                     self.turn(timer.slot as usize);
                 }
             }
+            for timer in std::mem::take(&mut self.unbusy) {
+                if self.find(timer).is_some() && !self.waits(timer.slot as usize) {
+                    self.hear_on(timer.slot as usize);
+                }
+            }
+            for timer in std::mem::take(&mut self.hear_again) {
+                if self.find(timer).is_some() {
+                    self.hear_socket(timer.slot as usize);
+                }
+            }
             self.advance();
             self.tick();
+            self.pass_on();
             for slot in self.closed.drain(..) {
                 self.connections.remove(slot);
             }
@@ -147,8 +183,10 @@ impl Lane {
         let messages = std::mem::take(&mut *self.shared.inbox.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
         for message in messages {
             match message {
-                Message::Open(opening) => self.open(*opening),
-                Message::Page { slot, generation, page } => self.take_page(Timer { slot, generation }, page),
+                Message::Open(entering) => self.open(*entering),
+                Message::Page { timer, serial, page } => self.take_page(timer, serial, page),
+                Message::Note(remote, note) => self.take_note(&remote, note),
+                Message::Done(timer, outcome) => self.take_outcome(timer, *outcome),
                 Message::Close(revocation, reason) => self.close_revoked(&revocation, reason),
                 Message::Drain => self.drain(),
                 Message::List(answer) => {
@@ -161,60 +199,118 @@ impl Lane {
         false
     }
 
-    fn open(&mut self, opening: Opening) {
-        let Opening { socket, head, granted } = opening;
+    fn open(&mut self, entering: Entering) {
+        let Entering { end, head, unread, granted, session } = entering;
         let Granted { principal, filter, stream, start, since, permit } = granted;
-        let mut socket = TcpStream::from_std(socket);
         let interest = Interest { filter, grants: principal.grants.clone() };
-        let retained = self.hub.retained(&interest, start.after);
         let cursor = self.hub.cursor(start.after);
-        let hello = stream.opening(cursor, start.gap.as_ref(), &retained, &principal.grants);
-        let rest = if head.is_empty() { hello.freeze() } else { [&head[..], &hello[..]].concat().into() };
-
-        let class = self.registry.enter(interest, stream.id);
-        let members = &mut self.registry.get_mut(class).expect("entered in the line above").members;
-        let entry = self.connections.vacant_entry();
-        let slot = entry.key();
-        self.generation = self.generation.wrapping_add(1);
-        if let Err(error) =
-            self.poll.registry().register(&mut socket, Token(slot), Readiness::READABLE | Readiness::WRITABLE)
-        {
-            tracing::warn!(%error, "a socket can't be watched");
-            self.counters.count_close(CloseReason::Gone);
-            if members.slots.is_empty() {
-                self.registry.leave(class);
+        let hello = match &session {
+            None => {
+                let retained = self.hub.retained(&interest, start.after);
+                stream.opening(cursor, start.gap.as_ref(), &retained, &principal.grants).freeze()
             }
-            return;
-        }
+            Some(session) => self.hello(session, &stream, matches!(end, End::Remote(_)), cursor),
+        };
+        let rest = if head.is_empty() { hello } else { [&head[..], &hello[..]].concat().into() };
         let position = start.place.map_or(Position::Log(start.after), Position::Window);
-        let member = u32::try_from(members.slots.len()).expect("a lane holds fewer than 2^32 sockets");
-        members.slots.push(slot as u32);
-        stream.open.fetch_add(1, Ordering::Relaxed);
-        members.stream.get_or_insert(stream);
-        entry.insert(Connection {
-            socket,
-            generation: self.generation,
-            class: class as u32,
-            member,
-            written_at: self.now,
-            updated_at: self.now,
-            told: start.after,
-            told_at: self.now,
-            principal: principal.clone(),
-            behind: Some(Behind::at(position, start.after, rest)),
-            _permit: permit,
-        });
-        self.counters.behind.fetch_add(1, Ordering::Relaxed);
+        let behind = Behind::at(position, start.after, rest);
+        let Some(slot) = self.place_in(end, interest, stream, behind, principal, permit, session) else { return };
         // It is in place now: a revocation from here on finds it, and one since its credential was checked is looked up.
-        if let Some(reason) = self.hub.closed_since(since, &principal) {
+        if let Some(reason) = self.hub.closed_since(since, &self.connections[slot].principal) {
             self.say_goodbye(slot, reason, None);
             return;
+        }
+        if self.connections[slot].session.is_some() {
+            self.begin(slot);
         }
         self.set_timer(slot);
         if self.draining {
             self.leaving.push((self.now, self.timer(slot)));
         }
+        let timer = self.timer(slot);
         self.turn(slot);
+        if !unread.is_empty() && self.find(timer).is_some() {
+            self.hear_bytes(slot, &unread);
+        }
+    }
+
+    /// Puts a connection in a slot and in its class. `None` if its socket can't be watched.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a connection")]
+    pub(super) fn place_in(
+        &mut self,
+        end: End,
+        interest: Interest,
+        stream: Arc<Stream>,
+        behind: Box<Behind>,
+        principal: Arc<Principal>,
+        permit: Permit,
+        session: Option<Box<Session>>,
+    ) -> Option<usize> {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        let (slot, generation) = (entry.key(), self.generation);
+        let socket = match end {
+            End::Remote(remote) => {
+                remote.place(Timer { slot: slot as u32, generation });
+                Socket::Remote(remote)
+            }
+            End::Socket(socket) => {
+                let mut socket = mio::net::TcpStream::from_std(socket);
+                if let Err(error) = self.poll.registry().register(&mut socket, Token(slot), READINESS) {
+                    tracing::warn!(%error, "a socket can't be watched");
+                    self.counters.count_close(CloseReason::Gone);
+                    return None;
+                }
+                Socket::Own(socket)
+            }
+        };
+        let told = behind.offset;
+        entry.insert(Connection {
+            socket,
+            generation,
+            class: 0,
+            member: GONE,
+            written_at: self.now,
+            updated_at: self.now,
+            told,
+            told_at: self.now,
+            principal,
+            behind: Some(behind),
+            session,
+            permit: Some(permit),
+        });
+        stream.open.fetch_add(1, Ordering::Relaxed);
+        self.enter_class(slot, interest, stream);
+        self.counters.behind.fetch_add(1, Ordering::Relaxed);
+        Some(slot)
+    }
+
+    /// Puts the connection among those with this interest.
+    pub(super) fn enter_class(&mut self, slot: usize, interest: Interest, stream: Arc<Stream>) {
+        let class = self.registry.enter(interest, stream.id);
+        let members = &mut self.registry.get_mut(class).expect("entered in the line above").members;
+        let member = u32::try_from(members.slots.len()).expect("a lane holds fewer than 2^32 sockets");
+        members.slots.push(slot as u32);
+        members.stream.get_or_insert(stream);
+        let connection = &mut self.connections[slot];
+        (connection.class, connection.member) = (class as u32, member);
+    }
+
+    /// Takes the connection out of its class.
+    pub(super) fn leave_class(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        let (class, member) = (connection.class as usize, connection.member as usize);
+        connection.member = GONE;
+        self.gathered = None;
+        let Some(found) = self.registry.get_mut(class) else { return };
+        let members = &mut found.members;
+        members.slots.swap_remove(member);
+        if let Some(&moved) = members.slots.get(member) {
+            self.connections[moved as usize].member = member as u32;
+        }
+        if members.slots.is_empty() {
+            self.registry.leave(class);
+        }
     }
 
     pub(super) fn timer(&self, slot: usize) -> Timer {

@@ -11,6 +11,11 @@
 //!
 //! Binary is refused with [`engine::Malformed::Binary`]: events are JSON, and nothing here could carry it.
 
+mod arguments;
 pub mod engine;
+pub(crate) mod mount;
 pub mod packet;
+pub(crate) mod polling;
 pub mod sid;
+
+pub use arguments::{Arguments, arguments};

@@ -1,14 +1,9 @@
-//! How one mount's streams behave: what a profile sets for a path, whatever the transport.
+//! What a profile sets for a mount.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tidings::{CloseReason, Cursor, Entry, Gap, Grants, Profile, TopicPattern};
-
-use crate::sse;
+use tidings::TopicPattern;
 
 /// How the streams of one mount behave.
 #[derive(Clone, Debug, PartialEq)]
@@ -186,93 +181,5 @@ impl Default for StreamSettings {
             bare_token: false,
             socketio: SocketIoSettings::default(),
         }
-    }
-}
-
-/// One mount's streams at run time: its settings with what follows from them, and who is on.
-#[derive(Debug)]
-pub struct Stream {
-    /// Its number in this process, by which a lane tells classes of different streams apart.
-    pub id: u32,
-    /// How it behaves.
-    pub settings: StreamSettings,
-    /// The app's part it belongs to.
-    pub profile: Arc<Profile>,
-    /// The heartbeat as it goes out.
-    pub heartbeat: Bytes,
-    /// How many streams are open now.
-    pub open: AtomicU64,
-    /// How many were sent away.
-    sent_away: AtomicU64,
-}
-
-impl Stream {
-    /// A stream of `profile` with these settings.
-    pub fn new(settings: StreamSettings, profile: Arc<Profile>) -> Arc<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let heartbeat = match &settings.heartbeat {
-            Heartbeat::Comment(text) => sse::comment(text),
-            Heartbeat::Event { name, data } => sse::block(name, data.as_bytes(), None),
-        };
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Stream { id, settings, profile, heartbeat, open: AtomicU64::new(0), sent_away: AtomicU64::new(0) })
-    }
-
-    /// Whether its events carry ids.
-    pub fn encoding(&self) -> sse::Encoding {
-        if self.settings.ids { sse::Encoding::WithIds } else { sse::Encoding::WithoutIds }
-    }
-
-    /// What every stream begins with: how long to wait before coming back, the preamble, what was lost, the position, and
-    /// the newest of each retained kind.
-    pub fn opening(&self, cursor: Cursor, gap: Option<&Gap>, retained: &[Arc<Entry>], grants: &Grants) -> BytesMut {
-        let mut bytes = BytesMut::new();
-        if let Some(preamble) = &self.settings.preamble {
-            bytes.extend_from_slice(&sse::comment(preamble));
-        }
-        if let Some(after) = self.settings.retry {
-            bytes.extend_from_slice(&sse::retry(after));
-        }
-        // Before the position: who was cut off between the two would else resume behind a gap that it never saw.
-        if let Some(gap) = gap {
-            bytes.extend_from_slice(&sse::gap(gap, self.settings.ids));
-        }
-        if self.settings.announce {
-            bytes.extend_from_slice(&sse::open(cursor));
-        }
-        for entry in retained {
-            // Without id: it tells the present state, it is not the next event.
-            let shape = &entry.rule.shape;
-            let data = shape.render(&entry.event, shape.variant(grants, &entry.event));
-            bytes.extend_from_slice(&sse::block(shape.wire_name(&entry.event), &data, None));
-        }
-        if bytes.is_empty() {
-            // A byte must leave at once: proxies and clients wait for it.
-            bytes.extend_from_slice(b":\n\n");
-        }
-        bytes
-    }
-
-    /// After how long the next client that is sent away comes back: between `drain_retry` and twice that. Multiples of the golden
-    /// ratio lie evenly however many there are.
-    pub fn come_back_after(&self) -> Duration {
-        let turn = self.sent_away.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let retry = self.settings.drain_retry;
-        retry.saturating_add(retry.mul_f64(turn as f64 / f64::from(u32::MAX)))
-    }
-
-    /// What it ends with.
-    pub fn closing(&self, reason: CloseReason, retry: Option<Duration>) -> BytesMut {
-        let mut bytes = BytesMut::new();
-        if let Some(after) = retry {
-            bytes.extend_from_slice(&sse::retry(after));
-        }
-        if let (CloseReason::Idle, Some(IdleEnd { event: Some((name, data)), .. })) = (reason, &self.settings.idle) {
-            bytes.extend_from_slice(&sse::block(name, data.as_bytes(), None));
-        }
-        if self.settings.announce {
-            bytes.extend_from_slice(&sse::close(reason));
-        }
-        bytes
     }
 }

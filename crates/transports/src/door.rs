@@ -1,0 +1,135 @@
+//! What connections that go both ways ask of the rest of the program: who this is, and to publish.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+
+use http::{HeaderMap, Method, StatusCode, Uri, header, request};
+use serde_json::{Map, Value};
+use tidings::{Moment, Principal, Profile};
+
+use crate::auth::Request;
+use crate::events::{Mount, peer};
+use crate::limiter::Permit;
+use crate::problem::Problem;
+use crate::publish::Publisher;
+use crate::service::{Publishing, Service};
+use crate::stream::Cors;
+use crate::websocket::handshake::is_same_origin;
+
+/// One mount's way to the rest of the program.
+///
+/// The service holds the lanes, and these the connections with their doors: a weak reference breaks the ring.
+pub struct Door {
+    /// Where it stands.
+    pub(crate) mount: Mount,
+    service: Weak<Service>,
+    publishing: Option<Arc<Publishing>>,
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door").field("path", &self.mount.path).finish_non_exhaustive()
+    }
+}
+
+/// A handshake, kept for as long as somebody may still have to be asked about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Handshake {
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) peer: IpAddr,
+    /// The client's own address, where its socket is not its own.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// Somebody who may come in.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) principal: Arc<Principal>,
+    /// When the credential was about to be checked.
+    pub(crate) since: Moment,
+    /// Counts their stream.
+    pub(crate) permit: Permit,
+}
+
+impl Handshake {
+    pub(crate) fn new(service: &Service, parts: &request::Parts, cors: &Cors) -> Self {
+        let peer = peer(parts);
+        let address = service.limiter.shared(peer, parts.version, &parts.headers);
+        let mut headers = parts.headers.clone();
+        if *cors == Cors::Any && !is_same_origin(&headers) {
+            // Browsers send their user's cookie along whichever page opens the connection. Any page may, but as nobody's.
+            headers.remove(header::COOKIE);
+        }
+        Handshake { uri: parts.uri.clone(), headers, peer, address }
+    }
+
+    fn request<'a>(&'a self, payload: Option<&'a Map<String, Value>>) -> Request<'a> {
+        Request { method: &Method::GET, uri: &self.uri, headers: &self.headers, peer: self.peer, payload }
+    }
+}
+
+impl Door {
+    /// The door at a mount.
+    pub(crate) fn new(service: &Arc<Service>, mount: Mount, publishing: Option<Arc<Publishing>>) -> Arc<Self> {
+        Arc::new(Door { mount, service: Arc::downgrade(service), publishing })
+    }
+
+    fn service(&self) -> Result<Arc<Service>, Problem> {
+        self.service.upgrade().ok_or_else(|| Problem::unavailable(1, "stopping", "the program is about to stop"))
+    }
+
+    /// Says who this is, and counts them. `payload` is what the client said first.
+    pub(crate) async fn admit(
+        &self,
+        handshake: &Handshake,
+        payload: Option<&Map<String, Value>>,
+    ) -> Result<Admitted, Problem> {
+        let service = self.service()?;
+        let (principal, since) = self.mount.authenticate(&service, handshake.request(payload)).await?;
+        let permit = service.limiter.stream(&principal, handshake.address)?;
+        Ok(Admitted { principal, since, permit })
+    }
+
+    /// Says who this is now that a connection of `before` has shown a new credential.
+    pub(crate) async fn readmit(
+        &self,
+        before: &Principal,
+        peer: IpAddr,
+        payload: &Map<String, Value>,
+    ) -> Result<Admitted, Problem> {
+        let handshake = Handshake { uri: Uri::default(), headers: HeaderMap::new(), peer, address: None };
+        let service = self.service()?;
+        let (principal, since) = self.mount.authenticate(&service, handshake.request(Some(payload))).await?;
+        if principal.id != before.id || principal.namespace != before.namespace {
+            let detail = "that is the credential of somebody else: open a connection of their own";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "somebody-else", detail));
+        }
+        Ok(Admitted { principal, since, permit: service.limiter.nothing() })
+    }
+
+    /// Publishes one event or an array of them for `principal`.
+    pub(crate) async fn publish(
+        &self,
+        principal: Arc<Principal>,
+        since: Moment,
+        events: &str,
+    ) -> Result<String, Problem> {
+        let service = self.service()?;
+        if principal.publish == tidings::PublishRights::None {
+            let detail = format!("{} may not publish: use an API key with the right to", principal.id);
+            return Err(Problem::new(StatusCode::FORBIDDEN, "may-not-publish", detail));
+        }
+        let publisher = Publisher { service, principal, since, profile: self.profile() };
+        publisher.check_credential()?;
+        publisher.publish_document(events.as_bytes(), None).await
+    }
+
+    /// The profile that is published to: the mount's own, else the one that a publish over HTTP goes to when it names none.
+    fn profile(&self) -> Arc<Profile> {
+        match (&self.publishing, self.mount.stream.profile.namespace()) {
+            (Some(publishing), None) => publishing.default.clone(),
+            _ => self.mount.stream.profile.clone(),
+        }
+    }
+}

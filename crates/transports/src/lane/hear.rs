@@ -1,0 +1,499 @@
+//! What clients say on connections that go both ways.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use tidings::{CloseReason, Cursor};
+
+use super::remote::{Note, Remote};
+use super::socket::Socket;
+use super::thread::{Lane, READINESS};
+use super::wheel::Timer;
+use crate::command::{self, Command};
+use crate::door::Admitted;
+use crate::problem::Problem;
+use crate::session::{Asker, Session, Stage, Voice, Waiting};
+use crate::socketio::packet;
+use crate::stream::{Codec, Stream};
+use crate::websocket::frame::{self, Message};
+use crate::websocket::message;
+
+/// How much is heard from one socket before the others get their turn.
+const HEARD_AT_ONCE: usize = 64 << 10;
+
+/// What came of something that took its time.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Of a Socket.IO client that wants to connect, with what it said.
+    Connect(Result<Admitted, Problem>, Option<Map<String, Value>>),
+    /// Of a publish; the answer to one who wants it is made of it.
+    Published(Result<String, Problem>, Option<String>, Asker),
+    /// Of a new credential.
+    Authenticated(Result<Admitted, Problem>, Option<String>, Asker),
+}
+
+impl Lane {
+    /// What a connection says first.
+    pub(super) fn hello(&self, session: &Session, stream: &Stream, polls: bool, cursor: Cursor) -> Bytes {
+        match &session.voice {
+            Voice::Tidings => frame::text(message::open(cursor, stream.settings.heartbeat_every).as_bytes()),
+            Voice::SocketIo(speaker) => speaker.open(stream, polls, self.hub.limits().message_bytes),
+        }
+    }
+
+    /// A connection is in place.
+    pub(super) fn begin(&mut self, slot: usize) {
+        let (now, patience) = (self.now, self.hub.limits().header_timeout.as_millis() as u64);
+        let Some(session) = &mut self.connections[slot].session else { return };
+        session.pinged_at = now;
+        let asked = session.asked.take();
+        if let Voice::SocketIo(speaker) = &mut session.voice
+            && let Stage::Outside(until) = &mut speaker.stage
+        {
+            *until = now + patience;
+            if speaker.connects_unasked() {
+                self.ask_who(slot, None);
+            }
+        }
+        if let Some((filter, cursor)) = asked.map(|asked| *asked)
+            && let Err(problem) = self.subscribe(slot, "query", filter, cursor.as_deref(), Asker::Message)
+        {
+            self.answer(slot, Asker::Message, &message::error(Some("query"), &problem));
+        }
+    }
+
+    /// Reads what came on a socket, until there is no more, it has had its turn, or an answer has to be waited for.
+    pub(super) fn hear_socket(&mut self, slot: usize) {
+        let mut inbound = std::mem::take(&mut self.inbound);
+        let mut left = HEARD_AT_ONCE;
+        loop {
+            let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else {
+                break;
+            };
+            if connection.session.as_ref().is_none_or(|session| session.busy) {
+                break;
+            }
+            if left == 0 {
+                self.hear_again.push(self.timer(slot));
+                break;
+            }
+            match connection.socket.read(&mut inbound) {
+                Ok(0) => {
+                    self.close(slot, CloseReason::Gone);
+                    break;
+                }
+                Ok(read) => {
+                    left = left.saturating_sub(read);
+                    self.hear_bytes(slot, &inbound[..read]);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.close(slot, CloseReason::Gone);
+                    break;
+                }
+            }
+        }
+        self.inbound = inbound;
+    }
+
+    /// Hears the messages in `bytes`; what comes after one that has to be answered first waits.
+    pub(super) fn hear_bytes(&mut self, slot: usize, bytes: &[u8]) {
+        let (mut input, most, now) = (bytes, self.hub.limits().message_bytes, self.now);
+        while let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) {
+            let Some(session) = &mut connection.session else { return };
+            if session.busy && !input.is_empty() {
+                session.waiting().bytes.extend_from_slice(input);
+                return;
+            }
+            match session.decoder.next(&mut input, most) {
+                Ok(Some(message)) => self.hear(slot, message),
+                Ok(None) => {
+                    let is_whole = session.decoder.is_empty();
+                    session.incomplete_since = match (is_whole, session.incomplete_since) {
+                        (true, _) => 0,
+                        (false, 0) => now.max(1),
+                        (false, since) => since,
+                    };
+                    return;
+                }
+                Err(fault) => return self.break_off(slot, fault.code, fault.reason),
+            }
+        }
+    }
+
+    /// Goes on hearing once what had to be waited for is there.
+    pub(super) fn hear_on(&mut self, slot: usize) {
+        let Some(session) = self.connections.get_mut(slot).and_then(|connection| connection.session.as_mut()) else {
+            return;
+        };
+        session.busy = false;
+        if let Some(mut waiting) = session.waiting.take() {
+            self.hear_waiting(slot, &mut waiting);
+            let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else {
+                return;
+            };
+            if let (Some(session), false) = (&mut connection.session, waiting.is_empty()) {
+                // What came meanwhile comes after what waits already.
+                if let Some(later) = session.waiting.take() {
+                    waiting.append(*later);
+                }
+                session.waiting = Some(waiting);
+            }
+        }
+        if !self.waits(slot) {
+            self.heard(slot);
+            self.hear_socket(slot);
+        }
+    }
+
+    /// Hears what had to wait, until there is something to wait for again.
+    fn hear_waiting(&mut self, slot: usize, waiting: &mut Waiting) {
+        // Only requests are about the place in the log; what else is said is heard on a detour as well.
+        while !self.is_on_detour(slot)
+            && let Some((kind, text, asker)) = waiting.requests.pop_front()
+        {
+            let stream = self.stream(slot).clone();
+            self.request(slot, kind.as_deref(), &text, &stream, asker);
+            if self.waits(slot) {
+                return;
+            }
+        }
+        while let Some(text) = waiting.messages.pop_front() {
+            self.hear_text(slot, &text);
+            if self.waits(slot) {
+                return;
+            }
+        }
+        let bytes = std::mem::take(&mut waiting.bytes);
+        self.hear_bytes(slot, &bytes);
+    }
+
+    fn is_on_detour(&self, slot: usize) -> bool {
+        self.connections[slot].session.as_ref().is_some_and(|session| session.detour.is_some())
+    }
+
+    pub(super) fn waits(&self, slot: usize) -> bool {
+        let open = self.connections.get(slot).filter(|connection| connection.is_open());
+        open.and_then(|connection| connection.session.as_ref()).is_none_or(|session| session.busy)
+    }
+
+    /// The same when this one has had its turn.
+    pub(super) fn hear_on_later(&mut self, slot: usize) {
+        let timer = self.timer(slot);
+        self.unbusy.push(timer);
+    }
+
+    /// Tells whoever holds the real connection that all of what it handed in was heard.
+    fn heard(&self, slot: usize) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let waits = connection.session.as_ref().is_some_and(|session| session.busy);
+        if let (Socket::Remote(remote), false) = (&connection.socket, waits) {
+            remote.was_heard();
+        }
+    }
+
+    /// What the holder of a real connection tells.
+    pub(super) fn take_note(&mut self, remote: &Arc<Remote>, note: Note) {
+        let Some(timer) = remote.timer() else { return };
+        let is_ours = |socket: &Socket| matches!(socket, Socket::Remote(ours) if Arc::ptr_eq(ours, remote));
+        if !self.find(timer).is_some_and(|connection| is_ours(&connection.socket)) {
+            return;
+        }
+        let slot = timer.slot as usize;
+        match note {
+            Note::Bytes(bytes) => {
+                self.hear_bytes(slot, &bytes);
+                self.heard(slot);
+            }
+            Note::Packets(packets) => {
+                let Some(session) = &mut self.connections[slot].session else { return };
+                session.waiting().messages.extend(packets);
+                if !session.busy {
+                    self.hear_on(slot);
+                }
+            }
+            Note::Room => self.turn(slot),
+            Note::Gone => self.close(slot, CloseReason::Gone),
+            Note::Moved(socket, unread, permit) => {
+                let connection = &mut self.connections[slot];
+                connection.permit = match (connection.permit.take(), permit) {
+                    (Some(own), Some(permit)) => Some(permit.join(own)),
+                    (own, permit) => own.or(permit),
+                };
+                self.move_to(slot, remote, socket, &unread);
+            }
+            Note::Broken => self.end(slot, &frame::text(b"1"), CloseReason::Protocol),
+        }
+    }
+
+    /// The connection goes on over a socket of the lane.
+    fn move_to(&mut self, slot: usize, remote: &Arc<Remote>, socket: std::net::TcpStream, unread: &[u8]) {
+        let mut socket = mio::net::TcpStream::from_std(socket);
+        if self.poll.registry().register(&mut socket, mio::Token(slot), READINESS).is_err() {
+            return self.close(slot, CloseReason::Gone);
+        }
+        let (owed, _) = remote.drain();
+        remote.close();
+        let (position, offset) = self.standing(slot);
+        self.go_to(slot, position, offset);
+        let connection = &mut self.connections[slot];
+        connection.socket = Socket::Own(socket);
+        if let Some(behind) = &mut connection.behind {
+            // What was written to the old end and not fetched there comes before what it still owes.
+            behind.rest = [&owed[..], &behind.rest[..]].concat().into();
+            behind.blocked_at = 0;
+        }
+        let timer = self.timer(slot);
+        self.turn(slot);
+        if self.find(timer).is_some() {
+            self.hear_bytes(slot, unread);
+        }
+    }
+
+    fn hear(&mut self, slot: usize, message: Message) {
+        match message {
+            Message::Text(text) => self.hear_text(slot, &text),
+            Message::Ping(payload) => {
+                if self.count_message(slot) {
+                    self.say(slot, &frame::pong(&payload));
+                }
+            }
+            Message::Pong(_) => {
+                if self.count_message(slot)
+                    && let Some(session) = &mut self.connections[slot].session
+                    && matches!(session.voice, Voice::Tidings)
+                {
+                    session.unanswered_since = 0;
+                }
+            }
+            Message::Binary(_) => self.break_off(slot, 1003, "binary messages are not understood here"),
+            Message::Close { code, .. } => {
+                // RFC 6455 §5.5.1: answered with the same code.
+                let answer = frame::close(code.unwrap_or(1000), "");
+                self.end(slot, &answer, CloseReason::Gone);
+            }
+        }
+    }
+
+    /// Whether this message is within what a connection may send; else the connection is ended.
+    fn count_message(&mut self, slot: usize) -> bool {
+        let (now, rate) = (self.now, self.hub.limits().messages_per_second);
+        let Some(session) = &mut self.connections[slot].session else { return false };
+        if session.spend(now, rate) {
+            return true;
+        }
+        self.break_off(slot, 1008, "too many messages in too short a time");
+        false
+    }
+
+    pub(super) fn hear_text(&mut self, slot: usize, text: &str) {
+        if !self.count_message(slot) {
+            return;
+        }
+        let stream = self.stream(slot).clone();
+        match stream.codec {
+            Codec::SocketIo => self.hear_packet(slot, text),
+            Codec::WebSocket | Codec::Sse => {
+                if !text.trim_start().starts_with('{') {
+                    return self.break_off(slot, 1007, "a message is a JSON object");
+                }
+                self.request(slot, None, text, &stream, Asker::Message);
+            }
+        }
+    }
+
+    /// Takes a request of a client.
+    pub(super) fn request(&mut self, slot: usize, kind: Option<&str>, text: &str, stream: &Stream, asker: Asker) {
+        if !stream.settings.commands {
+            let detail = "this path takes no requests: it only tells";
+            let problem = Problem::new(http::StatusCode::FORBIDDEN, "no-requests", detail);
+            return self.answer(slot, asker, &message::error(None, &problem));
+        }
+        let most = self.hub.limits().message_bytes;
+        let Some(session) = &mut self.connections[slot].session else { return };
+        if session.detour.is_some() {
+            // It is about the place where the connection will be then.
+            let waiting = session.waiting();
+            let bytes: usize = waiting.requests.iter().map(|(_, text, _)| text.len() + 64).sum();
+            if bytes + text.len() > most {
+                return self.break_off(slot, 1008, "too many requests while the past is told");
+            }
+            waiting.requests.push_back((kind.map(str::to_owned), text.to_owned(), asker));
+            return;
+        }
+        match command::parse(kind, text, stream, self.hub.limits()) {
+            Ok(command) => self.obey(slot, command, asker),
+            Err(refused) => self.answer(slot, asker, &message::error(refused.id.as_deref(), &refused.problem)),
+        }
+    }
+
+    fn obey(&mut self, slot: usize, command: Command, asker: Asker) {
+        match command {
+            Command::Subscribe { id, filter, cursor } => {
+                if let Err(problem) = self.subscribe(slot, &id, filter, cursor.as_deref(), asker) {
+                    self.answer(slot, asker, &message::error(Some(&id), &problem));
+                }
+            }
+            Command::Unsubscribe { id } => {
+                self.unsubscribe(slot, &id);
+                self.answer(slot, asker, &message::unsubscribed(&id));
+            }
+            Command::Publish { id, events } => {
+                let connection = &self.connections[slot];
+                let Some(session) = &connection.session else { return };
+                let (door, principal) = (session.door.clone(), connection.principal.clone());
+                let since = session.since;
+                self.ask(
+                    slot,
+                    async move { Outcome::Published(door.publish(principal, since, &events).await, id, asker) },
+                );
+            }
+            Command::Authenticate { id, payload } => {
+                let connection = &self.connections[slot];
+                let Some(session) = &connection.session else { return };
+                let (door, principal, peer) = (session.door.clone(), connection.principal.clone(), session.peer);
+                self.ask(slot, async move {
+                    Outcome::Authenticated(door.readmit(&principal, peer, &payload).await, id, asker)
+                });
+            }
+            Command::Ping { id } => self.answer(slot, asker, &message::pong(id.as_deref())),
+        }
+    }
+
+    /// Waits for something that takes its time before the next message is heard.
+    pub(super) fn ask(&mut self, slot: usize, question: impl Future<Output = Outcome> + Send + 'static) {
+        let (timer, shared) = (self.timer(slot), self.shared.clone());
+        if let Some(session) = &mut self.connections[slot].session {
+            session.busy = true;
+        }
+        self.runtime.spawn(async move {
+            let outcome = question.await;
+            shared.send(super::Message::Done(timer, Box::new(outcome)));
+        });
+    }
+
+    pub(super) fn take_outcome(&mut self, timer: Timer, outcome: Outcome) {
+        if self.find(timer).is_none() {
+            return;
+        }
+        let slot = timer.slot as usize;
+        match outcome {
+            Outcome::Connect(result, payload) => self.take_connect(slot, result, payload.as_ref()),
+            Outcome::Published(Ok(answer), id, asker) => {
+                if id.is_some() || asker != Asker::Message {
+                    self.answer(slot, asker, &message::published(id.as_deref().unwrap_or_default(), &answer));
+                }
+            }
+            Outcome::Published(Err(problem), id, asker) | Outcome::Authenticated(Err(problem), id, asker) => {
+                self.answer(slot, asker, &message::error(id.as_deref(), &problem));
+            }
+            Outcome::Authenticated(Ok(admitted), id, asker) => self.take_credential(slot, admitted, id, asker),
+        }
+        if self.find(timer).is_some() {
+            self.hear_on(slot);
+        }
+    }
+
+    /// The same principal goes on with a new credential: what it sees from here on is what that one grants.
+    fn take_credential(&mut self, slot: usize, admitted: Admitted, id: Option<String>, asker: Asker) {
+        let Admitted { principal, since, .. } = admitted;
+        if let Some(reason) = self.hub.closed_since(since, &principal) {
+            return self.say_goodbye(slot, reason, None);
+        }
+        let expires = principal.expires_at;
+        let connection = &mut self.connections[slot];
+        connection.principal = principal;
+        let Some(session) = &mut connection.session else { return };
+        session.since = since;
+        let class = self.registry.get(connection.class as usize).expect("a class lives as long as its members");
+        let filter = class.interest.filter.clone();
+        self.change_interest(slot, filter);
+        self.answer(slot, asker, &message::authenticated(id.as_deref(), expires));
+        if self.connections[slot].is_open() {
+            self.set_timer(slot);
+        }
+    }
+
+    /// An answer as it goes out, if anybody waits for it.
+    pub(super) fn answer_frame(&self, slot: usize, asker: Asker, text: &str) -> Bytes {
+        match asker {
+            Asker::Message => frame::text(text.as_bytes()),
+            Asker::Acknowledgement(Some(id)) => {
+                frame::text(packet::ack(&self.stream(slot).namespace, id, &[text]).as_bytes())
+            }
+            Asker::Acknowledgement(None) => Bytes::new(),
+        }
+    }
+
+    pub(super) fn answer(&mut self, slot: usize, asker: Asker, text: &str) {
+        let bytes = self.answer_frame(slot, asker, text);
+        self.say(slot, &bytes);
+    }
+
+    /// Something that we say unasked: a message, or for Socket.IO an event of this name.
+    pub(super) fn message(&self, slot: usize, event: &str, text: &str) -> Bytes {
+        let stream = self.stream(slot);
+        match stream.codec {
+            Codec::SocketIo => frame::text(packet::event(&stream.namespace, event, &[text]).as_bytes()),
+            Codec::WebSocket | Codec::Sse => frame::text(text.as_bytes()),
+        }
+    }
+
+    /// Ends a connection whose client breaks the rules, with the code that says which (RFC 6455 §7.4.1).
+    pub(super) fn break_off(&mut self, slot: usize, code: u16, reason: &str) {
+        tracing::debug!(code, reason, "a client broke the protocol");
+        self.end(slot, &frame::close(code, reason), CloseReason::Protocol);
+    }
+
+    /// What a connection needs beside a stream's heartbeat. False if it was ended.
+    pub(super) fn look_at_session(&mut self, slot: usize) -> bool {
+        let (now, stall) = (self.now, self.stall());
+        let patience = self.hub.limits().request_timeout.as_millis() as u64;
+        let stream = self.stream(slot).clone();
+        let connection = &mut self.connections[slot];
+        let blocked = connection.behind.as_ref().is_some_and(|behind| behind.blocked_at > 0);
+        let written_at = connection.written_at;
+        let Some(session) = &mut connection.session else { return true };
+        if session.incomplete_since > 0 && session.incomplete_since + patience <= now {
+            self.break_off(slot, 1008, "a message was begun and not ended");
+            return false;
+        }
+        match &session.voice {
+            Voice::SocketIo(_) => self.look_at_speaker(slot, &stream, blocked),
+            Voice::Tidings => {
+                if session.unanswered_since > 0 && session.unanswered_since + stall <= now {
+                    self.close(slot, CloseReason::Gone);
+                    return false;
+                }
+                let beat = stream.settings.heartbeat_every.as_millis() as u64;
+                if written_at + beat <= now && !blocked && session.unanswered_since == 0 {
+                    // The heartbeat that goes out now holds a ping.
+                    session.unanswered_since = now.max(1);
+                }
+                true
+            }
+        }
+    }
+
+    /// When a connection is next to be looked at, in ticks of the clock.
+    pub(super) fn session_due(&self, session: &Session, stream: &Stream) -> u64 {
+        let mut due = u64::MAX;
+        if session.incomplete_since > 0 {
+            due = session.incomplete_since + self.hub.limits().request_timeout.as_millis() as u64;
+        }
+        if session.unanswered_since > 0 {
+            let patience = match session.voice {
+                Voice::Tidings => self.stall(),
+                Voice::SocketIo(_) => stream.settings.socketio.ping_timeout.as_millis() as u64,
+            };
+            due = due.min(session.unanswered_since + patience);
+        }
+        if let Voice::SocketIo(speaker) = &session.voice {
+            due = due.min(speaker.due(session.pinged_at, stream));
+        }
+        due
+    }
+}

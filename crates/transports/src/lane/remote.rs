@@ -1,0 +1,279 @@
+//! The end of a connection that is not a socket of the lane: long-polling, TLS, a server that is not ours.
+
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
+
+use super::wheel::Timer;
+use super::{Message, Shared};
+use crate::limiter::Permit;
+
+/// How many bytes may wait for a reader. One write is taken whole, so it can be more by the largest write.
+const ROOM: usize = 64 << 10;
+
+/// What a lane writes to instead of a socket. Whoever holds the real connection takes the bytes out, and hands in what came.
+#[derive(Debug)]
+pub struct Remote {
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+    /// There is something to take out, or it is over.
+    ready: Notify,
+    /// What was handed in was heard.
+    heard: Notify,
+    /// For a namespace that shares a connection: that connection, and the list of those that have something to say.
+    within: Option<Within>,
+}
+
+#[derive(Debug)]
+struct Within {
+    slot: u32,
+    speaking: Arc<Mutex<Vec<u32>>>,
+}
+
+#[derive(Default)]
+struct State {
+    out: Vec<u8>,
+    /// Whether the lane had something to say for which there was no room.
+    is_blocked: bool,
+    is_closed: bool,
+    /// Whether whoever takes out is to come back empty-handed: the connection is about to move to a socket.
+    is_moving: bool,
+    /// Whether somebody is about to move it.
+    is_claimed: bool,
+    when_closed: Option<Box<dyn FnOnce(bool) + Send>>,
+    timer: Option<Timer>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("out", &self.out.len())
+            .field("is_closed", &self.is_closed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the holder of the real connection tells the lane.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// Bytes of WebSocket frames.
+    Bytes(Vec<u8>),
+    /// Messages that came whole.
+    Packets(Vec<String>),
+    /// There is room again.
+    Room,
+    /// It is over.
+    Gone,
+    /// From now on it is this socket; these bytes came on it already.
+    Moved(TcpStream, Vec<u8>, Option<Permit>),
+    /// Whoever holds it broke the protocol.
+    Broken,
+}
+
+impl Remote {
+    pub(super) fn new(shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Remote { shared, state: Mutex::default(), ready: Notify::new(), heard: Notify::new(), within: None })
+    }
+
+    /// One within the connection at `slot`; it puts its own slot on the list when it has something to say.
+    pub(super) fn within(shared: Arc<Shared>, slot: u32, speaking: Arc<Mutex<Vec<u32>>>) -> Arc<Self> {
+        Arc::new(Remote {
+            shared,
+            state: Mutex::default(),
+            ready: Notify::new(),
+            heard: Notify::new(),
+            within: Some(Within { slot, speaking }),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    // --- The lane's side ---
+
+    pub(super) fn place(&self, timer: Timer) {
+        self.state().timer = Some(timer);
+    }
+
+    pub(super) fn timer(&self) -> Option<Timer> {
+        self.state().timer
+    }
+
+    /// The connection that it is within.
+    pub(super) fn parent(&self) -> Option<u32> {
+        self.within.as_ref().map(|within| within.slot)
+    }
+
+    /// Takes all of `parts`, or nothing.
+    pub(super) fn write(&self, parts: &[&[u8]]) -> io::Result<usize> {
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if state.out.len() >= ROOM {
+            state.is_blocked = true;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let total = parts.iter().map(|part| part.len()).sum();
+        for part in parts {
+            state.out.extend_from_slice(part);
+        }
+        if let (Some(within), Some(timer)) = (&self.within, state.timer) {
+            within.speaking.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(timer.slot);
+        }
+        drop(state);
+        self.ready.notify_one();
+        Ok(total)
+    }
+
+    /// What is there, and whether the lane waits for room.
+    pub(super) fn drain(&self) -> (Vec<u8>, bool) {
+        let mut state = self.state();
+        (std::mem::take(&mut state.out), std::mem::take(&mut state.is_blocked))
+    }
+
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        let (then, is_owing) = (state.when_closed.take(), !state.out.is_empty());
+        drop(state);
+        if let Some(then) = then {
+            then(is_owing);
+        }
+        self.ready.notify_one();
+        self.heard.notify_one();
+    }
+
+    pub(super) fn was_heard(&self) {
+        self.heard.notify_one();
+    }
+
+    // --- The side of the real connection ---
+
+    /// The lane that it belongs to.
+    pub(super) fn lane(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
+    fn tell(self: &Arc<Self>, note: Note) {
+        self.shared.send(Message::Note(self.clone(), note));
+    }
+
+    /// Whether the lane is done with it.
+    pub fn is_closed(&self) -> bool {
+        self.state().is_closed
+    }
+
+    /// The frames to pass on, as soon as there are any; `None` once it is over and all were taken, empty when the connection
+    /// is about to move. Dropping the future loses nothing.
+    pub async fn take(self: &Arc<Self>) -> Option<Vec<u8>> {
+        loop {
+            {
+                let mut state = self.state();
+                if !state.out.is_empty() {
+                    let out = std::mem::take(&mut state.out);
+                    let blocked = std::mem::take(&mut state.is_blocked);
+                    drop(state);
+                    if blocked {
+                        self.tell(Note::Room);
+                    }
+                    return Some(out);
+                }
+                if state.is_closed {
+                    return None;
+                }
+                if state.is_moving {
+                    return Some(Vec::new());
+                }
+            }
+            self.ready.notified().await;
+        }
+    }
+
+    /// Hands in messages that came whole.
+    pub fn post(self: &Arc<Self>, packets: Vec<String>) {
+        self.tell(Note::Packets(packets));
+    }
+
+    /// The real connection is no more.
+    pub fn hang_up(self: &Arc<Self>) {
+        self.tell(Note::Gone);
+    }
+
+    /// Whether the connection is about to move: whoever waits for frames returns without.
+    pub fn set_moving(&self, moving: bool) {
+        self.state().is_moving = moving;
+        self.ready.notify_one();
+    }
+
+    /// From now on the lane writes to `socket`, first what nobody has taken out yet. `unread` came on it already.
+    pub(crate) fn move_to(self: &Arc<Self>, socket: TcpStream, unread: Vec<u8>, permit: Option<Permit>) {
+        self.tell(Note::Moved(socket, unread, permit));
+    }
+
+    /// Claims the right to move the connection. False if somebody has it.
+    pub fn claim(&self) -> bool {
+        !std::mem::replace(&mut self.state().is_claimed, true)
+    }
+
+    /// Gives that right back.
+    pub fn unclaim(&self) {
+        self.state().is_claimed = false;
+    }
+
+    /// The client broke the protocol: the connection ends.
+    pub fn break_off(self: &Arc<Self>) {
+        self.tell(Note::Broken);
+    }
+
+    /// Calls `then` when the lane is done with the connection, with whether something is left to be taken.
+    pub fn when_closed(&self, then: impl FnOnce(bool) + Send + 'static) {
+        self.state().when_closed = Some(Box::new(then));
+    }
+
+    /// Carries bytes between the lane and `io` until either ends. `unread` came on it already.
+    pub async fn carry(self: Arc<Self>, io: impl AsyncRead + AsyncWrite + Unpin, unread: Vec<u8>) {
+        let (mut reader, mut writer) = tokio::io::split(io);
+        let hear = async {
+            let mut buffer = unread;
+            loop {
+                if !buffer.is_empty() {
+                    self.tell(Note::Bytes(std::mem::take(&mut buffer)));
+                    // One piece at a time: a client that is not heard is not read.
+                    self.heard.notified().await;
+                }
+                if self.is_closed() {
+                    return;
+                }
+                buffer.reserve(4096);
+                match reader.read_buf(&mut buffer).await {
+                    Ok(0) | Err(_) => return self.hang_up(),
+                    Ok(_) => {}
+                }
+            }
+        };
+        let say = async {
+            while let Some(bytes) = self.take().await {
+                if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+                    self.hang_up();
+                    return;
+                }
+            }
+            // Best effort: the last words are written.
+            let _ = writer.shutdown().await;
+        };
+        tokio::pin!(hear, say);
+        let mut heard = false;
+        loop {
+            tokio::select! {
+                () = &mut say => return,
+                // The lane closes in turn, and what it says last is carried still.
+                () = &mut hear, if !heard => heard = true,
+            }
+        }
+    }
+}

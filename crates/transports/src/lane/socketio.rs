@@ -1,0 +1,462 @@
+//! Socket.IO clients on a lane: how they connect, what they say, how they stay and go.
+
+use bytes::{Bytes, BytesMut};
+use serde_json::{Map, Value};
+use tidings::{CloseReason, Filter, Start};
+
+use super::End;
+use super::connection::{Behind, Position};
+use super::hear::Outcome;
+use super::remote::Remote;
+use super::socket::Socket;
+use super::thread::Lane;
+use crate::command;
+use crate::door::Admitted;
+use crate::limiter::Permit;
+use crate::problem::Problem;
+use crate::query;
+use crate::session::{Asker, Speaker, Stage};
+use crate::socketio::engine::{self, Kind, Version};
+use crate::socketio::packet::{self, Packet, PacketKind};
+use crate::socketio::sid;
+use crate::stream::{Rejection, Stream};
+use crate::websocket::frame;
+
+impl Speaker {
+    /// The first packet: what the transport is like.
+    pub(super) fn open(&self, stream: &Stream, polls: bool, max_payload: usize) -> Bytes {
+        if self.is_other {
+            return Bytes::new();
+        }
+        let settings = &stream.settings.socketio;
+        let upgrades: &[&str] = if polls && settings.websocket { &["websocket"] } else { &[] };
+        let (interval, timeout) = (settings.ping_interval, settings.ping_timeout);
+        let open = engine::open(self.version, &self.sid, upgrades, interval, timeout, max_payload);
+        frame::text(open.as_bytes())
+    }
+
+    /// Whether the client expects to be connected without a word.
+    pub(super) fn connects_unasked(&self) -> bool {
+        self.version == Version::V3 && !self.is_other
+    }
+
+    /// When something is next due, in ticks of the clock.
+    pub(super) fn due(&self, pinged_at: u64, stream: &Stream) -> u64 {
+        let settings = &stream.settings.socketio;
+        let (interval, timeout) = (settings.ping_interval.as_millis() as u64, settings.ping_timeout.as_millis() as u64);
+        let ping = match (self.is_other, self.version) {
+            (true, _) => u64::MAX,
+            (false, Version::V4) => pinged_at + interval,
+            (false, Version::V3) => pinged_at + interval + timeout,
+        };
+        match self.stage {
+            Stage::Outside(until) => ping.min(until),
+            Stage::Asking | Stage::Inside => ping,
+        }
+    }
+}
+
+impl Lane {
+    /// Hears one Engine.IO packet.
+    pub(super) fn hear_packet(&mut self, slot: usize, text: &str) {
+        let (kind, data) = match engine::parse(text) {
+            Ok(packet) => packet,
+            Err(engine::Malformed::Binary) => {
+                return self.break_off(slot, 1003, "binary packets are not understood here");
+            }
+            Err(error) => return self.break_off(slot, 1002, &error.to_string()),
+        };
+        let now = self.now;
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let Some(version) = session.speaker().map(|speaker| speaker.version) else { return };
+        match (kind, version) {
+            (Kind::Message, _) => self.hear_message(slot, data),
+            (Kind::Pong, Version::V4) => session.unanswered_since = 0,
+            (Kind::Ping, Version::V3) => {
+                session.pinged_at = now;
+                self.say(slot, &frame::text(format!("3{data}").as_bytes()));
+                if self.connections[slot].is_open() {
+                    self.set_timer(slot);
+                }
+            }
+            // A poll that waits is let go.
+            (Kind::Close, _) => self.end(slot, &frame::text(b"6"), CloseReason::Gone),
+            (Kind::Ping | Kind::Pong, _) => self.break_off(slot, 1002, "the heartbeat goes the other way"),
+            (Kind::Noop, _) => {}
+            (Kind::Open | Kind::Upgrade, _) => self.break_off(slot, 1002, "an unexpected packet"),
+        }
+    }
+
+    fn hear_message(&mut self, slot: usize, text: &str) {
+        let packet = match packet::parse(text) {
+            Ok(packet) => packet,
+            Err(packet::Malformed::Binary) => {
+                return self.break_off(slot, 1003, "binary events are not understood here");
+            }
+            Err(error) => return self.break_off(slot, 1002, &error.to_string()),
+        };
+        let main = self.stream(slot).clone();
+        let index = if packet.namespace == main.namespace {
+            Some(0)
+        } else {
+            main.siblings.iter().position(|sibling| sibling.namespace == packet.namespace).map(|index| index + 1)
+        };
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let Some(speaker) = session.speaker() else { return };
+        match (packet.kind, index) {
+            (PacketKind::Connect, None) => {
+                let refusal = packet::connect_error(speaker.version, packet.namespace, "Invalid namespace");
+                self.say(slot, &frame::text(refusal.as_bytes()));
+            }
+            (PacketKind::Connect, Some(0)) => self.knock(slot, packet.data),
+            (PacketKind::Connect, Some(index)) => self.open_other(slot, index, &packet, &main),
+            (_, None) => self.break_off(slot, 1002, "a packet for a namespace that it is not connected to"),
+            (_, Some(0)) => self.hear_inside(slot, &packet),
+            (_, Some(index)) => match speaker.others.iter().find(|(other, ..)| *other == index) {
+                Some(&(_, other, _)) => self.hear_inside(other as usize, &packet),
+                None => self.break_off(slot, 1002, "a packet for a namespace that it is not connected to"),
+            },
+        }
+    }
+
+    /// A packet for a namespace that the client should be in.
+    fn hear_inside(&mut self, slot: usize, packet: &Packet<'_>) {
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let Some(speaker) = session.speaker() else { return };
+        if packet.kind == PacketKind::Disconnect {
+            return self.leave_namespace(slot);
+        }
+        if speaker.stage != Stage::Inside {
+            // A client of the older generation is connected unasked, and may speak before it is.
+            let patient = speaker.stage == Stage::Asking;
+            if !patient {
+                self.break_off(slot, 1002, "a packet for a namespace that it is not connected to");
+            }
+            return;
+        }
+        if packet.kind != PacketKind::Event {
+            return;
+        }
+        let Ok(event) = packet::parse_event(packet.data) else {
+            return self.break_off(slot, 1002, "not an event");
+        };
+        let stream = self.stream(slot).clone();
+        if !stream.settings.commands || !command::NAMES.contains(&event.name.as_ref()) {
+            // Nobody listens to what clients of this app emit.
+            return;
+        }
+        let text = event.args.first().map_or("{}", |argument| argument.get());
+        self.request(slot, Some(event.name.as_ref()), text, &stream, Asker::Acknowledgement(packet.ack));
+    }
+
+    /// A client wants in, with what it says of itself.
+    fn knock(&mut self, slot: usize, payload: &str) {
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let Some(speaker) = session.speaker() else { return };
+        if !matches!(speaker.stage, Stage::Outside(_)) {
+            // It is in already, or about to be.
+            return;
+        }
+        let payload: Option<Map<String, Value>> = serde_json::from_str(payload).ok();
+        self.ask_who(slot, payload);
+    }
+
+    /// Finds out who it is.
+    pub(super) fn ask_who(&mut self, slot: usize, payload: Option<Map<String, Value>>) {
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let door = session.door.clone();
+        let Some(speaker) = session.speaker() else { return };
+        speaker.stage = Stage::Asking;
+        if let Some(admitted) = speaker.admitted.take() {
+            return self.take_connect(slot, Ok(*admitted), payload.as_ref());
+        }
+        let Some(handshake) = speaker.handshake.clone() else { return };
+        self.ask(slot, async move {
+            let result = door.admit(&handshake, payload.as_ref()).await;
+            Outcome::Connect(result, payload)
+        });
+    }
+
+    /// It is known who it is, or that they may not come in.
+    pub(super) fn take_connect(
+        &mut self,
+        slot: usize,
+        result: Result<Admitted, Problem>,
+        payload: Option<&Map<String, Value>>,
+    ) {
+        let stream = self.stream(slot).clone();
+        let asked = result.and_then(|admitted| {
+            let filter = self.asked_filter(slot, &stream, payload)?;
+            Ok((admitted, filter))
+        });
+        match asked {
+            Ok((admitted, filter)) => self.let_in(slot, admitted, filter, payload, &stream),
+            Err(problem) => self.turn_away(slot, &problem, &stream),
+        }
+    }
+
+    /// What a client asks for, by its CONNECT packet or else by the query of its handshake.
+    fn asked_filter(
+        &mut self,
+        slot: usize,
+        stream: &Stream,
+        payload: Option<&Map<String, Value>>,
+    ) -> Result<Filter, Problem> {
+        let list = |name: &str| -> Option<Vec<String>> {
+            let list = payload?.get(name)?.as_array()?;
+            Some(list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+        };
+        let (topics, names) = (list("topics"), list("names"));
+        if topics.is_some() || names.is_some() {
+            return command::filter(stream, topics.as_deref(), names.as_deref(), self.hub.limits());
+        }
+        let most = self.hub.limits().filter_topics;
+        let session = self.connections[slot].session.as_mut();
+        match session.and_then(|session| session.speaker()?.handshake.as_ref()) {
+            Some(handshake) => query::filter(stream, &handshake.uri, most),
+            None => command::filter(stream, None, None, self.hub.limits()),
+        }
+    }
+
+    fn let_in(
+        &mut self,
+        slot: usize,
+        admitted: Admitted,
+        filter: Filter,
+        payload: Option<&Map<String, Value>>,
+        stream: &Stream,
+    ) {
+        // The log may be known further than this lane has come.
+        while self.place != self.hub.window().end() {
+            self.advance();
+        }
+        let Admitted { principal, since, permit } = admitted;
+        let text = |name: &str| payload.and_then(|payload| payload.get(name)?.as_str());
+        let keeps_handshake = !stream.siblings.is_empty();
+        let Some(session) = &mut self.connections[slot].session else { return };
+        session.since = since;
+        let Some(speaker) = session.speaker() else { return };
+        let asked = text("offset").or_else(|| text("cursor")).map(str::to_owned);
+        let asked = asked.or_else(|| {
+            let handshake = speaker.handshake.as_ref()?;
+            query::resume(&handshake.headers, &handshake.uri)
+        });
+        let before = text("pid").filter(|pid| sid::is_wellformed(pid)).map(str::to_owned);
+        let start: Start = self.hub.start(asked.as_deref());
+        if stream.settings.ids && speaker.version == Version::V4 {
+            // Who returns with its place, and has missed nothing, is who it was. Its public id follows from the private one, so that this
+            // holds after a restart too.
+            let recovered = before.filter(|_| asked.is_some() && start.gap.is_none());
+            let pid = recovered.unwrap_or_else(sid::random);
+            speaker.sid = sid::of(&pid);
+            speaker.pid = Some(pid);
+        }
+        speaker.stage = Stage::Inside;
+        let connected = packet::connected(speaker.version, &stream.namespace, &speaker.sid, speaker.pid.as_deref());
+        if !keeps_handshake {
+            speaker.handshake = None;
+        }
+        session.subscriptions = vec![crate::session::Subscription { id: "connect".into(), filter: filter.clone() }];
+        let cursor = self.hub.cursor(start.after);
+        let interest = tidings::Interest { filter: filter.clone(), grants: principal.grants.clone() };
+        let retained = self.hub.retained(&interest, start.after);
+        let mut hello = BytesMut::new();
+        frame::put_text(&mut hello, connected.as_bytes());
+        hello.extend_from_slice(&stream.greetings(&principal, cursor));
+        hello.extend_from_slice(&stream.opening(cursor, start.gap.as_ref(), &retained, &principal.grants));
+        self.say(slot, &hello);
+        let connection = &mut self.connections[slot];
+        if !connection.is_open() {
+            return;
+        }
+        connection.permit = connection.permit.take().map(|own| own.join(permit));
+        connection.principal = principal;
+        (connection.told, connection.told_at, connection.updated_at) = (start.after, self.now, self.now);
+        if let Some(reason) = self.hub.closed_since(since, &self.connections[slot].principal) {
+            return self.say_goodbye(slot, reason, None);
+        }
+        self.change_interest(slot, filter);
+        let position = start.place.map_or(Position::Log(start.after), Position::Window);
+        self.go_to(slot, position, start.after);
+        self.set_timer(slot);
+        self.turn(slot);
+    }
+
+    /// Refuses somebody in the form that the mount has for it.
+    fn turn_away(&mut self, slot: usize, problem: &Problem, stream: &Stream) {
+        let (now, patience) = (self.now, self.hub.limits().header_timeout.as_millis() as u64);
+        if problem.status == http::StatusCode::SERVICE_UNAVAILABLE {
+            // Nobody can say who it is just now: a client whose transport ends comes back by itself.
+            let goodbye = frame::close(1013, "try again later");
+            return self.end(slot, &goodbye, CloseReason::Unavailable);
+        }
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let Some(speaker) = session.speaker() else { return };
+        speaker.stage = Stage::Outside(now + patience);
+        let (version, sid, is_other) = (speaker.version, speaker.sid.clone(), speaker.is_other);
+        let connected = packet::connected(version, &stream.namespace, &sid, None);
+        let gone = packet::disconnect(&stream.namespace);
+        let packets = match &stream.settings.socketio.reject {
+            Rejection::Http | Rejection::ConnectError => {
+                vec![packet::connect_error(version, &stream.namespace, &problem.detail)]
+            }
+            Rejection::Event(name, data) => {
+                vec![connected, packet::event(&stream.namespace, name, &[data.as_str()]), gone]
+            }
+            Rejection::Disconnect => vec![connected, gone],
+        };
+        let mut bytes = BytesMut::new();
+        for packet in packets {
+            frame::put_text(&mut bytes, packet.as_bytes());
+        }
+        match is_other {
+            true => self.end(slot, &bytes, CloseReason::Refused),
+            false => {
+                self.say(slot, &bytes);
+                if self.connections[slot].is_open() {
+                    self.set_timer(slot);
+                }
+            }
+        }
+    }
+
+    /// The client has left its namespace; its connection stays for others, or for a while.
+    fn leave_namespace(&mut self, slot: usize) {
+        let (now, patience) = (self.now, self.hub.limits().header_timeout.as_millis() as u64);
+        let Some(session) = &mut self.connections[slot].session else { return };
+        session.subscriptions.clear();
+        session.detour = None;
+        let Some(speaker) = session.speaker() else { return };
+        speaker.stage = Stage::Outside(now + patience);
+        if speaker.is_other {
+            return self.close(slot, CloseReason::Gone);
+        }
+        self.change_interest(slot, Filter::nothing());
+        self.set_timer(slot);
+    }
+
+    /// The client wants into another namespace of the same connection.
+    fn open_other(&mut self, slot: usize, index: usize, packet: &Packet<'_>, main: &Stream) {
+        let Some(stream) = main.siblings.get(index - 1).cloned() else { return };
+        let deadline = self.now + self.hub.limits().header_timeout.as_millis() as u64;
+        let Some(session) = &self.connections[slot].session else { return };
+        let crate::session::Voice::SocketIo(speaker) = &session.voice else { return };
+        if speaker.others.iter().any(|(other, ..)| *other == index) {
+            return;
+        }
+        let session = session.other(speaker, deadline);
+        let Some(limiter) = self.connections[slot].permit.as_ref().map(Permit::none_of_same) else { return };
+        let remote = Remote::within(self.shared.clone(), slot as u32, self.speaking.clone());
+        let behind = Behind::at(Position::Window(self.place), self.offset, Bytes::new());
+        let nobody = tidings::Interest { filter: Filter::nothing(), grants: Default::default() };
+        let principal = self.connections[slot].principal.clone();
+        self.counters.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let other = self.place_in(End::Remote(remote), nobody, stream, behind, principal, limiter, Some(session));
+        let Some(other) = other else { return };
+        let timer = self.timer(other);
+        let parent = self.connections[slot].session.as_mut().and_then(|session| session.speaker());
+        if let Some(parent) = parent {
+            parent.others.push((index, timer.slot, timer.generation));
+        }
+        self.set_timer(other);
+        self.turn(other);
+        self.knock(other, packet.data);
+    }
+
+    /// Ends the other namespaces of a connection that has ended, and takes one that has ended off the list of its connection.
+    pub(super) fn close_others(&mut self, slot: usize, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let parent = match &connection.socket {
+            Socket::Remote(remote) => remote.parent(),
+            Socket::Own(_) => None,
+        };
+        let others = match connection.session.as_mut().and_then(|session| session.speaker()) {
+            Some(speaker) => std::mem::take(&mut speaker.others),
+            None => Vec::new(),
+        };
+        for (_, other, _) in others {
+            self.close(other as usize, reason);
+        }
+        let Some(parent) = parent else { return };
+        // Its last words are passed on before it is forgotten.
+        self.pass_on();
+        let session = self.connections.get_mut(parent as usize).and_then(|parent| parent.session.as_mut());
+        if let Some(speaker) = session.and_then(|session| session.speaker()) {
+            speaker.others.retain(|(_, other, _)| *other as usize != slot);
+        }
+    }
+
+    /// Passes on what namespaces have to say on the connection that they share.
+    pub(super) fn pass_on(&mut self) {
+        let speaking = std::mem::take(&mut *self.speaking.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        for slot in speaking {
+            let Some(Socket::Remote(remote)) = self.connections.get(slot as usize).map(|other| &other.socket) else {
+                continue;
+            };
+            let (remote, Some(parent)) = (remote.clone(), remote.parent()) else { continue };
+            let Some(connection) = self.connections.get(parent as usize).filter(|parent| parent.is_open()) else {
+                continue;
+            };
+            if connection.behind.is_some() && !remote.is_closed() {
+                // It has to take what it owes first.
+                self.speaking.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(slot);
+                continue;
+            }
+            let (bytes, blocked) = remote.drain();
+            self.say(parent as usize, &bytes);
+            if blocked && self.connections.get(slot as usize).is_some_and(|other| other.is_open()) {
+                self.again.push(self.timer(slot as usize));
+            }
+        }
+    }
+
+    /// The last words of a stream that ends.
+    pub(super) fn goodbye(&mut self, slot: usize, reason: CloseReason, retry: Option<std::time::Duration>) -> Bytes {
+        let stream = self.stream(slot).clone();
+        let session = self.connections[slot].session.as_mut();
+        match session.and_then(|session| session.speaker()) {
+            // It is in no namespace that it could be told in, or shares its connection.
+            Some(speaker) if speaker.is_other => frame::text(packet::disconnect(&stream.namespace).as_bytes()),
+            Some(speaker) if speaker.stage != Stage::Inside => frame::close(1000, reason.name()),
+            _ => stream.closing(reason, retry).freeze(),
+        }
+    }
+
+    /// Sends the pings of Engine.IO and waits for theirs. False if the connection was ended.
+    pub(super) fn look_at_speaker(&mut self, slot: usize, stream: &Stream, blocked: bool) -> bool {
+        let now = self.now;
+        let settings = &stream.settings.socketio;
+        let (interval, timeout) = (settings.ping_interval.as_millis() as u64, settings.ping_timeout.as_millis() as u64);
+        let Some(session) = &mut self.connections[slot].session else { return true };
+        let (pinged_at, unanswered) = (session.pinged_at, session.unanswered_since);
+        let Some(speaker) = session.speaker() else { return true };
+        if let Stage::Outside(until) = speaker.stage
+            && until <= now
+            && speaker.others.is_empty()
+        {
+            self.end(slot, &frame::close(1000, "nobody connected in time"), CloseReason::Gone);
+            return false;
+        }
+        if speaker.is_other {
+            return true;
+        }
+        let dead = match speaker.version {
+            Version::V4 => unanswered > 0 && unanswered + timeout <= now,
+            Version::V3 => pinged_at + interval + timeout <= now,
+        };
+        if dead {
+            self.end(slot, &frame::close(1000, "ping timeout"), CloseReason::Gone);
+            return false;
+        }
+        if speaker.version == Version::V4 && pinged_at + interval <= now && !blocked {
+            session.pinged_at = now;
+            if session.unanswered_since == 0 {
+                session.unanswered_since = now.max(1);
+            }
+            let ping = stream.heartbeat.clone();
+            self.say(slot, &ping);
+            return self.connections[slot].is_open();
+        }
+        true
+    }
+}

@@ -1,0 +1,181 @@
+//! Subscriptions that come and go while a connection is open.
+//!
+//! A connection is one place in the log, with one interest: what any of its subscriptions asks for. Who asks for the past of something
+//! reads it on a detour: from there, with that interest alone, up to the connection's own place, and then on from there with all.
+
+use bytes::BytesMut;
+use tidings::{CloseReason, Filter, Interest, Offset, Start};
+
+use super::connection::{Behind, Position};
+use super::thread::Lane;
+use crate::problem::Problem;
+use crate::session::{Asker, Detour, Subscription};
+use crate::websocket::message;
+
+impl Lane {
+    /// Where the connection reads on, and the offset there.
+    pub(super) fn standing(&self, slot: usize) -> (Position, Offset) {
+        match &self.connections[slot].behind {
+            None => (Position::Window(self.place), self.offset),
+            Some(behind) => (behind.position, behind.offset),
+        }
+    }
+
+    /// Changes what the connection is interested in, at the place where it is.
+    pub(super) fn change_interest(&mut self, slot: usize, filter: Filter) {
+        let stream = self.stream(slot).clone();
+        let interest = Interest { filter, grants: self.connections[slot].principal.grants.clone() };
+        self.leave_class(slot);
+        self.enter_class(slot, interest, stream);
+        if let Some(behind) = &mut self.connections[slot].behind {
+            // What was or is being read for the old interest may lack what the new one wants.
+            (behind.page, behind.reading) = (None, 0);
+        }
+    }
+
+    /// Sends the connection elsewhere in the log. What it owes goes first.
+    pub(super) fn go_to(&mut self, slot: usize, position: Position, offset: Offset) {
+        let connection = &mut self.connections[slot];
+        match &mut connection.behind {
+            Some(behind) => {
+                (behind.position, behind.offset) = (position, offset);
+                (behind.page, behind.reading) = (None, 0);
+            }
+            None => {
+                connection.behind = Some(Behind::at(position, offset, Default::default()));
+                self.counters.behind.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes a subscription, or one in the place of another with its name.
+    pub(super) fn subscribe(
+        &mut self,
+        slot: usize,
+        id: &str,
+        filter: Filter,
+        cursor: Option<&str>,
+        asker: Asker,
+    ) -> Result<(), Problem> {
+        // The log may be known further than this lane has come.
+        while self.place != self.hub.window().end() {
+            self.advance();
+        }
+        let Some(session) = self.connections[slot].session.as_mut() else { return Ok(()) };
+        let mut wanted: Vec<Subscription> =
+            session.subscriptions.iter().filter(|subscription| *subscription.id != *id).cloned().collect();
+        wanted.push(Subscription { id: id.into(), filter: filter.clone() });
+        let limits = self.hub.limits();
+        let topics: usize = wanted.iter().map(|one| one.filter.topics.as_ref().map_or(1, |topics| topics.len())).sum();
+        if wanted.len() > limits.subscriptions || topics > limits.filter_topics {
+            let detail = format!(
+                "a connection has at most {} subscriptions with {} topics together; use patterns like library/*",
+                limits.subscriptions, limits.filter_topics
+            );
+            return Err(Problem::new(http::StatusCode::BAD_REQUEST, "too-many-subscriptions", detail)
+                .with("limit", limits.subscriptions));
+        }
+        let before = Filter::any_of(wanted[..wanted.len() - 1].iter().map(|one| one.filter.clone()));
+        session.subscriptions = wanted;
+        let all = session.filter();
+        let home = self.standing(slot);
+        let start = match cursor {
+            Some(_) => self.hub.start(cursor),
+            None => Start { after: home.1, place: None, gap: None },
+        };
+        let (from, gap) = (start.after, start.gap.as_ref());
+        let subscribed = |hub: &tidings::Hub, live| message::subscribed(id, hub.cursor(from), live, gap);
+        let grants = self.connections[slot].principal.grants.clone();
+        let retained = self.hub.retained(&Interest { filter: filter.clone(), grants: grants.clone() }, from);
+        let retained = self.stream(slot).retained(id, &retained, &grants);
+        if from == home.1 {
+            let text = subscribed(&self.hub, true);
+            self.answer(slot, asker, &text);
+            self.say(slot, &retained);
+            self.change_interest(slot, all);
+        } else if from < home.1 {
+            // Its past first, alone; then on from where the connection is.
+            let text = subscribed(&self.hub, false);
+            self.answer(slot, asker, &text);
+            self.say(slot, &retained);
+            let told = self.message(slot, "tidings.live", &message::live(id, self.hub.cursor(home.1)));
+            self.detour(slot, Detour { until: home.1, home, interest: self.interest(slot, all), told });
+            self.change_interest(slot, filter);
+            self.go_to(slot, Position::Log(from), from);
+        } else {
+            // The connection is behind, and has to come to where this begins without it.
+            let mut told = BytesMut::new();
+            let text = subscribed(&self.hub, true);
+            told.extend_from_slice(&self.answer_frame(slot, asker, &text));
+            told.extend_from_slice(&retained);
+            let there = (Position::Log(from), from);
+            let interest = self.interest(slot, all);
+            self.detour(slot, Detour { until: from, home: there, interest, told: told.freeze() });
+            self.change_interest(slot, before);
+        }
+        if self.connections[slot].is_open() {
+            self.turn(slot);
+        }
+        Ok(())
+    }
+
+    fn interest(&self, slot: usize, filter: Filter) -> Interest {
+        Interest { filter, grants: self.connections[slot].principal.grants.clone() }
+    }
+
+    fn detour(&mut self, slot: usize, detour: Detour) {
+        if let Some(session) = &mut self.connections[slot].session {
+            session.detour = Some(Box::new(detour));
+        }
+    }
+
+    /// The connection has come to the end of its detour, and goes on where it was.
+    pub(super) fn end_detour(&mut self, slot: usize) {
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let Some(detour) = session.detour.take() else { return };
+        let Detour { home: (position, offset), interest, told, .. } = *detour;
+        self.change_interest(slot, interest.filter);
+        self.go_to(slot, position, offset);
+        self.append(slot, &told);
+        self.hear_on_later(slot);
+    }
+
+    /// Ends a subscription.
+    pub(super) fn unsubscribe(&mut self, slot: usize, id: &str) {
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let before = session.subscriptions.len();
+        session.subscriptions.retain(|subscription| *subscription.id != *id);
+        if session.subscriptions.len() < before {
+            let all = session.filter();
+            self.change_interest(slot, all);
+        }
+    }
+
+    /// Adds to what the connection owes, which is written when it has its turn.
+    fn append(&mut self, slot: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if let Some(behind) = &mut self.connections[slot].behind {
+            behind.rest = [&behind.rest[..], bytes].concat().into();
+        }
+    }
+
+    /// Says something of its own to a client, at the border of two frames.
+    pub(super) fn say(&mut self, slot: usize, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };
+        if bytes.is_empty() {
+            return;
+        }
+        match &connection.behind {
+            None => {
+                self.write_control(slot, &bytes::Bytes::copy_from_slice(bytes));
+            }
+            Some(behind) if behind.rest.len() + bytes.len() > self.hub.limits().turn_bytes => {
+                // It asks and asks, and reads none of the answers.
+                self.say_goodbye(slot, CloseReason::Stalled, None);
+            }
+            Some(_) => self.append(slot, bytes),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What a connection that goes both ways has beside a stream's place in the log.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tidings::{Filter, Interest, Moment, Offset};
+
+use crate::door::{Admitted, Door, Handshake};
+use crate::lane::Position;
+use crate::socketio::engine::Version;
+use crate::socketio::sid;
+use crate::websocket::frame::Decoder;
+
+/// One connection that goes both ways. Idle, it holds no buffer.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) door: Arc<Door>,
+    pub(crate) peer: IpAddr,
+    pub(crate) voice: Voice,
+    pub(crate) decoder: Decoder,
+    /// What came while an answer had to be waited for.
+    pub(crate) waiting: Option<Box<Waiting>>,
+    /// Whether an answer has to be waited for before what came next is heard.
+    pub(crate) busy: bool,
+    pub(crate) subscriptions: Vec<Subscription>,
+    /// What is read before the connection goes on where it was.
+    pub(crate) detour: Option<Box<Detour>>,
+    /// When as many messages as came would have been in time, in microseconds of the clock: how far that lies ahead is how many too
+    /// many there are.
+    pub(crate) spent_until: u64,
+    /// When the last ping went out, in ticks of the clock (ms).
+    pub(crate) pinged_at: u64,
+    /// Since when a ping is unanswered; 0 if none is.
+    pub(crate) unanswered_since: u64,
+    /// Since when a message is incomplete; 0 if none is.
+    pub(crate) incomplete_since: u64,
+    /// When the credential was about to be checked.
+    pub(crate) since: Moment,
+    /// What its request asked for.
+    pub(crate) asked: Option<Box<(Filter, Option<String>)>>,
+}
+
+/// How it speaks.
+#[derive(Debug)]
+pub(crate) enum Voice {
+    /// Our own messages.
+    Tidings,
+    /// Socket.IO.
+    SocketIo(Box<Speaker>),
+}
+
+/// A Socket.IO client, in one namespace.
+#[derive(Debug)]
+pub(crate) struct Speaker {
+    pub(crate) version: Version,
+    /// Known to other clients.
+    pub(crate) sid: String,
+    /// Known to this client alone: with it and a place, it has its `sid` again after a cut.
+    pub(crate) pid: Option<String>,
+    pub(crate) stage: Stage,
+    /// Those of its other namespaces: which, and its slot and generation.
+    pub(crate) others: Vec<(usize, u32, u32)>,
+    /// What it asks anybody by; kept until nobody can have to be asked any more.
+    pub(crate) handshake: Option<Box<Handshake>>,
+    /// Who was let in by the handshake already.
+    pub(crate) admitted: Option<Box<Admitted>>,
+    /// Whether it is one of a connection's other namespaces.
+    pub(crate) is_other: bool,
+}
+
+/// How far a client has come in its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It has to connect before this time, in ticks of the clock.
+    Outside(u64),
+    /// Somebody is being asked.
+    Asking,
+    /// It is connected.
+    Inside,
+}
+
+/// What came while an answer had to be waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    /// Bytes that are not decoded yet.
+    pub(crate) bytes: Vec<u8>,
+    /// Messages that came whole.
+    pub(crate) messages: VecDeque<String>,
+    /// Requests that came on a detour: what they are, where the message does not say, the message, and who waits for the answer.
+    pub(crate) requests: VecDeque<(Option<String>, String, Asker)>,
+}
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// A client of our own protocol, by a message.
+    Message,
+    /// A Socket.IO client, by an acknowledgement with this number if it wants one.
+    Acknowledgement(Option<u64>),
+}
+
+/// One subscription of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) id: Box<str>,
+    pub(crate) filter: Filter,
+}
+
+/// A connection is one place in the log. Who asks for the past of something reads it on a detour from there and back.
+#[derive(Debug)]
+pub(crate) struct Detour {
+    /// Up to where it goes.
+    pub(crate) until: Offset,
+    /// Where the connection goes on then, and the offset there.
+    pub(crate) home: (Position, Offset),
+    /// What it is interested in from then on.
+    pub(crate) interest: Interest,
+    /// What the client is told then.
+    pub(crate) told: bytes::Bytes,
+}
+
+impl Waiting {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.messages.is_empty() && self.requests.is_empty()
+    }
+
+    /// Adds what came after it.
+    pub(crate) fn append(&mut self, mut later: Waiting) {
+        self.bytes.append(&mut later.bytes);
+        self.messages.append(&mut later.messages);
+        self.requests.append(&mut later.requests);
+    }
+}
+
+impl Session {
+    fn new(door: Arc<Door>, peer: IpAddr, voice: Voice, since: Moment) -> Box<Self> {
+        Box::new(Session {
+            door,
+            peer,
+            voice,
+            decoder: Decoder::default(),
+            waiting: None,
+            busy: false,
+            subscriptions: Vec::new(),
+            detour: None,
+            spent_until: 0,
+            pinged_at: 0,
+            unanswered_since: 0,
+            incomplete_since: 0,
+            since,
+            asked: None,
+        })
+    }
+
+    /// One that speaks our own messages.
+    pub(crate) fn tidings(door: Arc<Door>, peer: IpAddr, since: Moment) -> Box<Self> {
+        Session::new(door, peer, Voice::Tidings, since)
+    }
+
+    /// One that speaks Socket.IO and has not connected to a namespace yet.
+    pub(crate) fn socketio(
+        door: Arc<Door>,
+        version: Version,
+        handshake: Handshake,
+        admitted: Option<Admitted>,
+        since: Moment,
+    ) -> Box<Self> {
+        let peer = handshake.peer;
+        let speaker = Speaker {
+            version,
+            sid: sid::random(),
+            pid: None,
+            stage: Stage::Outside(0),
+            others: Vec::new(),
+            handshake: Some(Box::new(handshake)),
+            admitted: admitted.map(Box::new),
+            is_other: false,
+        };
+        Session::new(door, peer, Voice::SocketIo(Box::new(speaker)), since)
+    }
+
+    /// The same client in another namespace.
+    pub(crate) fn other(&self, speaker: &Speaker, deadline: u64) -> Box<Self> {
+        let other = Speaker {
+            version: speaker.version,
+            sid: sid::random(),
+            pid: None,
+            stage: Stage::Outside(deadline),
+            others: Vec::new(),
+            handshake: speaker.handshake.clone(),
+            admitted: None,
+            is_other: true,
+        };
+        Session::new(self.door.clone(), self.peer, Voice::SocketIo(Box::new(other)), self.since)
+    }
+
+    /// Who speaks Socket.IO here.
+    pub(crate) fn speaker(&mut self) -> Option<&mut Speaker> {
+        match &mut self.voice {
+            Voice::SocketIo(speaker) => Some(speaker),
+            Voice::Tidings => None,
+        }
+    }
+
+    /// What all its subscriptions ask for.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter::any_of(self.subscriptions.iter().map(|subscription| subscription.filter.clone()))
+    }
+
+    /// Whether one more message at `now` (ms) is within `rate` a second, of which as many as come in two seconds may come at once.
+    pub(crate) fn spend(&mut self, now: u64, rate: usize) -> bool {
+        let (now, each) = (now * 1_000, 1_000_000 / rate.max(1) as u64);
+        self.spent_until = self.spent_until.max(now) + each;
+        self.spent_until - now <= 2_000_000
+    }
+
+    pub(crate) fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+}

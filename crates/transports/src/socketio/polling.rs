@@ -1,0 +1,147 @@
+//! Socket.IO clients that poll: which there are, and what goes to and fro in HTTP bodies.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use super::engine::{self, Malformed, Version};
+use crate::lane::Remote;
+use crate::websocket::frame;
+
+/// How long the last words for a client wait to be fetched.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
+/// The most packets in one body.
+const MAX_PACKETS: usize = 1_000;
+
+/// The Socket.IO clients that poll, by their session id.
+#[derive(Debug, Default)]
+pub struct Pollers(Mutex<HashMap<String, Arc<Poller>>>);
+
+/// A client that polls.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) version: Version,
+    /// The mount where it came: a session of one app is unknown at the door of another.
+    mount: u32,
+    polls: AtomicBool,
+    posts: AtomicBool,
+}
+
+impl Pollers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Poller>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes a client, and forgets it once its connection has ended, or moved, and its last words were fetched or waited long enough.
+    pub(crate) fn insert(
+        self: &Arc<Self>,
+        sid: &str,
+        remote: Arc<Remote>,
+        version: Version,
+        mount: u32,
+    ) -> Arc<Poller> {
+        let (polls, posts) = (AtomicBool::new(false), AtomicBool::new(false));
+        let poller = Arc::new(Poller { remote: remote.clone(), version, mount, polls, posts });
+        self.lock().insert(sid.to_owned(), poller.clone());
+        let (pollers, sid): (Weak<Pollers>, String) = (Arc::downgrade(self), sid.to_owned());
+        let runtime = tokio::runtime::Handle::current();
+        remote.when_closed(move |is_owing| {
+            let Some(pollers) = pollers.upgrade() else { return };
+            if !is_owing {
+                pollers.forget(&sid);
+                return;
+            }
+            runtime.spawn(async move {
+                tokio::time::sleep(LAST_WORDS).await;
+                pollers.forget(&sid);
+            });
+        });
+        poller
+    }
+
+    /// The client of this session at this mount.
+    pub(crate) fn get(&self, sid: &str, mount: u32) -> Option<Arc<Poller>> {
+        self.lock().get(sid).filter(|poller| poller.mount == mount).cloned()
+    }
+
+    pub(crate) fn forget(&self, sid: &str) {
+        self.lock().remove(sid);
+    }
+}
+
+/// A request that is under way, until it is dropped.
+pub(crate) struct UnderWay<'a>(&'a AtomicBool);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A poll that waits. A client that lets go of it has gone.
+struct Waiting<'a> {
+    poller: &'a Poller,
+    is_answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.poller.remote.hang_up();
+        }
+    }
+}
+
+impl Poller {
+    fn begin(flag: &AtomicBool) -> Option<UnderWay<'_>> {
+        (!flag.swap(true, Ordering::SeqCst)).then_some(UnderWay(flag))
+    }
+
+    /// Begins a poll; `None` if one is under way.
+    pub(crate) fn begin_poll(&self) -> Option<UnderWay<'_>> {
+        Self::begin(&self.polls)
+    }
+
+    /// Begins a post; `None` if one is under way.
+    pub(crate) fn begin_post(&self) -> Option<UnderWay<'_>> {
+        Self::begin(&self.posts)
+    }
+
+    /// What the client is to be given, as soon as there is something; `None` if the session is over.
+    pub(crate) async fn poll(&self) -> Option<String> {
+        let mut waiting = Waiting { poller: self, is_answered: false };
+        let frames = self.remote.take().await;
+        waiting.is_answered = true;
+        let frames = frames?;
+        if frames.is_empty() {
+            // It is about to move: let go, with a packet that says nothing.
+            return Some(engine::encode_payload(self.version, ["6"]));
+        }
+        let mut packets: Vec<&str> = Vec::new();
+        let mut rest = &frames[..];
+        while let Some((opcode, payload, taken)) = frame::split(rest) {
+            match opcode {
+                1 => packets.push(std::str::from_utf8(payload).unwrap_or("6")),
+                // The end of the connection is a packet here.
+                8 => packets.push("1"),
+                _ => {}
+            }
+            rest = &rest[taken..];
+        }
+        Some(engine::encode_payload(self.version, packets))
+    }
+
+    /// Hears what the client has posted.
+    pub(crate) fn post(&self, body: &str) -> Result<(), Malformed> {
+        let packets = engine::decode_payload(self.version, body, MAX_PACKETS)?;
+        // Each is looked at before any is heard.
+        for packet in &packets {
+            engine::parse(packet)?;
+        }
+        self.remote.post(packets.into_iter().map(str::to_owned).collect());
+        Ok(())
+    }
+}

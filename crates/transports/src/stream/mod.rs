@@ -1,0 +1,282 @@
+//! How one mount's streams behave, whatever the transport, and how what they say looks on it.
+
+mod settings;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tidings::{CloseReason, Cursor, Entry, FrameKey, Gap, Grants, Principal, Profile};
+
+pub use self::settings::{Cors, Filtering, Greeting, Heartbeat, IdleEnd, Rejection, SocketIoSettings, StreamSettings};
+use crate::socketio::{self, packet};
+use crate::sse;
+use crate::websocket::{frame, message};
+
+/// How frames become bytes, and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Server-Sent Events.
+    Sse,
+    /// The messages of `protocol/README.md` §8 in WebSocket frames.
+    WebSocket,
+    /// Socket.IO packets in WebSocket frames. For long-polling they are taken out of them.
+    SocketIo,
+}
+
+/// One mount's streams at run time: its settings with what follows from them, and who is on.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its number in this process, by which a lane tells classes of different streams apart.
+    pub id: u32,
+    /// How it behaves.
+    pub settings: StreamSettings,
+    /// The app's part it belongs to.
+    pub profile: Arc<Profile>,
+    /// How its frames become bytes.
+    pub codec: Codec,
+    /// The namespace of Socket.IO whose events these are.
+    pub namespace: String,
+    /// The streams of the mount's other namespaces.
+    pub siblings: Vec<Arc<Stream>>,
+    /// The heartbeat as it goes out.
+    pub heartbeat: Bytes,
+    /// How many streams are open now.
+    pub open: AtomicU64,
+    /// How many were sent away.
+    sent_away: AtomicU64,
+    encoding: u32,
+}
+
+impl Stream {
+    /// A stream of Server-Sent Events of `profile` with these settings; long-polls use it too.
+    pub fn new(settings: StreamSettings, profile: Arc<Profile>) -> Arc<Self> {
+        Stream::with_codec(Codec::Sse, settings, profile)
+    }
+
+    /// A stream with this codec.
+    pub fn with_codec(codec: Codec, settings: StreamSettings, profile: Arc<Profile>) -> Arc<Self> {
+        let mut namespaces = settings.socketio.namespaces.iter();
+        let namespace = namespaces.next().cloned().unwrap_or_else(|| "/".to_owned());
+        let others = if codec == Codec::SocketIo { namespaces.cloned().collect() } else { Vec::new() };
+        let others = others.into_iter();
+        let siblings = others.map(|other| {
+            let stream = Stream::build(codec, settings.clone(), profile.clone(), other, Vec::new());
+            Arc::new(stream)
+        });
+        let siblings = siblings.collect();
+        Arc::new(Stream::build(codec, settings, profile, namespace, siblings))
+    }
+
+    fn build(
+        codec: Codec,
+        settings: StreamSettings,
+        profile: Arc<Profile>,
+        namespace: String,
+        siblings: Vec<Arc<Stream>>,
+    ) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let heartbeat = match (codec, &settings.heartbeat) {
+            (Codec::Sse, Heartbeat::Comment(text)) => sse::comment(text),
+            (Codec::Sse, Heartbeat::Event { name, data }) => sse::block(name, data.as_bytes(), None),
+            (Codec::WebSocket, _) => [frame::ping(b""), frame::text(message::HEARTBEAT.as_bytes())].concat().into(),
+            (Codec::SocketIo, _) => frame::text(b"2"),
+        };
+        // Streams whose events look alike share the frames.
+        let own = match codec {
+            Codec::SocketIo if namespace != "/" => id,
+            Codec::WebSocket if profile.namespace().is_some() => id,
+            _ => 0,
+        };
+        let encoding = own << 8 | u32::from(settings.wrapped) << 3 | u32::from(settings.ids) << 2 | codec as u32;
+        Stream {
+            id,
+            settings,
+            profile,
+            codec,
+            namespace,
+            siblings,
+            heartbeat,
+            open: AtomicU64::new(0),
+            sent_away: AtomicU64::new(0),
+            encoding,
+        }
+    }
+
+    /// The frame of an event as who gets `variant` of its shape sees it; encoded once and shared by all streams that
+    /// look alike. `epoch` is any cursor of this history.
+    pub fn frame<'e>(&self, entry: &'e Entry, variant: u32, epoch: Cursor) -> &'e Bytes {
+        entry.frame(FrameKey { encoding: self.encoding, variant }, |entry| {
+            // A stock Socket.IO client takes any text that is the last argument for the place to go on from, so there a signal
+            // says where it stands as well.
+            let placed = self.codec == Codec::SocketIo || !entry.event.is_signal();
+            self.encode(entry, variant, placed.then_some(Cursor { offset: entry.at, ..epoch }))
+        })
+    }
+
+    fn encode(&self, entry: &Entry, variant: u32, cursor: Option<Cursor>) -> Bytes {
+        let cursor = cursor.filter(|_| self.settings.ids);
+        let data = self.render(entry, variant);
+        let name = entry.rule.shape.wire_name(&entry.event);
+        match self.codec {
+            Codec::Sse => sse::block(name, &data, cursor),
+            Codec::WebSocket => frame::text(message::event(&self.profile, entry, &data, cursor).as_bytes()),
+            Codec::SocketIo => {
+                let args = socketio::arguments(entry.rule.shape.args(), &data, cursor);
+                frame::text(packet::event(&self.namespace, name, &args.each()).as_bytes())
+            }
+        }
+    }
+
+    fn render(&self, entry: &Entry, variant: u32) -> Bytes {
+        match self.settings.wrapped {
+            true => entry.rule.shape.render(&entry.event, variant),
+            false => entry.rule.shape.render_bare(&entry.event, variant),
+        }
+    }
+
+    /// An event of ours beside the app's, on Socket.IO.
+    fn control(&self, name: &str, data: &str, cursor: Option<Cursor>) -> Bytes {
+        let cursor = cursor.filter(|_| self.settings.ids).map(|cursor| format!("\"{cursor}\""));
+        let args: Vec<&str> = std::iter::once(data).chain(cursor.as_deref()).collect();
+        frame::text(packet::event(&self.namespace, name, &args).as_bytes())
+    }
+
+    /// Continuity can't be proven; with the position from which it can again.
+    pub fn gap(&self, gap: &Gap) -> Bytes {
+        match self.codec {
+            Codec::Sse => sse::gap(gap, self.settings.ids),
+            Codec::WebSocket => frame::text(message::gap(gap).as_bytes()),
+            Codec::SocketIo => self.control("tidings.gap", &gap.to_json(), Some(gap.resumed)),
+        }
+    }
+
+    /// The true position of a quiet stream.
+    pub fn position(&self, cursor: Cursor) -> Bytes {
+        match self.codec {
+            Codec::Sse => sse::cursor(cursor),
+            Codec::WebSocket => frame::text(message::cursor(cursor).as_bytes()),
+            Codec::SocketIo => self.control("tidings.cursor", &format!("{{\"cursor\":\"{cursor}\"}}"), Some(cursor)),
+        }
+    }
+
+    /// What every stream begins with: how long to wait before coming back, the preamble, what was lost, the position, and
+    /// the newest of each retained kind. What a two-way transport says before that is its own affair.
+    pub fn opening(&self, cursor: Cursor, gap: Option<&Gap>, retained: &[Arc<Entry>], grants: &Grants) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        if self.codec == Codec::Sse {
+            if let Some(preamble) = &self.settings.preamble {
+                bytes.extend_from_slice(&sse::comment(preamble));
+            }
+            if let Some(after) = self.settings.retry {
+                bytes.extend_from_slice(&sse::retry(after));
+            }
+        }
+        // Before the position: who was cut off between the two would else resume behind a gap that it never saw.
+        if let Some(gap) = gap {
+            bytes.extend_from_slice(&self.gap(gap));
+        }
+        if self.settings.announce {
+            match self.codec {
+                Codec::Sse => bytes.extend_from_slice(&sse::open(cursor)),
+                Codec::SocketIo => {
+                    let data = format!("{{\"cursor\":\"{cursor}\"}}");
+                    bytes.extend_from_slice(&self.control("tidings.open", &data, Some(cursor)));
+                }
+                Codec::WebSocket => {}
+            }
+        }
+        for entry in retained {
+            // Without its place: it tells the present state, it is not the next event.
+            let place = (self.codec == Codec::SocketIo).then_some(cursor);
+            bytes.extend_from_slice(&self.encode(entry, entry.rule.shape.variant(grants, &entry.event), place));
+        }
+        if bytes.is_empty() && self.codec == Codec::Sse {
+            // A byte must leave at once: proxies and clients wait for it.
+            bytes.extend_from_slice(b":\n\n");
+        }
+        bytes
+    }
+
+    /// The newest of each retained kind for one subscription of a WebSocket.
+    pub(crate) fn retained(&self, subscription: &str, retained: &[Arc<Entry>], grants: &Grants) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        for entry in retained {
+            let data = self.render(entry, entry.rule.shape.variant(grants, &entry.event));
+            let text = match self.codec {
+                Codec::SocketIo => {
+                    let args = socketio::arguments(entry.rule.shape.args(), &data, None);
+                    packet::event(&self.namespace, entry.rule.shape.wire_name(&entry.event), &args.each())
+                }
+                Codec::Sse | Codec::WebSocket => message::retained(subscription, &self.profile, entry, &data),
+            };
+            frame::put_text(&mut bytes, text.as_bytes());
+        }
+        bytes
+    }
+
+    /// The events that a client is given when it has connected.
+    pub(crate) fn greetings(&self, principal: &Principal, cursor: Cursor) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        let cursor = self.settings.ids.then(|| format!("\"{cursor}\""));
+        for greeting in &self.settings.socketio.greetings {
+            let data = greeting.data.as_ref().map(|data| {
+                data.replace("{about}", principal.about.as_deref().unwrap_or("null"))
+                    .replace("{id}", &message::quoted(&principal.id))
+            });
+            let args: Vec<&str> = data.as_deref().into_iter().chain(cursor.as_deref()).collect();
+            frame::put_text(&mut bytes, packet::event(&self.namespace, &greeting.name, &args).as_bytes());
+        }
+        bytes
+    }
+
+    /// After how long the next client that is sent away comes back: between `drain_retry` and twice that. Multiples of the golden
+    /// ratio lie evenly however many there are.
+    pub fn come_back_after(&self) -> Duration {
+        let turn = self.sent_away.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let retry = self.settings.drain_retry;
+        retry.saturating_add(retry.mul_f64(turn as f64 / f64::from(u32::MAX)))
+    }
+
+    /// What it ends with.
+    pub fn closing(&self, reason: CloseReason, retry: Option<Duration>) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        let idle = match (reason, &self.settings.idle) {
+            (CloseReason::Idle, Some(IdleEnd { event: Some((name, data)), .. })) => Some((name, data)),
+            _ => None,
+        };
+        match self.codec {
+            Codec::Sse => {
+                if let Some(after) = retry {
+                    bytes.extend_from_slice(&sse::retry(after));
+                }
+                if let Some((name, data)) = idle {
+                    bytes.extend_from_slice(&sse::block(name, data.as_bytes(), None));
+                }
+                if self.settings.announce {
+                    bytes.extend_from_slice(&sse::close(reason));
+                }
+            }
+            Codec::WebSocket => {
+                frame::put_text(&mut bytes, message::close(reason).as_bytes());
+                bytes.extend_from_slice(&frame::close(reason.code(), reason.sentence()));
+            }
+            Codec::SocketIo => {
+                if let Some((name, data)) = idle {
+                    bytes.extend_from_slice(&self.control(name, data, None));
+                }
+                if self.settings.announce {
+                    bytes.extend_from_slice(&self.control("tidings.close", &sse::close_data(reason), None));
+                }
+                // Who is disconnected by the server stays away; whose transport ends comes back.
+                if !reason.come_back() {
+                    frame::put_text(&mut bytes, packet::disconnect(&self.namespace).as_bytes());
+                }
+                bytes.extend_from_slice(&frame::close(1000, reason.name()));
+            }
+        }
+        bytes
+    }
+}
