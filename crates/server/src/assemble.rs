@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidings::{Clock, Hub, Profile};
+use tidings_transports::stream::Codec;
 use tidings_transports::{Answer, Authenticate, Mount, Publishing, Stream, StreamSettings};
 
 use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations, RevokeCallback};
@@ -141,9 +142,12 @@ pub(crate) fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mou
 
 /// Streams that clients who are answered so can hold.
 fn stream(answer: Answer, settings: StreamSettings, profile: Arc<Profile>) -> Arc<Stream> {
-    match answer {
-        Answer::Sse | Answer::Poll | Answer::WebSocket | Answer::SocketIo => Stream::new(settings, profile),
-    }
+    let codec = match answer {
+        Answer::Sse | Answer::Poll => Codec::Sse,
+        Answer::WebSocket => Codec::WebSocket,
+        Answer::SocketIo => Codec::SocketIo,
+    };
+    Stream::with_codec(codec, settings, profile)
 }
 
 /// The side endpoints of the profiles, each with the streams that it counts.
