@@ -50,7 +50,16 @@ impl Of {
 
 /// Tells of every setting that is nothing to the mount's transport: it would be without effect.
 pub(super) fn check(mount: &At<Mount>, report: &mut Report) {
-    let settings = [
+    let kind = mount.transport;
+    for (name, of, _) in settings(mount).into_iter().filter(|(_, of, there)| *there && !of.covers(kind)) {
+        let message = format!("`{name}` is a setting of {}; the transport of this mount is {}", of.name(), kind.name());
+        report.at(&mount.place, message);
+    }
+}
+
+/// Every setting beside the transport and the path: its name, whose it is, and whether the mount has it.
+fn settings(mount: &Mount) -> [(&'static str, Of, bool); 28] {
+    [
         ("ids", Of::Streams, mount.ids.is_some()),
         ("announce", Of::Streams, mount.announce.is_some()),
         ("cursor_every", Of::Streams, mount.cursor_every.is_some()),
@@ -79,10 +88,29 @@ pub(super) fn check(mount: &At<Mount>, report: &mut Report) {
         ("body", Of::Sides, mount.body.is_some()),
         ("clients", Of::Sides, mount.clients.is_some()),
         ("draining", Of::Sides, mount.draining.is_some()),
-    ];
-    let kind = mount.transport;
-    for (name, of, _) in settings.into_iter().filter(|(_, of, there)| *there && !of.covers(kind)) {
-        let message = format!("`{name}` is a setting of {}; the transport of this mount is {}", of.name(), kind.name());
-        report.at(&mount.place, message);
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::decode::decode;
+    use crate::settings::report::Source;
+    use crate::settings::tree::Node;
+
+    #[test]
+    fn each_setting_of_a_mount_is_in_the_docs() {
+        let mut report = Report::default();
+        let source = Source::file("mount.toml", "transport = \"sse\"\npath = \"/\"");
+        let mount: Mount = decode(&Node::parse(&source, &mut report), &mut report).unwrap();
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/profiles.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        let tables: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
+        for (name, of, _) in settings(&mount).into_iter().filter(|(_, of, _)| *of != Of::Sides) {
+            let told = tables
+                .iter()
+                .any(|line| line.split('|').nth(1).is_some_and(|names| names.contains(&format!("`{name}`"))));
+            assert!(told, "`{name}`, a setting of {}, is in no table", of.name());
+        }
     }
 }

@@ -62,7 +62,10 @@ fn paths(
         let new = |spelling: &String| !paths.iter().any(|known| known.path == *spelling);
         let spellings: Vec<String> = match mount.transport {
             // Both may be written out as well.
-            Kind::SocketIo => [other_spelling(&path), path].into_iter().filter(new).collect(),
+            Kind::SocketIo => {
+                let other = other_spelling(&path);
+                [path, other].into_iter().filter(new).collect()
+            }
             _ => vec![path],
         };
         if let Some((path, line)) = spellings.iter().find_map(|path| taken.get_key_value(path)) {
