@@ -33,13 +33,20 @@ impl std::fmt::Debug for Door {
 }
 
 /// A handshake, kept for as long as somebody may still have to be asked about it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Handshake {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) peer: IpAddr,
     /// The client's own address, where its socket is not its own.
     pub(crate) address: Option<IpAddr>,
+}
+
+impl std::fmt::Debug for Handshake {
+    /// Without the headers and the query: credentials stand there.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handshake").field("peer", &self.peer).finish_non_exhaustive()
+    }
 }
 
 /// Somebody who may come in.

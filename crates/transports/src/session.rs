@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tidings::{Filter, Interest, Moment, Offset};
+use tidings::{Filter, Moment, Offset};
 
 use crate::door::{Admitted, Door, Handshake};
 use crate::lane::Position;
@@ -114,8 +114,8 @@ pub(crate) struct Detour {
     pub(crate) until: Offset,
     /// Where the connection goes on then, and the offset there.
     pub(crate) home: (Position, Offset),
-    /// What it is interested in from then on.
-    pub(crate) interest: Interest,
+    /// What it asks for from then on.
+    pub(crate) filter: Filter,
     /// What the client is told then.
     pub(crate) told: bytes::Bytes,
 }

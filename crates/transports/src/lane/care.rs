@@ -118,6 +118,9 @@ impl Lane {
 
     /// Says why, where the socket is at the border of two frames, and closes.
     pub(super) fn say_goodbye(&mut self, slot: usize, reason: CloseReason, retry: Option<Duration>) {
+        if self.parts_alone(slot, reason, retry) {
+            return;
+        }
         let bytes = self.goodbye(slot, reason, retry);
         self.end(slot, &bytes, reason);
     }
@@ -162,7 +165,8 @@ impl Lane {
 
     pub(super) fn close_revoked(&mut self, revocation: &Revocation, reason: CloseReason) {
         // What was told before is still theirs: an app that says goodbye before it revokes is heard.
-        while self.place != self.hub.window().end() {
+        let end = self.hub.window().end();
+        while self.place < end {
             self.advance();
         }
         let open = self.connections.iter().filter(|(_, connection)| connection.is_open());

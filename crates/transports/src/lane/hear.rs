@@ -68,10 +68,7 @@ impl Lane {
     pub(super) fn hear_socket(&mut self, slot: usize) {
         let mut inbound = std::mem::take(&mut self.inbound);
         let mut left = HEARD_AT_ONCE;
-        loop {
-            let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else {
-                break;
-            };
+        while let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) {
             if connection.session.as_ref().is_none_or(|session| session.busy) {
                 break;
             }

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
-use tidings::{CloseReason, Filter, Start};
+use tidings::{CloseReason, Filter, Principal, Start};
 
 use super::End;
 use super::connection::{Behind, Position};
@@ -226,10 +226,6 @@ impl Lane {
         payload: Option<&Map<String, Value>>,
         stream: &Stream,
     ) {
-        // The log may be known further than this lane has come.
-        while self.place != self.hub.window().end() {
-            self.advance();
-        }
         let Admitted { principal, since, permit } = admitted;
         let text = |name: &str| payload.and_then(|payload| payload.get(name)?.as_str());
         let keeps_handshake = !stream.siblings.is_empty();
@@ -331,6 +327,8 @@ impl Lane {
         if speaker.is_other {
             return self.close(slot, CloseReason::Gone);
         }
+        // Whoever it was, it is not them that the connection waits for now.
+        self.connections[slot].principal = std::sync::Arc::new(Principal::new("", Default::default(), "anonymous"));
         self.change_interest(slot, Filter::nothing());
         self.set_timer(slot);
     }
@@ -406,6 +404,33 @@ impl Lane {
             self.say(parent as usize, &bytes);
             if blocked && self.connections.get(slot as usize).is_some_and(|other| other.is_open()) {
                 self.again.push(self.timer(slot as usize));
+            }
+        }
+    }
+
+    /// One of several namespaces that share a connection parts alone from a client that is to stay away, and takes the connection along
+    /// for one that is to come back: stock clients do so only when their transport ends. False if there is nothing to part from.
+    pub(super) fn parts_alone(&mut self, slot: usize, reason: CloseReason, retry: Option<std::time::Duration>) -> bool {
+        let parent = match &self.connections[slot].socket {
+            Socket::Remote(remote) => remote.parent(),
+            Socket::Own(_) => None,
+        };
+        match (parent, reason.come_back()) {
+            (Some(parent), true) => {
+                self.say_goodbye(parent as usize, reason, retry);
+                true
+            }
+            (Some(_), false) => false,
+            (None, true) => false,
+            (None, false) => {
+                let session = self.connections[slot].session.as_mut();
+                let shares = session.and_then(|session| session.speaker()).is_some_and(|main| !main.others.is_empty());
+                if shares {
+                    let gone = packet::disconnect(&self.stream(slot).namespace);
+                    self.say(slot, &frame::text(gone.as_bytes()));
+                    self.leave_namespace(slot);
+                }
+                shares
             }
         }
     }

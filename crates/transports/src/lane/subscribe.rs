@@ -57,9 +57,13 @@ impl Lane {
         cursor: Option<&str>,
         asker: Asker,
     ) -> Result<(), Problem> {
+        let start = cursor.map(|cursor| self.hub.start(Some(cursor)));
         // The log may be known further than this lane has come.
-        while self.place != self.hub.window().end() {
+        while start.as_ref().is_some_and(|start| start.after > self.offset) && self.place != self.hub.window().end() {
             self.advance();
+        }
+        if !self.connections[slot].is_open() {
+            return Ok(());
         }
         let Some(session) = self.connections[slot].session.as_mut() else { return Ok(()) };
         let mut wanted: Vec<Subscription> =
@@ -79,10 +83,7 @@ impl Lane {
         session.subscriptions = wanted;
         let all = session.filter();
         let home = self.standing(slot);
-        let start = match cursor {
-            Some(_) => self.hub.start(cursor),
-            None => Start { after: home.1, place: None, gap: None },
-        };
+        let start = start.unwrap_or(Start { after: home.1, place: None, gap: None });
         let (from, gap) = (start.after, start.gap.as_ref());
         let subscribed = |hub: &tidings::Hub, live| message::subscribed(id, hub.cursor(from), live, gap);
         let grants = self.connections[slot].principal.grants.clone();
@@ -99,7 +100,7 @@ impl Lane {
             self.answer(slot, asker, &text);
             self.say(slot, &retained);
             let told = self.message(slot, "tidings.live", &message::live(id, self.hub.cursor(home.1)));
-            self.detour(slot, Detour { until: home.1, home, interest: self.interest(slot, all), told });
+            self.detour(slot, Detour { until: home.1, home, filter: all, told });
             self.change_interest(slot, filter);
             self.go_to(slot, Position::Log(from), from);
         } else {
@@ -109,18 +110,13 @@ impl Lane {
             told.extend_from_slice(&self.answer_frame(slot, asker, &text));
             told.extend_from_slice(&retained);
             let there = (Position::Log(from), from);
-            let interest = self.interest(slot, all);
-            self.detour(slot, Detour { until: from, home: there, interest, told: told.freeze() });
+            self.detour(slot, Detour { until: from, home: there, filter: all, told: told.freeze() });
             self.change_interest(slot, before);
         }
         if self.connections[slot].is_open() {
             self.turn(slot);
         }
         Ok(())
-    }
-
-    fn interest(&self, slot: usize, filter: Filter) -> Interest {
-        Interest { filter, grants: self.connections[slot].principal.grants.clone() }
     }
 
     fn detour(&mut self, slot: usize, detour: Detour) {
@@ -133,8 +129,8 @@ impl Lane {
     pub(super) fn end_detour(&mut self, slot: usize) {
         let Some(session) = &mut self.connections[slot].session else { return };
         let Some(detour) = session.detour.take() else { return };
-        let Detour { home: (position, offset), interest, told, .. } = *detour;
-        self.change_interest(slot, interest.filter);
+        let Detour { home: (position, offset), filter, told, .. } = *detour;
+        self.change_interest(slot, filter);
         self.go_to(slot, position, offset);
         self.append(slot, &told);
         self.hear_on_later(slot);

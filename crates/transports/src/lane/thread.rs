@@ -132,6 +132,11 @@ impl Lane {
             self.shared.bell.answer();
             self.now = self.hub.clock().ticks();
             if self.take_messages() {
+                for (_, connection) in &self.connections {
+                    if let Socket::Remote(remote) = &connection.socket {
+                        remote.close();
+                    }
+                }
                 return;
             }
             for event in &events {
