@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod websocket;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,30 +14,75 @@ use serde_json::{Value, json};
 use tidings::{Broker, Grants, Hub, Limits, ManualClock, NewEvent, Principal, Profile, PublishRights, Timestamp};
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
+use tidings_transports::stream::Codec;
 use tidings_transports::{
     Acceptor, Answer, Authenticate, Lanes, Limiter, Mount, Problem, Publishing, Request, Service, Stream,
     StreamSettings,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Who drives the streams.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Driver {
     Lanes,
     Bodies,
+    /// Lanes behind a server that is not ours: streams are bodies, and what goes both ways is carried to a lane.
+    Carried,
 }
 
-/// The bearer token is the principal: `id+grant+grant`, with `~1000` for an expiry at that time. `reader` may not publish, `limited`
-/// only on `a/*`, and `nobody` is anonymous.
-struct Tokens;
+/// The token is the principal: `id+grant+grant`, with `~1000` for an expiry at that time. `reader` may not publish, `limited`
+/// only on `a/*`, `nobody` is anonymous, and whether `gated` may come in is only known once the gate opens. It is taken from the
+/// client's first message, else from the header, the subprotocol `bearer.<token>`, or a subprotocol that is nothing else.
+struct Tokens(Arc<Gate>);
+
+impl Tokens {
+    fn find<'a>(request: &Request<'a>) -> Option<&'a str> {
+        let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
+        let protocols = || header("sec-websocket-protocol").into_iter().flat_map(|list| list.split(',')).map(str::trim);
+        request
+            .payload
+            .and_then(|payload| payload.get("token")?.as_str())
+            .or_else(|| header("authorization")?.strip_prefix("Bearer "))
+            .or_else(|| protocols().find_map(|protocol| protocol.strip_prefix("bearer.")))
+            .or_else(|| protocols().find(|protocol| *protocol != "tidings.v1"))
+    }
+}
+
+/// Where whoever looks at credentials waits with that of `gated`.
+pub struct Gate {
+    arrived: Semaphore,
+    open: Semaphore,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate { arrived: Semaphore::new(0), open: Semaphore::new(0) }
+    }
+}
+
+impl Gate {
+    async fn pass(&self) {
+        self.arrived.add_permits(1);
+        self.open.acquire().await.unwrap().forget();
+    }
+
+    /// Waits until somebody stands before it.
+    pub async fn somebody(&self) {
+        self.arrived.acquire().await.unwrap().forget();
+    }
+
+    /// Lets one pass.
+    pub fn open(&self) {
+        self.open.add_permits(1);
+    }
+}
 
 #[async_trait]
 impl Authenticate for Tokens {
     async fn authenticate(&self, request: Request<'_>) -> Result<Arc<Principal>, Problem> {
-        let header = request.headers.get("authorization").and_then(|value| value.to_str().ok());
-        let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
+        let Some(token) = Tokens::find(&request) else {
             return Err(Problem::unauthorized(None, "a token is needed"));
         };
         if token == "away" {
@@ -44,6 +91,9 @@ impl Authenticate for Tokens {
         let (token, expires) = token.split_once('~').map_or((token, None), |(token, at)| (token, at.parse().ok()));
         let mut parts = token.split('+');
         let id = parts.next().unwrap_or_default();
+        if id == "gated" {
+            self.0.pass().await;
+        }
         let grants = Grants::parse(parts).map_err(|error| Problem::unauthorized(Some("bad"), error.to_string()))?;
         let publish = match id {
             "reader" => PublishRights::None,
@@ -61,6 +111,8 @@ pub struct Server {
     pub service: Arc<Service>,
     pub clock: Arc<ManualClock>,
     pub broker: Arc<dyn Broker>,
+    pub gate: Arc<Gate>,
+    pub profile: Arc<Profile>,
     _stop: watch::Sender<bool>,
 }
 
@@ -69,6 +121,7 @@ pub struct Options {
     pub settings: StreamSettings,
     pub retention: Retention,
     pub broker: Option<Arc<dyn Broker>>,
+    pub profile: Arc<Profile>,
     /// The reverse proxies whose `X-Forwarded-For` is believed.
     pub proxies: Vec<IpAddr>,
 }
@@ -80,6 +133,7 @@ impl Default for Options {
             settings: StreamSettings::default(),
             retention: Retention::FOREVER,
             broker: None,
+            profile: Arc::new(Profile::open()),
             proxies: Vec::new(),
         }
     }
@@ -91,30 +145,43 @@ impl Server {
         let broker = options.broker.unwrap_or_else(|| {
             Arc::new(MemoryBroker::with_clock(MemorySettings { retention: options.retention.clone() }, clock.clone()))
         });
-        let hub = Hub::open(broker.clone(), [], clock.clone(), options.limits).await.unwrap();
+        let profile = options.profile;
+        let named = profile.namespace().is_some().then(|| profile.clone());
+        let hub = Hub::open(broker.clone(), named, clock.clone(), options.limits).await.unwrap();
         let lanes =
-            (driver == Driver::Lanes).then(|| Lanes::start(&hub, 2, &tokio::runtime::Handle::current()).unwrap());
+            (driver != Driver::Bodies).then(|| Lanes::start(&hub, 2, &tokio::runtime::Handle::current()).unwrap());
         let limiter = Limiter::behind(hub.limits(), Box::new(move |peer| options.proxies.contains(&peer)));
         let service = Service::limited(hub.clone(), lanes, None, limiter);
-        let profile = Arc::new(Profile::open());
-        let auth: Arc<dyn Authenticate> = Arc::new(Tokens);
-        let stream = Stream::new(options.settings, profile.clone());
-        let mount =
-            |path: &str, answer| Mount { path: path.into(), answer, stream: stream.clone(), auth: auth.clone() };
+        let gate = Arc::<Gate>::default();
+        let auth: Arc<dyn Authenticate> = Arc::new(Tokens(gate.clone()));
+        let mount = |path: &str, answer, codec| {
+            let stream = Stream::with_codec(codec, options.settings.clone(), profile.clone());
+            Mount { path: path.into(), answer, stream, auth: auth.clone() }
+        };
         let publishing = Publishing {
             path: "/v1/publish".into(),
             auth: auth.clone(),
             profiles: BTreeMap::from([("default".to_owned(), profile.clone())]),
-            default: profile,
+            default: profile.clone(),
         };
-        let mounts = vec![mount("/v1/events", Answer::Sse), mount("/v1/poll", Answer::Poll)];
+        let mounts = vec![
+            mount("/v1/events", Answer::Sse, Codec::Sse),
+            mount("/v1/poll", Answer::Poll, Codec::Sse),
+            mount("/v1/ws", Answer::WebSocket, Codec::WebSocket),
+            mount("/socket.io/", Answer::SocketIo, Codec::SocketIo),
+        ];
         let router = tidings_transports::router(&service, mounts, vec![publishing])
             .route("/plain", axum::routing::get(|| async { "plain" }));
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(Acceptor::new(service.clone(), router, stopped).run(listener));
-        Server { address, hub, service, clock, broker, _stop: stop }
+        match driver {
+            Driver::Carried => tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }),
+            Driver::Lanes | Driver::Bodies => {
+                tokio::spawn(Acceptor::new(service.clone(), router, stopped).run(listener))
+            }
+        };
+        Server { address, hub, service, clock, broker, gate, profile, _stop: stop }
     }
 
     pub async fn publish(&self, topic: &str, audience: &str, n: u64) -> String {
