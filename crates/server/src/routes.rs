@@ -121,7 +121,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         // A stream may have several paths and is counted once.
         if !seen.contains(&stream.id) {
             seen.push(stream.id);
-            *open.entry(transport).or_default() += stream.open.load(Ordering::Relaxed);
+            *open.entry(transport).or_default() += stream.open_now();
         }
     }
     let draining = shared.service.draining.load(Ordering::SeqCst);
@@ -132,7 +132,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn side_endpoint(State((service, side)): State<(Arc<Service>, Arc<Side>)>) -> Response {
     let draining = service.draining.load(Ordering::SeqCst);
-    let clients = side.streams.iter().map(|stream| stream.open.load(Ordering::Relaxed)).sum();
+    let clients = side.streams.iter().map(|stream| stream.open_now()).sum();
     let status = if draining && !side.lives { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, Json(side.ready.answer(clients, draining))).into_response()
 }
@@ -290,6 +290,7 @@ async fn list_streams(State(shared): State<Arc<Shared>>, parts: request::Parts) 
                 "principal": *stream.principal.id,
                 "source": stream.principal.source,
                 "profile": stream.profile,
+                "transport": stream.transport,
                 "topics": topics,
                 "lag": stream.lag,
             })

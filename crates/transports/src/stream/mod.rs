@@ -105,6 +105,12 @@ impl Stream {
         }
     }
 
+    /// How many are open now, in all namespaces.
+    pub fn open_now(&self) -> u64 {
+        let siblings = self.siblings.iter().map(|sibling| sibling.open.load(Ordering::Relaxed));
+        self.open.load(Ordering::Relaxed) + siblings.sum::<u64>()
+    }
+
     /// The frame of an event as who gets `variant` of its shape sees it; encoded once and shared by all streams that
     /// look alike. `epoch` is any cursor of this history.
     pub fn frame<'e>(&self, entry: &'e Entry, variant: u32, epoch: Cursor) -> &'e Bytes {
