@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tidings::{CloseReason, GapReason};
 use tidings_brokers::Recovery;
+use tidings_transports::lane::BREAKS;
 use tidings_transports::{Service, Stream};
 
 use text::Text;
@@ -66,7 +67,14 @@ pub fn render(source: &MetricsSource) -> String {
     let mut open = text.gauge("tidings_streams_open", "Streams that are open, and polls that wait.");
     for (path, transport, stream) in &source.streams {
         let labels = [("profile", stream.profile.name()), ("path", path), ("transport", transport)];
-        open = open.sample(&labels, of(&stream.open));
+        open = open.sample(&labels, stream.open_now());
+    }
+    text.counter("tidings_client_messages_total", "Messages heard from clients, pings included.")
+        .value(of(&lanes.heard));
+    let mut broken =
+        text.counter("tidings_connections_broken_off_total", "Clients that broke the rules, by close code.");
+    for (code, count) in BREAKS.iter().zip(&lanes.broken) {
+        broken = broken.sample(&[("code", &code.to_string())], of(count));
     }
     text.counter("tidings_lane_sockets_total", "Sockets that a lane took over.").value(of(&lanes.opened));
     let mut closed = text.counter("tidings_streams_closed_total", "Ended streams, by why they ended.");

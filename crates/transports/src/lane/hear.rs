@@ -2,11 +2,13 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tidings::{CloseReason, Cursor};
 
+use super::BREAKS;
 use super::remote::{Note, Remote};
 use super::socket::Socket;
 use super::thread::{Lane, READINESS};
@@ -278,6 +280,7 @@ impl Lane {
     /// Whether this message is within what a connection may send; else the connection is ended.
     fn count_message(&mut self, slot: usize) -> bool {
         let (now, rate) = (self.now, self.hub.limits().messages_per_second);
+        self.counters.heard.fetch_add(1, Ordering::Relaxed);
         let Some(session) = &mut self.connections[slot].session else { return false };
         if session.spend(now, rate) {
             return true;
@@ -442,6 +445,9 @@ impl Lane {
     /// Ends a connection whose client breaks the rules, with the code that says which (RFC 6455 §7.4.1).
     pub(super) fn break_off(&mut self, slot: usize, code: u16, reason: &str) {
         tracing::debug!(code, reason, "a client broke the protocol");
+        if let Some(index) = BREAKS.iter().position(|known| *known == code) {
+            self.counters.broken[index].fetch_add(1, Ordering::Relaxed);
+        }
         self.end(slot, &frame::close(code, reason), CloseReason::Protocol);
     }
 

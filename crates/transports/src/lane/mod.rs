@@ -63,9 +63,17 @@ pub struct LaneCounters {
     pub gaps: AtomicU64,
     /// Sockets handed over since the start.
     pub opened: AtomicU64,
+    /// Messages heard from clients, pings and packets included.
+    pub heard: AtomicU64,
+    /// Connections broken off because their client broke the rules, by the place of the close code in [`BREAKS`].
+    pub broken: [AtomicU64; BREAKS.len()],
     /// Ended streams, by the place of the reason in [`CloseReason::ALL`].
     pub closed: [AtomicU64; CloseReason::ALL.len()],
 }
+
+/// The close codes with which a connection is broken off (RFC 6455 §7.4.1): a protocol error, data of the wrong kind, data that is not
+/// what it should be, more than the limits allow, too large.
+pub const BREAKS: [u16; 5] = [1002, 1003, 1007, 1008, 1009];
 
 impl LaneCounters {
     /// How many streams are open.
