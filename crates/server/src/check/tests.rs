@@ -268,7 +268,7 @@ fn a_variant_lays_a_table_over_the_mounts_that_it_means() {
     assert_eq!(retries, [None, default]);
     for nobody in ["{ transport = \"poll\" }", "{ nothing = 1 }", "1"] {
         let report = check_text(&laid(nobody));
-        assert!(report.to_string().contains("where"), "{nobody}: {report}");
+        assert!(report.to_string().contains("nothing that this is laid over has these values"), "{nobody}: {report}");
         assert_eq!(report.mistakes().len(), 1, "{nobody}: {report}");
     }
 }

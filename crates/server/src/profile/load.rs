@@ -115,7 +115,7 @@ impl Loading {
             if let Some(Node { kind: Kind::Table(entries), .. }) = over.take("values") {
                 entries.into_iter().for_each(|entry| lay(&mut own, entry));
             }
-            root.overlay(over);
+            root.overlay(over, report);
         }
         for (key, value) in values {
             if own.iter().any(|(known, _)| known.name == key.name) {

@@ -52,7 +52,7 @@ pub fn overlay(root: &mut Node, variables: impl IntoIterator<Item = (String, Str
             let key = Key { name: part.to_ascii_lowercase(), place: place.clone() };
             over = Node { id: 0, place: place.clone(), kind: Kind::Table(vec![(key, over)]) };
         }
-        root.overlay(over);
+        root.overlay(over, report);
     }
     root.number();
 }

@@ -167,8 +167,8 @@ impl Node {
     }
 
     /// Lays `over` over this: tables are merged name by name, a table over a list of tables is laid over each of these (with
-    /// `where = { … }`, over each that has these values), and everything else is replaced.
-    pub fn overlay(&mut self, over: Node) {
+    /// `where = { … }`, over each that has these values; none of them is a mistake), and everything else is replaced.
+    pub fn overlay(&mut self, over: Node, report: &mut Report) {
         match (&mut self.kind, over.kind) {
             (Kind::Table(_), Kind::Table(entries)) => {
                 for (key, value) in entries {
@@ -177,7 +177,7 @@ impl Node {
                         _ => None,
                     };
                     match known {
-                        Some((_, own)) => own.overlay(value),
+                        Some((_, own)) => own.overlay(value, report),
                         None => self.put(key, value),
                     }
                 }
@@ -188,13 +188,12 @@ impl Node {
                 let (wanted, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key.name == WHERE);
                 let is_meant = |item: &&mut Node| wanted.iter().all(|(_, wanted)| item.has(wanted));
                 let mut meant = items.iter_mut().filter(is_meant).peekable();
-                let nobody = meant.peek().is_none();
-                for item in meant {
-                    item.overlay(Node { id: 0, place: over.place.clone(), kind: Kind::Table(entries.clone()) });
+                if let (None, Some((_, wanted))) = (meant.peek(), wanted.first()) {
+                    report.at(&wanted.place, "nothing that this is laid over has these values");
                 }
-                if let (true, Some(first)) = (nobody, items.first_mut()) {
-                    // Where it is read it is a name that nothing has, and so a mistake that points here.
-                    wanted.into_iter().for_each(|(key, value)| first.put(key, value));
+                for item in meant {
+                    let over = Node { id: 0, place: over.place.clone(), kind: Kind::Table(entries.clone()) };
+                    item.overlay(over, report);
                 }
             }
             (kind, over_kind) => {
