@@ -314,8 +314,8 @@ impl Lane {
         }
         let most = self.hub.limits().message_bytes;
         let Some(session) = &mut self.connections[slot].session else { return };
-        if session.detour.is_some() {
-            // It is about the place where the connection will be then.
+        if session.detour.is_some() || session.busy {
+            // It is about the place where the connection will be then; or one of several namespaces on a connection waits for an answer.
             let waiting = session.waiting();
             let bytes: usize = waiting.requests.iter().map(|(_, text, _)| text.len() + 64).sum();
             if bytes + text.len() > most {
