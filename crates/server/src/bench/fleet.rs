@@ -14,8 +14,9 @@ use super::Failure;
 use super::histogram::Histogram;
 use super::payload::{MARK, Payload};
 use super::publisher::Publisher;
-use super::subscriber::{self, Subscriber, Turn};
+use super::subscriber::{Progress, Subscriber, Turn};
 use super::target::Target;
+use super::wire::Heard;
 
 /// Publishers' tokens begin here, above every subscriber's.
 const PUBLISHERS: usize = 1 << 24;
@@ -80,7 +81,6 @@ pub struct Fleet<'a> {
     /// The last number each subscriber saw in each series.
     seen: Vec<u32>,
     connected: u32,
-    ends: Finder<'static>,
     marks: Finder<'static>,
 }
 
@@ -101,7 +101,6 @@ impl<'a> Fleet<'a> {
             published: vec![0; series],
             seen: Vec::new(),
             connected: 0,
-            ends: Finder::new(b"\n\n"),
             marks: Finder::new(MARK),
         })
     }
@@ -129,9 +128,9 @@ impl<'a> Fleet<'a> {
     /// Begins to connect one subscriber, which saw `seen` of each series before.
     pub fn subscribe(&mut self, topic: &str, resume: Option<&str>, seen: u32, wanted: u32) -> Result<usize, Failure> {
         let index = self.subscribers.len();
-        let request = self.target.subscribe_request(topic, resume);
+        let (wire, request) = self.target.subscription(topic, resume)?;
         let stream = self.connect(Token(index))?;
-        self.subscribers.push(Subscriber::new(stream, request, wanted));
+        self.subscribers.push(Subscriber::new(stream, wire, request, wanted));
         self.seen.extend(std::iter::repeat_n(seen, self.published.len()));
         self.turn_subscriber(index)?;
         Ok(index)
@@ -280,21 +279,19 @@ impl<'a> Fleet<'a> {
     }
 
     fn turn_subscriber(&mut self, index: usize) -> Result<(), Failure> {
-        let announces_open = self.target.announces_open();
-        let Fleet { subscribers, buffer, tally, seen, published, news, clock, ends, marks, ids, .. } = self;
+        let (sign, transport) = (self.target.ready_sign(), self.target.transport);
+        let Fleet { subscribers, buffer, tally, seen, published, news, clock, marks, ids, .. } = self;
         let series = published.len();
         let seen = &mut seen[index * series..(index + 1) * series];
         let mut now = None;
-        let subscriber = &mut subscribers[index];
-        let turn = subscriber.turn(ends, buffer, |subscriber, frame| {
-            let Some(at) = marks.find(frame) else {
-                if announces_open && !subscriber.is_ready && memchr::memmem::find(frame, b"tidings.open").is_some() {
-                    subscriber.is_ready = true;
-                    tally.opening.record(subscriber.begun.elapsed().as_nanos() as u64);
-                    news.push((index, News::Ready));
-                }
-                return;
-            };
+        let turn = subscribers[index].turn(buffer, |progress: &mut Progress, heard| {
+            if !progress.is_ready && is_sign(heard, sign) {
+                progress.is_ready = true;
+                tally.opening.record(progress.begun.elapsed().as_nanos() as u64);
+                news.push((index, News::Ready));
+            }
+            let Heard::Frame(frame) = heard else { return };
+            let Some(at) = marks.find(frame) else { return };
             let Some(payload) = Payload::read(&frame[at..]) else { return };
             let Some(seen) = seen.get_mut(payload.series as usize) else { return };
             if payload.number <= *seen && *seen != ANYWHERE {
@@ -310,24 +307,29 @@ impl<'a> Fleet<'a> {
             // One look at the clock for all that one turn brought: they arrived together.
             let now = *now.get_or_insert_with(|| clock.elapsed().as_nanos() as u64);
             tally.latency.record(now.saturating_sub(payload.sent));
-            subscriber.received += 1;
-            if subscriber.received == subscriber.wanted {
-                tally.catching_up.record(subscriber.begun.elapsed().as_nanos() as u64);
+            progress.received += 1;
+            if progress.received == progress.wanted {
+                tally.catching_up.record(progress.begun.elapsed().as_nanos() as u64);
                 news.push((index, News::Done));
             }
             if let (0, Some(ids)) = (index, ids.as_mut()) {
-                ids.extend(subscriber::id(frame).map(str::to_owned));
+                ids.extend(transport.id(frame).map(str::to_owned));
             }
         });
-        if let Turn::Over(why) = turn {
-            return Err(format!("stream {index} ended: {why}").into());
+        match turn {
+            Turn::On => Ok(()),
+            Turn::Over(why) => Err(format!("subscriber {index} ended: {why}").into()),
         }
-        if !announces_open && !subscriber.is_ready && subscriber.is_open() {
-            subscriber.is_ready = true;
-            tally.opening.record(subscriber.begun.elapsed().as_nanos() as u64);
-            news.push((index, News::Ready));
-        }
-        Ok(())
+    }
+}
+
+/// Whether this says that a subscriber stands in the log: a frame with the sign, or that the transport was agreed to
+/// where there is no sign.
+fn is_sign(heard: Heard<'_>, sign: Option<&[u8]>) -> bool {
+    match (heard, sign) {
+        (Heard::Agreed, None) => true,
+        (Heard::Frame(frame), Some(sign)) => memchr::memmem::find(frame, sign).is_some(),
+        _ => false,
     }
 }
 

@@ -1,10 +1,11 @@
 //! The load generator behind `tidings bench`: one thread that opens streams, publishes, and checks what arrives.
 //!
-//! It drives the hub, the bare floor programs (`bench/floor`) and nginx with nchan alike, so that one run compares them
-//! on one machine. The server under test is pinned to one core and this to another by whoever starts them
-//! (`bench/run.sh`); `bench/README.md` has the method.
+//! It drives the hub, the bare floor programs (`bench/floor`), nginx with nchan and npm's `socket.io` alike, so that
+//! one run compares them on one machine. The server under test is pinned to one core and this to another by whoever
+//! starts them (`bench/run.sh`); `bench/README.md` has the method.
 //!
 //! - `target`: which server, at which address, and how its requests look
+//! - `transport`, `wire`: how a subscriber is connected, and the client's side of each transport
 //! - `payload`: the event that is published, with its time and number inside
 //! - `fleet`: the epoll loop with its `subscriber`s and `publisher`s, and the tally of what arrived
 //! - `process`, `disk`, `histogram`: the server's CPU and memory, the raw disk's sync, latencies
@@ -29,12 +30,15 @@ mod subscriber;
 mod table;
 mod target;
 mod topics;
+mod transport;
+mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use report::Report;
 use target::{Target, TargetArgs};
+use transport::Transport;
 
 /// `tidings bench`: measure a running server.
 #[derive(Debug, clap::Args)]
@@ -113,6 +117,9 @@ impl<A: clap::Args> Run<A> {
         let target = Target::new(&self.target)?;
         let mut report = scenario(&target, &self.own)?;
         report.target = target.label.clone();
+        if target.transport != Transport::Sse {
+            report.scenario = format!("{}-{}", report.scenario, target.transport);
+        }
         print!("{report}");
         if let Some(path) = &self.json {
             report.save(path)?;

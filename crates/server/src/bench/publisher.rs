@@ -78,7 +78,7 @@ impl Publisher {
 }
 
 /// The status and the length of the response at the beginning of `received`, once it is whole.
-fn response(received: &[u8]) -> Result<Option<(u16, usize)>, Failure> {
+pub fn response(received: &[u8]) -> Result<Option<(u16, usize)>, Failure> {
     let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&received[..end]);
     let status: u16 = head

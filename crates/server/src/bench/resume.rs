@@ -127,7 +127,7 @@ fn fill(target: &Target, args: &ResumeArgs) -> Result<Duration, Failure> {
 fn come_back(target: &Target, topic: &str, id: &str) -> Result<Duration, Failure> {
     let mut fleet = Fleet::new(target, 2)?;
     fleet.subscribe(topic, Some(id), ANYWHERE, 1)?;
-    let begun = fleet.subscribers[0].begun;
+    let begun = fleet.subscribers[0].progress.begun;
     loop {
         if fleet.news.drain(..).any(|(_, news)| matches!(news, News::Done)) {
             return Ok(begun.elapsed());

@@ -1,15 +1,27 @@
-//! One stream of events, read as it comes.
+//! One client that listens, over any transport.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
 
-use memchr::memmem::Finder;
 use mio::net::TcpStream;
+
+use super::wire::{Heard, Wire};
 
 /// One client that listens.
 #[derive(Debug)]
 pub struct Subscriber {
     pub stream: TcpStream,
+    pub progress: Progress,
+    wire: Wire,
+    /// What is not sent yet.
+    out: Vec<u8>,
+    /// The beginning of a frame (or of the response's head) whose end hasn't come.
+    rest: Vec<u8>,
+}
+
+/// How far a subscriber has come.
+#[derive(Debug)]
+pub struct Progress {
     /// When it began to connect.
     pub begun: Instant,
     /// It stands in the log: what is published now reaches it.
@@ -18,14 +30,9 @@ pub struct Subscriber {
     pub received: u32,
     /// After how many events there is news of it; 0 for never.
     pub wanted: u32,
-    /// What is not sent yet of the request.
-    request: Vec<u8>,
-    in_body: bool,
-    /// The beginning of a frame (or of the response's head) whose end hasn't come.
-    rest: Vec<u8>,
 }
 
-/// What became of a stream in one turn.
+/// What became of a connection in one turn.
 #[derive(Debug)]
 pub enum Turn {
     /// It goes on.
@@ -35,35 +42,18 @@ pub enum Turn {
 }
 
 impl Subscriber {
-    pub fn new(stream: TcpStream, request: Vec<u8>, wanted: u32) -> Subscriber {
-        Subscriber {
-            stream,
-            begun: Instant::now(),
-            is_ready: false,
-            received: 0,
-            wanted,
-            request,
-            in_body: false,
-            rest: Vec::new(),
-        }
+    /// One that sends `request` first.
+    pub fn new(stream: TcpStream, wire: Wire, request: Vec<u8>, wanted: u32) -> Subscriber {
+        let progress = Progress { begun: Instant::now(), is_ready: false, received: 0, wanted };
+        Subscriber { stream, progress, wire, out: request, rest: Vec::new() }
     }
 
-    /// Whether the response's head has come, and was a 200.
-    pub fn is_open(&self) -> bool {
-        self.in_body
-    }
-
-    /// Sends and reads what it can, and hands each whole frame to `take`. `ends` finds a frame's end.
-    pub fn turn(&mut self, ends: &Finder, buffer: &mut [u8], mut take: impl FnMut(&mut Self, &[u8])) -> Turn {
-        if !self.request.is_empty() {
-            match self.stream.write(&self.request) {
-                Ok(written) if written == self.request.len() => self.request = Vec::new(),
-                Ok(written) => drop(self.request.drain(..written)),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {}
-                Err(error) => return Turn::Over(error.to_string()),
-            }
-        }
+    /// Sends and reads what it can, and hands to `take` what it heard.
+    pub fn turn(&mut self, buffer: &mut [u8], mut take: impl FnMut(&mut Progress, Heard<'_>)) -> Turn {
         loop {
+            if let Err(why) = self.flush() {
+                return Turn::Over(why);
+            }
             let kept = self.rest.len();
             if kept > buffer.len() / 2 {
                 return Turn::Over(format!("{kept} bytes without the end of a frame"));
@@ -80,24 +70,11 @@ impl Subscriber {
             };
             let filled = kept + read;
             let is_drained = filled < buffer.len();
-            let mut from = 0;
-            if !self.in_body {
-                match head(&buffer[..filled]) {
-                    Ok(Some(length)) => {
-                        self.in_body = true;
-                        from = length;
-                    }
-                    Ok(None) => {}
-                    Err(refusal) => return Turn::Over(refusal),
-                }
-            }
-            if self.in_body {
-                // An end that straddles two reads is found, because the rest is read again with what follows.
-                while let Some(length) = ends.find(&buffer[from..filled]) {
-                    take(self, &buffer[from..from + length + 2]);
-                    from += length + 2;
-                }
-            }
+            let Subscriber { wire, out, progress, .. } = self;
+            let from = match wire.hear(&buffer[..filled], out, &mut |heard| take(progress, heard)) {
+                Ok(from) => from,
+                Err(why) => return Turn::Over(why),
+            };
             self.rest.clear();
             if from < filled {
                 self.rest.extend_from_slice(&buffer[from..filled]);
@@ -106,43 +83,25 @@ impl Subscriber {
             }
             // Less than was asked for: the socket is empty, and epoll tells when it no longer is.
             if is_drained {
-                return Turn::On;
+                return match self.flush() {
+                    Ok(()) => Turn::On,
+                    Err(why) => Turn::Over(why),
+                };
             }
         }
     }
-}
 
-/// The length of a response's head once it is whole; an answer other than 200 is the error.
-fn head(received: &[u8]) -> Result<Option<usize>, String> {
-    let Some(end) = memchr::memmem::find(received, b"\r\n\r\n") else { return Ok(None) };
-    if received.starts_with(b"HTTP/1.1 200") {
-        return Ok(Some(end + 4));
-    }
-    let shown = &received[..received.len().min(600)];
-    Err(format!("the server refused: {}", String::from_utf8_lossy(shown).replace("\r\n", " | ")))
-}
-
-/// The id in a frame.
-pub fn id(frame: &[u8]) -> Option<&str> {
-    let line = frame.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"id:"))?;
-    std::str::from_utf8(line).ok().map(str::trim)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_is_told_with_its_body() {
-        assert_eq!(head(b"HTTP/1.1 200 OK\r\na: b\r\n"), Ok(None));
-        assert_eq!(head(b"HTTP/1.1 200 OK\r\na: b\r\n\r\nid"), Ok(Some(25)));
-        let refusal = head(b"HTTP/1.1 403 Forbidden\r\n\r\n{\"title\":\"no\"}").expect_err("a 403 is no stream");
-        assert!(refusal.contains("403") && refusal.contains("no"), "{refusal}");
-    }
-
-    #[test]
-    fn the_id_of_a_frame_is_its_id_line() {
-        assert_eq!(id(b"event: bench\ndata: {\"id\": 3}\nid: 9f3c2a1b-12\n\n"), Some("9f3c2a1b-12"));
-        assert_eq!(id(b": heartbeat\n\n"), None);
+    /// Sends what it can; epoll tells when more can be.
+    fn flush(&mut self) -> Result<(), String> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        match self.stream.write(&self.out) {
+            Ok(written) if written == self.out.len() => self.out = Vec::new(),
+            Ok(written) => drop(self.out.drain(..written)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(())
     }
 }

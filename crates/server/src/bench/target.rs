@@ -7,6 +7,8 @@ use std::str::FromStr;
 use super::Failure;
 use super::payload::Payload;
 use super::process::Process;
+use super::transport::Transport;
+use super::wire::{EventStream, Polling, WebSocket, Wire};
 
 /// The servers whose dialect is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -17,6 +19,8 @@ pub enum Kind {
     Floor,
     /// nginx with nchan: one event per request, the topic in the path
     Nchan,
+    /// The npm package `socket.io` as `bench/socketio` serves it: one event per request, to everybody
+    Npm,
 }
 
 /// A token that is not shown by accident.
@@ -42,6 +46,9 @@ pub struct TargetArgs {
     /// What kind of server it is
     #[arg(long, value_enum, default_value = "tidings")]
     target: Kind,
+    /// How subscribers are connected [default: what the kind is known for]
+    #[arg(long, value_enum)]
+    transport: Option<Transport>,
     /// Where it listens
     #[arg(long, default_value = "127.0.0.1:8080")]
     address: String,
@@ -72,6 +79,7 @@ pub struct TargetArgs {
 #[derive(Clone)]
 pub struct Target {
     pub kind: Kind,
+    pub transport: Transport,
     pub label: String,
     pub address: SocketAddr,
     pub process: Process,
@@ -98,18 +106,28 @@ impl Target {
             .map_err(|error| format!("{} is no address: {error}", args.address))?
             .next()
             .ok_or_else(|| format!("{} has no address", args.address))?;
-        let (subscribe, publish) = match args.target {
-            Kind::Tidings => ("/v1/events?topic={topic}", "/v1/publish"),
-            Kind::Floor => ("/events", "/publish"),
-            Kind::Nchan => ("/sub/{topic}", "/pub/{topic}"),
+        let transport = args.transport.unwrap_or(match args.target {
+            Kind::Npm => Transport::Socketio,
+            Kind::Tidings | Kind::Floor | Kind::Nchan => Transport::Sse,
+        });
+        let (name, publish) = match args.target {
+            Kind::Tidings => ("tidings", "/v1/publish"),
+            Kind::Floor => ("floor", "/publish"),
+            Kind::Nchan => ("nchan", "/pub/{topic}"),
+            Kind::Npm => ("socket.io", "/publish"),
         };
-        let name = match args.target {
-            Kind::Tidings => "tidings",
-            Kind::Floor => "floor",
-            Kind::Nchan => "nchan",
+        let subscribe = match (args.target, transport) {
+            (Kind::Tidings, Transport::Sse) => "/v1/events?topic={topic}",
+            (Kind::Tidings, Transport::Websocket) => "/v1/ws?topic={topic}",
+            (Kind::Tidings | Kind::Npm, Transport::Socketio) => "/socket.io/?EIO=4&transport=websocket",
+            (Kind::Tidings | Kind::Npm, Transport::SocketioPolling) => "/socket.io/?EIO=4&transport=polling",
+            (Kind::Floor, Transport::Sse) => "/events",
+            (Kind::Nchan, Transport::Sse) => "/sub/{topic}",
+            _ => return Err(format!("{name} is not measured over {transport}").into()),
         };
         Ok(Target {
             kind: args.target,
+            transport,
             label: args.label.clone().unwrap_or_else(|| name.to_owned()),
             address,
             process: Process::new(&args.pid),
@@ -124,29 +142,64 @@ impl Target {
         })
     }
 
-    /// Whether a fresh stream begins with an event that says it stands, and where.
-    pub fn announces_open(&self) -> bool {
-        self.kind == Kind::Tidings
+    /// What the frame holds that says that a subscriber stands in the log; `None` where it stands once the transport was
+    /// agreed to.
+    pub fn ready_sign(&self) -> Option<&'static [u8]> {
+        match (self.kind, self.transport) {
+            (Kind::Floor | Kind::Nchan, _) => None,
+            (_, Transport::Sse) => Some(b"event: tidings.open"),
+            (_, Transport::Websocket) => Some(b"\"type\":\"subscribed\""),
+            // The answer to CONNECT.
+            (_, Transport::Socketio | Transport::SocketioPolling) => Some(b"40{"),
+        }
     }
 
     /// Whether one request may carry many events.
     pub fn takes_batches(&self) -> bool {
-        self.kind != Kind::Nchan
+        matches!(self.kind, Kind::Tidings | Kind::Floor)
     }
 
-    /// The bytes that open a stream on `topic`, after the event `resume` if given.
-    pub fn subscribe_request(&self, topic: &str, resume: Option<&str>) -> Vec<u8> {
-        let mut head = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{}",
-            self.subscribe.replace("{topic}", topic),
-            self.address,
-            self.authorization
-        );
-        if let Some(id) = resume {
-            let _ = write!(head, "Last-Event-ID: {id}\r\n");
-        }
-        head.push_str("\r\n");
-        head.into_bytes()
+    /// A connection that listens on `topic`, after the event `resume` if given, and the bytes that open it.
+    pub fn subscription(&self, topic: &str, resume: Option<&str>) -> Result<(Wire, Vec<u8>), Failure> {
+        let path = self.subscribe.replace("{topic}", topic);
+        let mut headers = format!("Host: {}\r\n{}", self.address, self.authorization);
+        let request = |path: &str, headers: &str| format!("GET {path} HTTP/1.1\r\n{headers}\r\n").into_bytes();
+        Ok(match self.transport {
+            Transport::Sse => {
+                headers.push_str("Accept: text/event-stream\r\n");
+                if let Some(id) = resume {
+                    let _ = write!(headers, "Last-Event-ID: {id}\r\n");
+                }
+                (Wire::EventStream(EventStream::new()), request(&path, &headers))
+            }
+            Transport::Websocket => {
+                let socket = WebSocket::new(random_key()?);
+                headers.push_str(&socket.handshake());
+                let resumed = resume.map(|id| format!("&cursor={id}")).unwrap_or_default();
+                (Wire::WebSocket(socket), request(&format!("{path}{resumed}"), &headers))
+            }
+            Transport::Socketio => {
+                let socket = WebSocket::socketio(random_key()?, self.hello(topic, resume));
+                headers.push_str(&socket.handshake());
+                (Wire::WebSocket(socket), request(&path, &headers))
+            }
+            Transport::SocketioPolling => {
+                let polling = Polling::new(path, headers, self.hello(topic, resume));
+                let handshake = polling.handshake();
+                (Wire::Polling(polling), handshake)
+            }
+        })
+    }
+
+    /// What a Socket.IO client says to connect to its namespace.
+    fn hello(&self, topic: &str, resume: Option<&str>) -> Vec<u8> {
+        let payload = match (self.kind, resume) {
+            // It gives every event to everybody.
+            (Kind::Npm, _) => return b"40".to_vec(),
+            (_, None) => serde_json::json!({ "topics": [topic] }),
+            (_, Some(id)) => serde_json::json!({ "topics": [topic], "cursor": id }),
+        };
+        format!("40{payload}").into_bytes()
     }
 
     /// The bytes that publish one event.
@@ -203,4 +256,11 @@ impl Target {
         request.extend_from_slice(body);
         request
     }
+}
+
+/// A key for a WebSocket handshake (RFC 6455 §4.1).
+fn random_key() -> Result<[u8; 16], Failure> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).map_err(|error| format!("the system gives no random bytes: {error}"))?;
+    Ok(key)
 }
