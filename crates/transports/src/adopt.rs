@@ -41,6 +41,8 @@ pub(crate) fn socket(
                 if let Some((socket, unread)) = moved
                     && let Ok(socket) = socket.into_std()
                 {
+                    // At once: a poll that comes now is not to take what is meant for the socket.
+                    remote.leave();
                     remote.move_to(socket, unread, Some(permit));
                 }
             });
@@ -67,6 +69,7 @@ pub(crate) async fn remote(
         Handed::Move(remote) => {
             if let Some((io, unread)) = settle(&remote, head, io, unread).await {
                 // It is counted as long as it is carried.
+                remote.leave();
                 remote.set_moving(false);
                 remote.carry(io, unread).await;
             }

@@ -74,6 +74,11 @@ impl Service {
         self.bodies.open()
     }
 
+    /// How many Socket.IO clients poll, those included whose last words wait to be fetched.
+    pub fn pollers(&self) -> usize {
+        self.pollers.len()
+    }
+
     /// Every open stream: those of the lanes, and those that are response bodies or polls that wait.
     pub async fn streams(&self) -> Vec<OpenStream> {
         let profiles = self.hub.profiles();

@@ -232,7 +232,22 @@ impl Remote {
 
     /// Calls `then` when the lane is done with the connection, with whether something is left to be taken.
     pub fn when_closed(&self, then: impl FnOnce(bool) + Send + 'static) {
-        self.state().when_closed = Some(Box::new(then));
+        let mut state = self.state();
+        if !state.is_closed {
+            state.when_closed = Some(Box::new(then));
+            return;
+        }
+        let is_owing = !state.out.is_empty();
+        drop(state);
+        then(is_owing);
+    }
+
+    /// The connection goes on elsewhere: whoever wanted to know of its end here is told that it has come.
+    pub(crate) fn leave(&self) {
+        let then = self.state().when_closed.take();
+        if let Some(then) = then {
+            then(false);
+        }
     }
 
     /// Carries bytes between the lane and `io` until either ends. `unread` came on it already.

@@ -470,7 +470,13 @@ impl Lane {
             Version::V3 => pinged_at + interval + timeout <= now,
         };
         if dead {
-            self.end(slot, &frame::close(1000, "ping timeout"), CloseReason::Gone);
+            if let Socket::Remote(remote) = &self.connections[slot].socket {
+                // A client that comes back to it is to hear that its session is over, not what was left of it.
+                remote.drain();
+                self.close(slot, CloseReason::Gone);
+            } else {
+                self.end(slot, &frame::close(1000, "ping timeout"), CloseReason::Gone);
+            }
             return false;
         }
         if speaker.version == Version::V4 && pinged_at + interval <= now && !blocked {

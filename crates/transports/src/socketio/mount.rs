@@ -203,7 +203,7 @@ impl Mount {
             Method::GET => {
                 let Some(_polling) = poller.begin_poll() else {
                     // Two at once: which of them would be given what? The reference ends such a session too.
-                    poller.remote.break_off();
+                    service.pollers.break_off(sid);
                     return Err(Refusal::BadRequest.into());
                 };
                 let payload = poller.poll().await.ok_or(Refusal::SessionUnknown)?;
@@ -212,9 +212,10 @@ impl Mount {
                 }
                 Ok(text(payload))
             }
+            Method::POST if poller.remote.is_closed() => Err(Refusal::SessionUnknown.into()),
             Method::POST => {
                 let Some(_posting) = poller.begin_post() else {
-                    poller.remote.break_off();
+                    service.pollers.break_off(sid);
                     return Err(Refusal::BadRequest.into());
                 };
                 let limits = service.hub.limits();
@@ -222,12 +223,12 @@ impl Mount {
                 let heard = match collect(body, &limits).await {
                     Ok(body) => std::str::from_utf8(&body).is_ok_and(|body| poller.post(body).is_ok()),
                     Err(problem) => {
-                        poller.remote.break_off();
+                        service.pollers.break_off(sid);
                         return Err(problem.into());
                     }
                 };
                 if !heard {
-                    poller.remote.break_off();
+                    service.pollers.break_off(sid);
                     return Err(Refusal::BadRequest.into());
                 }
                 let mut response = "ok".into_response();

@@ -67,6 +67,18 @@ impl Pollers {
         self.lock().get(sid).filter(|poller| poller.mount == mount).cloned()
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Ends the session of a client that broke the protocol. A poll that waits is told; the next request is for no session any more.
+    pub(crate) fn break_off(&self, sid: &str) {
+        if let Some(poller) = self.lock().remove(sid) {
+            poller.remote.break_off();
+        }
+    }
+
     pub(crate) fn forget(&self, sid: &str) {
         self.lock().remove(sid);
     }
