@@ -448,7 +448,7 @@ impl Lane {
         if let Some(index) = BREAKS.iter().position(|known| *known == code) {
             self.counters.broken[index].fetch_add(1, Ordering::Relaxed);
         }
-        self.end(slot, &frame::close(code, reason), CloseReason::Protocol);
+        self.end(self.whole(slot), &frame::close(code, reason), CloseReason::Protocol);
     }
 
     /// What a connection needs beside a stream's heartbeat. False if it was ended.

@@ -246,6 +246,9 @@ impl Lane {
             let pid = recovered.unwrap_or_else(sid::random);
             speaker.sid = sid::of(&pid);
             speaker.pid = Some(pid);
+        } else {
+            // Not that of the transport, whose requests anybody who knows it can send.
+            speaker.sid = sid::random();
         }
         speaker.stage = Stage::Inside;
         let connected = packet::connected(speaker.version, &stream.namespace, &speaker.sid, speaker.pid.as_deref());
@@ -284,13 +287,13 @@ impl Lane {
         if problem.status == http::StatusCode::SERVICE_UNAVAILABLE {
             // Nobody can say who it is just now: a client whose transport ends comes back by itself.
             let goodbye = frame::close(1013, "try again later");
-            return self.end(slot, &goodbye, CloseReason::Unavailable);
+            return self.end(self.whole(slot), &goodbye, CloseReason::Unavailable);
         }
         let Some(session) = &mut self.connections[slot].session else { return };
         let Some(speaker) = session.speaker() else { return };
         speaker.stage = Stage::Outside(now + patience);
-        let (version, sid, is_other) = (speaker.version, speaker.sid.clone(), speaker.is_other);
-        let connected = packet::connected(version, &stream.namespace, &sid, None);
+        let (version, is_other) = (speaker.version, speaker.is_other);
+        let connected = packet::connected(version, &stream.namespace, &sid::random(), None);
         let gone = packet::disconnect(&stream.namespace);
         let packets = match &stream.settings.socketio.reject {
             Rejection::Http | Rejection::ConnectError => {
@@ -381,6 +384,14 @@ impl Lane {
         let session = self.connections.get_mut(parent as usize).and_then(|parent| parent.session.as_mut());
         if let Some(speaker) = session.and_then(|session| session.speaker()) {
             speaker.others.retain(|(_, other, _)| *other as usize != slot);
+        }
+    }
+
+    /// The connection that this one is a namespace of, or itself.
+    pub(super) fn whole(&self, slot: usize) -> usize {
+        match &self.connections[slot].socket {
+            Socket::Remote(remote) => remote.parent().map_or(slot, |parent| parent as usize),
+            Socket::Own(_) => slot,
         }
     }
 

@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, StatusCode, header, request};
 use tidings::{Filter, Principal};
 
 use super::engine::{Refusal, Version};
+use super::polling::Poller;
 use crate::adopt;
 use crate::door::{Admitted, Door, Handshake};
 use crate::events::Mount;
@@ -177,8 +178,7 @@ impl Mount {
         let remote = adopt::converse(lanes, Bytes::new(), granted, session, Some(permit));
         let poller = service.pollers.insert(&sid, remote, version, self.stream.id);
         let _polling = poller.begin_poll();
-        let payload = poller.poll().await.ok_or(Refusal::SessionUnknown)?;
-        Ok(text(payload))
+        poll(service, &poller, &sid).await
     }
 
     /// Counts a session that has no socket of its own as if it had.
@@ -206,11 +206,7 @@ impl Mount {
                     service.pollers.break_off(sid);
                     return Err(Refusal::BadRequest.into());
                 };
-                let payload = poller.poll().await.ok_or(Refusal::SessionUnknown)?;
-                if poller.remote.is_closed() {
-                    service.pollers.forget(sid);
-                }
-                Ok(text(payload))
+                poll(service, &poller, sid).await
             }
             Method::POST if poller.remote.is_closed() => Err(Refusal::SessionUnknown.into()),
             Method::POST => {
@@ -240,7 +236,12 @@ impl Mount {
     }
 }
 
-fn text(payload: String) -> Response {
+/// Answers a poll as soon as there is something. Whoever was given the last words is forgotten.
+async fn poll(service: &Service, poller: &Poller, sid: &str) -> Result<Response, Refused> {
+    let payload = poller.poll().await.ok_or(Refusal::SessionUnknown)?;
+    if poller.remote.is_closed() {
+        service.pollers.forget(sid);
+    }
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=UTF-8"), (header::CACHE_CONTROL, "no-store")];
-    (headers, payload).into_response()
+    Ok((headers, payload).into_response())
 }

@@ -5,5 +5,7 @@
 mod common;
 
 mod client;
+mod connect;
 mod engine;
+mod rejection;
 mod upgrade;
