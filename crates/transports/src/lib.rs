@@ -1,8 +1,11 @@
 //! How bytes reach a client of Tidings and come back.
 //!
-//! - [`accept`]: our own accept loop; hyper reads a request, and a stream's socket moves on to a lane.
+//! - [`accept`]: our own accept loop; hyper reads a request, and a stream's socket moves on to a lane. `adopt`: connections that go
+//!   both ways, whoever shook hands.
 //! - [`lane`]: threads that own many sockets and write shared frames to them.
 //! - [`handover`]: a granted stream between its request and its driver, a lane or a response body.
+//! - [`session`]: what a connection that goes both ways has beside its place. [`command`]: what its client may ask for. `door`: how it
+//!   asks the program who that is, and publishes.
 //! - [`events`], [`poll`], [`publish`], [`service`]: the HTTP handlers and their routes.
 //! - [`sse`], [`websocket`], [`socketio`]: frames ↔ bytes, pure. [`stream`]: how one mount's streams behave. [`query`]: what a
 //!   request asks for.
@@ -37,4 +40,6 @@ pub use limiter::{Limiter, Trusts};
 pub use problem::Problem;
 pub use publish::{Begun, Idempotency};
 pub use service::{Publishing, Service, router};
-pub use stream::{Cors, Filtering, Greeting, Heartbeat, IdleEnd, Rejection, SocketIoSettings, Stream, StreamSettings};
+pub use stream::{
+    Codec, Cors, Filtering, Greeting, Heartbeat, IdleEnd, Rejection, SocketIoSettings, Stream, StreamSettings,
+};

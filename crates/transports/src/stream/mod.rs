@@ -131,7 +131,7 @@ impl Stream {
             Codec::WebSocket => frame::text(message::event(&self.profile, entry, &data, cursor).as_bytes()),
             Codec::SocketIo => {
                 let args = socketio::arguments(entry.rule.shape.args(), &data, cursor);
-                frame::text(packet::event(&self.namespace, name, &args.each()).as_bytes())
+                frame::text(self.event(name, &args.each()).as_bytes())
             }
         }
     }
@@ -140,6 +140,14 @@ impl Stream {
         match self.settings.wrapped {
             true => entry.rule.shape.render(&entry.event, variant),
             false => entry.rule.shape.render_bare(&entry.event, variant),
+        }
+    }
+
+    /// An event of the app's, on Socket.IO. A client breaks off when it is told one under a name that the protocol keeps for itself.
+    fn event(&self, name: &str, args: &[&str]) -> String {
+        match packet::is_reserved(name) {
+            true => packet::event(&self.namespace, &format!("tidings.{name}"), args),
+            false => packet::event(&self.namespace, name, args),
         }
     }
 
@@ -214,7 +222,7 @@ impl Stream {
             let text = match self.codec {
                 Codec::SocketIo => {
                     let args = socketio::arguments(entry.rule.shape.args(), &data, None);
-                    packet::event(&self.namespace, entry.rule.shape.wire_name(&entry.event), &args.each())
+                    self.event(entry.rule.shape.wire_name(&entry.event), &args.each())
                 }
                 Codec::Sse | Codec::WebSocket => message::retained(subscription, &self.profile, entry, &data),
             };
