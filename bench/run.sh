@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Measures the hub, the two bare floors and nginx with nchan in one run, each server on one core and the load on
-# another, and prints them beside the aims. `QUICK=1` is a shorter look; `ONLY="rate idle"` picks scenarios;
-# `SERVERS="tidings floor"` picks servers; `TIDINGS_ARGS` adds options to `tidings serve`. bench/README.md tells more.
+# Measures the hub, the two bare floors, nginx with nchan and npm's socket.io in one run, each server on one core and
+# the load on another, and prints them beside the aims. `QUICK=1` is a shorter look; `ONLY="rate idle"` picks scenarios;
+# `SERVERS="tidings floor"` picks servers; `TRANSPORTS="sse websocket"` picks how the hub's subscribers are connected;
+# `TIDINGS_ARGS` adds options to `tidings serve`. bench/README.md tells more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PATH:/usr/sbin:/sbin"
 
 quick=${QUICK:-}
 only=${ONLY:-rate flat-out idle topics open reconnect publish resume}
-servers=${SERVERS:-tidings floor floor-log nchan}
+servers=${SERVERS:-tidings floor floor-log nchan npm}
+transports=${TRANSPORTS:-sse websocket socketio}
 results=bench/results
 tidings=target/release/tidings
 floor=target/release/tidings-bench-floor
@@ -21,7 +23,7 @@ mkdir -p target
 exec 9>target/bench.lock
 if command -v flock >/dev/null && ! flock -n 9; then fail "another run is going on; figures of two at once are worth nothing"; fi
 
-# --- What is needed: the release builds, nginx with nchan, two cores, enough descriptors.
+# --- What is needed: the release builds, nginx with nchan, Node with socket.io, two cores, enough descriptors.
 cargo build --release --package tidings-server --package tidings-bench-floor
 
 nchan_module() { # prints the file that loads the module
@@ -45,6 +47,13 @@ if [[ " $servers " == *" nchan "* ]] && ! { command -v nginx && nchan_module; } 
     say "nginx with nchan is not here and could not be installed; going on without it"
     servers=$(for server in $servers; do [ "$server" = nchan ] || echo "$server"; done)
   fi
+fi
+
+# The lock file pins what is installed.
+if [[ " $servers " == *" npm "* ]] && [ ! -e bench/socketio/node_modules/socket.io ] &&
+  ! { command -v node && command -v npm && npm --prefix bench/socketio ci --no-audit --no-fund; } >/dev/null; then
+  say "Node with socket.io is not here and could not be installed; going on without it"
+  servers=$(for server in $servers; do [ "$server" = npm ] || echo "$server"; done)
 fi
 
 pin_server=() pin_load=()
@@ -93,6 +102,8 @@ start() { # start SERVER: sets port, measured, data
     nchan)
       sed -e "s#DIRECTORY#$data#; s#PORT#$port#; s#MODULES#$(nchan_module)#" bench/nchan.conf >"$data/nginx.conf"
       "${pin_server[@]}" nginx -e "$data/out" -c "$data/nginx.conf" >"$data/out" 2>&1 9>&- & ;;
+    npm)
+      "${pin_server[@]}" node bench/socketio/server.mjs "$port" >"$data/out" 2>&1 9>&- & ;;
   esac
   started=$!
   until answers "$port"; do
@@ -116,7 +127,11 @@ measure() { # measure SERVER ROUND SCENARIO OPTION…: one scenario at a fresh s
   local server=$1 round=$2 scenario=$3 kind=$1 name
   shift 3
   if [[ " $only " != *" $scenario "* || " $servers " != *" $server "* ]]; then return 0; fi
-  if [ "$server" = floor-log ]; then kind=floor; fi
+  local label=$server
+  case $server in
+    floor-log) kind=floor ;;
+    npm) label=socket.io ;;
+  esac
   name="$scenario$(printf '%s' "$*" | tr -c 'a-z0-9' '-' | tr -s '-')"
   if ! start "$server"; then
     say "$server did not start"
@@ -124,7 +139,7 @@ measure() { # measure SERVER ROUND SCENARIO OPTION…: one scenario at a fresh s
     return 0
   fi
   if [ "$scenario" = publish ]; then set -- "$@" --disk "$data"; fi
-  if ! timeout 240 "${pin_load[@]}" "$tidings" bench "$scenario" --target "$kind" --label "$server" \
+  if ! timeout 240 "${pin_load[@]}" "$tidings" bench "$scenario" --target "$kind" --label "$label" \
     --address "127.0.0.1:$port" --pid "$measured" --json "$fresh/$name.$server.$round.json" "$@"; then
     say "$scenario at $server failed"
     tail -n 5 "$data/out" >&2
@@ -144,21 +159,35 @@ begun=$SECONDS
 read -r load _ </proc/loadavg
 if [ "${load%.*}" -ge 1 ]; then say "the machine is busy (load $load): take the ratios with caution, and times not at all"; fi
 
+measure_all() { # measure_all SERVER ROUND OPTION…: the scenarios that are about deliveries and connections
+  local server=$1 round=$2 deliveries
+  shift 2
+  measure "$server" "$round" rate --subscribers 1000 --seconds "$seconds" "$@"
+  case $server in
+    tidings | floor-log) deliveries=$fast ;;
+    *) deliveries=$slow ;; # one write per event: more would only take longer
+  esac
+  if [ "$round" -le 2 ]; then
+    measure "$server" "$round" flat-out --deliveries "$deliveries" "$@"
+    measure "$server" "$round" open "$@"
+    measure "$server" "$round" idle "$@"
+  fi
+}
+
 for round in $(seq "$rounds"); do
-  for server in tidings floor floor-log nchan; do
-    # nchan is a peer, not the measure: once is enough.
-    if [ "$server" = nchan ] && [ "$round" -gt 1 ]; then continue; fi
-    for subscribers in 1000 5000; do
-      measure "$server" "$round" rate --subscribers "$subscribers" --seconds "$seconds"
-    done
-    case $server in
-      tidings | floor-log) deliveries=$fast ;;
-      *) deliveries=$slow ;; # one write per event: more would only take longer
-    esac
+  for server in tidings floor floor-log nchan npm; do
+    # These are peers, not the measure: once is enough.
+    case $server in nchan | npm) if [ "$round" -gt 1 ]; then continue; fi ;; esac
+    if [ "$server" != tidings ] || [[ " $transports " == *" sse "* ]]; then
+      measure_all "$server" "$round"
+    fi
+    if [ "$server" != npm ]; then measure "$server" "$round" rate --subscribers 5000 --seconds "$seconds"; fi
+    if [ "$server" = tidings ]; then
+      for transport in $transports; do
+        if [ "$transport" != sse ]; then measure_all tidings "$round" --transport "$transport"; fi
+      done
+    fi
     if [ "$round" -le 2 ]; then
-      measure "$server" "$round" flat-out --deliveries "$deliveries"
-      measure "$server" "$round" open
-      measure "$server" "$round" idle
       case $server in tidings | nchan) measure "$server" "$round" topics ;; esac
       case $server in tidings | floor-log | nchan) measure "$server" "$round" reconnect ;; esac
       case $server in tidings | floor | nchan) measure "$server" "$round" publish --seconds "$((seconds / 2))" ;; esac

@@ -15,27 +15,65 @@ pub struct TableArgs {
 }
 
 /// The servers, in the order of their columns.
-const COLUMNS: [&str; 4] = ["tidings", "floor", "floor-log", "nchan"];
+const COLUMNS: [&str; 5] = ["tidings", "floor", "floor-log", "nchan", "socket.io"];
 
 /// One line of the table.
+#[derive(Clone, Copy)]
 struct Row {
     says: &'static str,
     scenario: &'static str,
     figure: &'static str,
+    /// What the hub's figure is divided by.
+    against: Against,
     /// What the hub is to reach.
     aim: Aim,
 }
 
+/// What a figure is compared with.
+#[derive(Clone, Copy)]
+enum Against {
+    /// The same at the bare floor.
+    Floor,
+    /// The hub's own over Server-Sent Events, in this scenario.
+    EventStream(&'static str),
+    /// The same at npm's `socket.io`.
+    Npm,
+}
+
+impl Against {
+    fn name(self) -> &'static str {
+        match self {
+            Against::Floor => "floor",
+            Against::EventStream(_) => "SSE",
+            Against::Npm => "socket.io",
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 enum Aim {
     AtMost(f64),
     AtLeast(f64),
-    /// So many times what the floor needs.
-    TimesFloor(f64),
+    /// At most so many times what it is compared with.
+    AtMostTimes(f64),
+    /// At least so many times what it is compared with.
+    AtLeastTimes(f64),
     None,
 }
 
 const fn row(says: &'static str, scenario: &'static str, figure: &'static str, aim: Aim) -> Row {
-    Row { says, scenario, figure, aim }
+    Row { says, scenario, figure, against: Against::Floor, aim }
+}
+
+/// One that is not compared with the floor, which knows event streams alone.
+const fn row_against(
+    against: Against,
+    says: &'static str,
+    scenario: &'static str,
+    figure: &'static str,
+    aim: Aim,
+) -> Row {
+    Row { says, scenario, figure, against, aim }
 }
 
 /// What is asked of the hub, and what explains it.
@@ -44,13 +82,13 @@ const ROWS: &[Row] = &[
         "CPU-s per 10⁶ deliveries, 1,000 subscribers at 50k/s",
         "rate-1000",
         "cpu_s_per_million",
-        Aim::TimesFloor(1.15),
+        Aim::AtMostTimes(1.15),
     ),
     row(
         "CPU-s per 10⁶ deliveries, 5,000 subscribers at 50k/s",
         "rate-5000",
         "cpu_s_per_million",
-        Aim::TimesFloor(1.15),
+        Aim::AtMostTimes(1.15),
     ),
     row("latency p50 ms, 1,000 subscribers at 50k/s", "rate-1000", "latency_p50_ms", Aim::None),
     row("latency p99 ms, 1,000 subscribers at 50k/s", "rate-1000", "latency_p99_ms", Aim::None),
@@ -149,6 +187,98 @@ const ROWS: &[Row] = &[
         "rare_first_event_p99_ms",
         Aim::AtMost(5.0),
     ),
+    row_against(
+        Against::EventStream("rate-1000"),
+        "WebSocket: CPU-s per 10⁶ deliveries, 1,000 subscribers at 50k/s",
+        "rate-1000-websocket",
+        "cpu_s_per_million",
+        Aim::AtMostTimes(1.3),
+    ),
+    row_against(
+        Against::EventStream("rate-1000"),
+        "Socket.IO: CPU-s per 10⁶ deliveries, 1,000 subscribers at 50k/s",
+        "rate-1000-socketio",
+        "cpu_s_per_million",
+        Aim::AtMostTimes(1.3),
+    ),
+    row_against(
+        Against::Npm,
+        "Socket.IO: latency p99 ms, 1,000 subscribers at 50k/s",
+        "rate-1000-socketio",
+        "latency_p99_ms",
+        Aim::None,
+    ),
+    row_against(
+        Against::EventStream("flat-out-15000"),
+        "WebSocket: flat out, 15,000 subscribers, deliveries/s",
+        "flat-out-15000-websocket",
+        "deliveries_per_s",
+        Aim::None,
+    ),
+    row_against(
+        Against::Npm,
+        "Socket.IO: flat out, 15,000 subscribers, deliveries/s",
+        "flat-out-15000-socketio",
+        "deliveries_per_s",
+        Aim::AtLeastTimes(5.0),
+    ),
+    row_against(
+        Against::Npm,
+        "Socket.IO: the same per second of the server's CPU",
+        "flat-out-15000-socketio",
+        "deliveries_per_cpu_s",
+        Aim::None,
+    ),
+    row_against(
+        Against::EventStream("idle-15000"),
+        "WebSocket: bytes per idle connection at 15,000",
+        "idle-15000-websocket",
+        "bytes_per_connection",
+        Aim::AtMost(768.0),
+    ),
+    row_against(
+        Against::EventStream("idle-15000"),
+        "WebSocket: bytes per further connection, 1,000 to 15,000",
+        "idle-15000-websocket",
+        "bytes_per_further_connection",
+        Aim::None,
+    ),
+    row_against(
+        Against::Npm,
+        "Socket.IO: bytes per idle connection at 15,000",
+        "idle-15000-socketio",
+        "bytes_per_connection",
+        Aim::AtMost(768.0),
+    ),
+    row_against(
+        Against::Npm,
+        "Socket.IO: bytes per further connection, 1,000 to 15,000",
+        "idle-15000-socketio",
+        "bytes_per_further_connection",
+        Aim::None,
+    ),
+    row_against(
+        Against::EventStream("open-20000"),
+        "WebSocket: CPU µs to open a connection",
+        "open-20000-websocket",
+        "open_cpu_us",
+        Aim::None,
+    ),
+    row_against(
+        Against::EventStream("open-20000"),
+        "WebSocket: connections opened/s",
+        "open-20000-websocket",
+        "opened_per_s",
+        Aim::None,
+    ),
+    row_against(
+        Against::Npm,
+        "Socket.IO: CPU µs to open a connection",
+        "open-20000-socketio",
+        "open_cpu_us",
+        Aim::None,
+    ),
+    row_against(Against::Npm, "Socket.IO: connections opened/s", "open-20000-socketio", "opened_per_s", Aim::None),
 ];
 
 /// All values of one figure, by scenario, server and name.
@@ -181,7 +311,7 @@ fn render(reports: &[Report]) -> String {
     }
     let mut text = String::from("| what | aim | ");
     text.push_str(&COLUMNS.join(" | "));
-    text.push_str(" | × floor | |\n|---|---|");
+    text.push_str(" | times | |\n|---|---|");
     text.push_str(&"---:|".repeat(COLUMNS.len() + 1));
     text.push_str("---|\n");
     for row in ROWS {
@@ -189,19 +319,26 @@ fn render(reports: &[Report]) -> String {
         if cells.iter().all(Option::is_none) {
             continue;
         }
-        text.push_str(&format!("| {} | {} ", row.says, aim(&row.aim)));
+        text.push_str(&format!("| {} | {} ", row.says, aim(row)));
         for cell in &cells {
             text.push_str(&format!("| {} ", cell.map_or("–".to_owned(), |value| Shown(value).to_string())));
         }
-        let times = match (cells[0], cells[1]) {
-            (Some(ours), Some(floor)) if floor > 0.0 => Some(ours / floor),
+        let base = match row.against {
+            Against::Floor => cells[1],
+            Against::EventStream(scenario) => median(&values, &Row { scenario, ..*row }, COLUMNS[0]),
+            Against::Npm => cells[4],
+        };
+        let times = match (cells[0], base) {
+            (Some(ours), Some(base)) if base > 0.0 => Some(ours / base),
             _ => None,
         };
-        text.push_str(&format!("| {} ", times.map_or("–".to_owned(), |times| format!("{times:.2}"))));
+        let shown = times.map(|times| format!("{} × {}", Shown(times), row.against.name()));
+        text.push_str(&format!("| {} ", shown.unwrap_or_else(|| "–".to_owned())));
         let is_reached = match row.aim {
             Aim::AtMost(most) => cells[0].map(|ours| ours <= most),
             Aim::AtLeast(least) => cells[0].map(|ours| ours >= least),
-            Aim::TimesFloor(most) => times.map(|times| times <= most),
+            Aim::AtMostTimes(most) => times.map(|times| times <= most),
+            Aim::AtLeastTimes(least) => times.map(|times| times >= least),
             Aim::None => None,
         };
         text.push_str(match is_reached {
@@ -231,11 +368,12 @@ fn median(values: &Values, row: &Row, server: &str) -> Option<f64> {
     Some(if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 })
 }
 
-fn aim(aim: &Aim) -> String {
-    match aim {
-        Aim::AtMost(most) => format!("≤ {}", Shown(*most)),
-        Aim::AtLeast(least) => format!("≥ {}", Shown(*least)),
-        Aim::TimesFloor(times) => format!("≤ {times} × floor"),
+fn aim(row: &Row) -> String {
+    match row.aim {
+        Aim::AtMost(most) => format!("≤ {}", Shown(most)),
+        Aim::AtLeast(least) => format!("≥ {}", Shown(least)),
+        Aim::AtMostTimes(times) => format!("≤ {times} × {}", row.against.name()),
+        Aim::AtLeastTimes(times) => format!("≥ {times} × {}", row.against.name()),
         Aim::None => String::new(),
     }
 }
@@ -244,30 +382,45 @@ fn aim(aim: &Aim) -> String {
 mod tests {
     use super::*;
 
-    fn report(target: &str, value: f64, lost: f64) -> Report {
-        let mut report = Report::new("rate-1000");
+    fn report(scenario: &str, target: &str, figure: &str, value: f64) -> Report {
+        let mut report = Report::new(scenario);
         report.target = target.to_owned();
-        report.set("cpu_s_per_million", value);
-        report.set("lost", lost);
+        report.set(figure, value);
         report
+    }
+
+    fn rate(target: &str, value: f64) -> Report {
+        report("rate-1000", target, "cpu_s_per_million", value)
     }
 
     #[test]
     fn the_median_of_several_runs_is_held_against_the_floor_of_the_same_run() {
-        let reports = [
-            report("floor", 5.0, 0.0),
-            report("tidings", 9.0, 0.0),
-            report("tidings", 5.5, 0.0),
-            report("tidings", 5.0, 0.0),
-        ];
-        let text = render(&reports);
-        assert!(text.contains("| ≤ 1.15 × floor | 5.50 | 5 | – | – | 1.10 | reached |"), "{text}");
+        let text = render(&[rate("floor", 5.0), rate("tidings", 9.0), rate("tidings", 5.5), rate("tidings", 5.0)]);
+        assert!(text.contains("| ≤ 1.15 × floor | 5.50 | 5 | – | – | – | 1.10 × floor | reached |"), "{text}");
     }
 
     #[test]
     fn a_missed_aim_and_a_lost_event_are_told() {
-        let text = render(&[report("floor", 5.0, 0.0), report("tidings", 6.0, 3.0)]);
-        assert!(text.contains("1.20 | **missed** |"), "{text}");
+        let mut lossy = rate("tidings", 6.0);
+        lossy.set("lost", 3.0);
+        let text = render(&[rate("floor", 5.0), lossy]);
+        assert!(text.contains("1.20 × floor | **missed** |"), "{text}");
         assert!(text.contains("3 lost") && text.contains("not whole: rate-1000 at tidings"), "{text}");
+    }
+
+    #[test]
+    fn another_transport_is_held_against_event_streams_and_socketio_against_its_reference() {
+        let flat_out = |target: &str, value| report("flat-out-15000-socketio", target, "deliveries_per_s", value);
+        let text = render(&[
+            rate("tidings", 5.0),
+            report("rate-1000-websocket", "tidings", "cpu_s_per_million", 6.0),
+            flat_out("tidings", 400_000.0),
+            flat_out("socket.io", 50_000.0),
+        ]);
+        assert!(text.contains("| ≤ 1.3 × SSE | 6 | – | – | – | – | 1.20 × SSE | reached |"), "{text}");
+        assert!(
+            text.contains("| ≥ 5 × socket.io | 400,000 | – | – | – | 50,000 | 8 × socket.io | reached |"),
+            "{text}"
+        );
     }
 }

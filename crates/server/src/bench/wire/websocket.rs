@@ -174,8 +174,10 @@ mod tests {
         [&[first, payload.len() as u8], payload].concat()
     }
 
-    /// What is heard of `received`, and what is answered, unmasked.
-    fn hear(socket: &mut WebSocket, received: &[u8]) -> Result<(usize, Vec<Vec<u8>>, Vec<String>), String> {
+    /// How much was taken, the frames heard, and what was answered, unmasked.
+    type Exchange = (usize, Vec<Vec<u8>>, Vec<String>);
+
+    fn hear(socket: &mut WebSocket, received: &[u8]) -> Result<Exchange, String> {
         let (mut out, mut heard) = (Vec::new(), Vec::new());
         let taken = socket.hear(received, &mut out, &mut |one| {
             if let Heard::Frame(frame) = one {
