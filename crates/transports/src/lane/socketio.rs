@@ -263,6 +263,9 @@ impl Lane {
         frame::put_text(&mut hello, connected.as_bytes());
         hello.extend_from_slice(&stream.greetings(&principal, cursor));
         hello.extend_from_slice(&stream.opening(cursor, start.gap.as_ref(), &retained, &principal.grants));
+        // Looked up before it is told that it is in: what is published from then on comes before the end by a later revocation, which
+        // finds it in place.
+        let closed = self.hub.closed_since(since, &principal);
         self.say(slot, &hello);
         let connection = &mut self.connections[slot];
         if !connection.is_open() {
@@ -271,7 +274,7 @@ impl Lane {
         connection.permit = connection.permit.take().map(|own| own.join(permit));
         connection.principal = principal;
         (connection.told, connection.told_at, connection.updated_at) = (start.after, self.now, self.now);
-        if let Some(reason) = self.hub.closed_since(since, &self.connections[slot].principal) {
+        if let Some(reason) = closed {
             return self.say_goodbye(slot, reason, None);
         }
         self.change_interest(slot, filter);

@@ -218,7 +218,19 @@ impl Server {
 
     /// A connection on which nothing was said yet.
     pub async fn connect(&self) -> Client {
-        Client::new(TcpStream::connect(self.address).await.unwrap())
+        Client::connect(self.address).await
+    }
+
+    /// Publishes an event of the server's own profile.
+    pub async fn tell(&self, draft: Value) -> String {
+        let event = self.derive(draft);
+        self.publish_all([event]).await.pop().unwrap()
+    }
+
+    /// An event of the server's own profile.
+    pub fn derive(&self, draft: Value) -> NewEvent {
+        let draft = serde_json::from_value::<tidings::Draft>(draft).unwrap();
+        self.profile.derive(draft, Timestamp(1), &Limits::default()).unwrap()
     }
 
     /// A good client hears of an event, and nothing else is left behind.
@@ -234,6 +246,8 @@ impl Server {
                 return;
             }
             self.publish("still/here", "all", 43).await;
+            // One that polls has gone when it has not asked for a while.
+            self.clock.advance(Duration::from_secs(20));
             words.tick().await;
         }
         panic!("{} connections are left", self.service.limiter.open());
@@ -309,6 +323,11 @@ impl Client {
             seen: Vec::new(),
             at: 0,
         }
+    }
+
+    /// A connection on which nothing was said yet.
+    pub async fn connect(address: SocketAddr) -> Client {
+        Client::new(TcpStream::connect(address).await.unwrap())
     }
 
     pub async fn read_head(&mut self) {
@@ -457,6 +476,15 @@ impl Client {
             }
         }
         numbers
+    }
+
+    /// The next bytes of the body.
+    pub async fn exactly(&mut self, length: usize) -> String {
+        while self.seen.len() < self.at + length {
+            assert!(self.more().await, "it ended within the body");
+        }
+        self.at += length;
+        String::from_utf8(self.seen[self.at - length..self.at].to_vec()).unwrap()
     }
 
     /// The rest of the body.
