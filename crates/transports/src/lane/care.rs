@@ -118,7 +118,7 @@ impl Lane {
 
     /// Says why, where the socket is at the border of two frames, and closes.
     pub(super) fn say_goodbye(&mut self, slot: usize, reason: CloseReason, retry: Option<Duration>) {
-        if self.parts_alone(slot, reason, retry) {
+        if !self.connections[slot].is_open() || self.parts_alone(slot, reason, retry) {
             return;
         }
         let bytes = self.goodbye(slot, reason, retry);
@@ -211,6 +211,9 @@ impl Lane {
 
     /// Puts the connection where something is next due for it.
     pub(super) fn set_timer(&mut self, slot: usize) {
+        if !self.connections[slot].is_open() {
+            return;
+        }
         let stream = self.stream(slot);
         let beat = stream.settings.heartbeat_every.as_millis() as u64;
         let idle = stream.settings.idle.as_ref().map(|idle| idle.after.as_millis() as u64);

@@ -232,7 +232,7 @@ impl Lane {
         let Some(session) = &mut self.connections[slot].session else { return };
         session.since = since;
         let Some(speaker) = session.speaker() else { return };
-        let asked = text("offset").or_else(|| text("cursor")).map(str::to_owned);
+        let asked = text("offset").or_else(|| text("cursor")).filter(|asked| !asked.is_empty()).map(str::to_owned);
         let asked = asked.or_else(|| {
             let handshake = speaker.handshake.as_ref()?;
             query::resume(&handshake.headers, &handshake.uri)

@@ -23,6 +23,10 @@ impl Lane {
 
     /// Changes what the connection is interested in, at the place where it is.
     pub(super) fn change_interest(&mut self, slot: usize, filter: Filter) {
+        if !self.connections[slot].is_open() {
+            // What was said to it just before has found its client gone.
+            return;
+        }
         let stream = self.stream(slot).clone();
         let interest = Interest { filter, grants: self.connections[slot].principal.grants.clone() };
         self.leave_class(slot);
@@ -36,6 +40,9 @@ impl Lane {
     /// Sends the connection elsewhere in the log. What it owes goes first.
     pub(super) fn go_to(&mut self, slot: usize, position: Position, offset: Offset) {
         let connection = &mut self.connections[slot];
+        if !connection.is_open() {
+            return;
+        }
         match &mut connection.behind {
             Some(behind) => {
                 (behind.position, behind.offset) = (position, offset);
@@ -97,9 +104,9 @@ impl Lane {
         } else if from < home.1 {
             // Its past first, alone; then on from where the connection is.
             let text = subscribed(&self.hub, false);
+            let told = self.message(slot, "tidings.live", &message::live(id, self.hub.cursor(home.1)));
             self.answer(slot, asker, &text);
             self.say(slot, &retained);
-            let told = self.message(slot, "tidings.live", &message::live(id, self.hub.cursor(home.1)));
             self.detour(slot, Detour { until: home.1, home, filter: all, told });
             self.change_interest(slot, filter);
             self.go_to(slot, Position::Log(from), from);

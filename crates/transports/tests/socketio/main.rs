@@ -7,5 +7,7 @@ mod common;
 mod client;
 mod connect;
 mod engine;
+mod namespaces;
+mod recovery;
 mod rejection;
 mod upgrade;
