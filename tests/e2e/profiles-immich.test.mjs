@@ -482,7 +482,7 @@ test('frame by frame it is what npm socket.io sends with the app\'s options', as
   }
 })
 
-test('the id of the socket, which apps may tell others, does not say that of the connection', { todo: 'it is the same where there are no cursors' }, async t => {
+test('the id of the socket, which apps may tell others, does not say that of the connection', async t => {
   const { hub } = await start(t)
   const { url } = await startOracle(t)
   for (const base of [url, hub.url]) {
