@@ -74,6 +74,12 @@ impl Filter {
         self
     }
 
+    /// Whether the event was asked for, where its topic is known to be among the topics.
+    pub(crate) fn wants_found(&self, event: &NewEvent) -> bool {
+        self.names.as_ref().is_none_or(|names| names.contains(&event.name))
+            && self.either.as_ref().is_none_or(|either| either.iter().any(|filter| filter.wants(event)))
+    }
+
     /// Whether the event was asked for.
     pub fn wants(&self, event: &NewEvent) -> bool {
         self.names.as_ref().is_none_or(|names| names.contains(&event.name))

@@ -130,7 +130,7 @@ impl<T: Default> Registry<T> {
                         continue;
                     }
                     class.visited = self.visit;
-                    if class.interest.filter.names.as_ref().is_none_or(|names| names.contains(&event.name)) {
+                    if class.interest.filter.wants_found(event) {
                         visit(id as usize, class);
                     }
                 }
@@ -196,16 +196,24 @@ mod tests {
     }
 
     fn interest() -> impl Strategy<Value = Interest> {
+        // One filter mostly, and sometimes several that were put together.
+        let filters = prop_oneof![prop::collection::vec(filter(), 1), prop::collection::vec(filter(), 2..4)];
+        (filters, prop::collection::vec(pattern(), 0..4)).prop_map(|(filters, grants)| {
+            let filter = Filter::any_of(filters);
+            Interest { filter, grants: Grants::parse(grants.iter().map(String::as_str)).unwrap() }
+        })
+    }
+
+    fn filter() -> impl Strategy<Value = Filter> {
         let topics = prop::option::of(prop::collection::vec(pattern(), 0..3));
         let names = prop::option::weighted(0.3, prop::collection::vec("[ef]", 0..2));
-        (topics, names, prop::collection::vec(pattern(), 0..4)).prop_map(|(topics, names, grants)| {
+        (topics, names).prop_map(|(topics, names)| {
             let filter =
                 topics.map_or_else(Filter::all, |list| Filter::topics(list.iter().map(|topic| topic.parse().unwrap())));
-            let filter = match names {
+            match names {
                 Some(names) => filter.names(names.iter().map(|name| name.as_str().into())),
                 None => filter,
-            };
-            Interest { filter, grants: Grants::parse(grants.iter().map(String::as_str)).unwrap() }
+            }
         })
     }
 
