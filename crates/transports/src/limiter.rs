@@ -168,9 +168,16 @@ impl Permit {
         self.limiter.nothing()
     }
 
-    /// Both in one, for a stream that owns its socket.
+    /// Counts its principal no more.
+    pub(crate) fn release_principal(&mut self) {
+        let Some(principal) = self.principal.take() else { return };
+        lower(&mut self.limiter.counts().principals, &principal);
+    }
+
+    /// Both in one, for a stream that owns its socket. From here on it counts the stream's principal.
     pub fn join(mut self, mut stream: Permit) -> Permit {
-        self.principal = stream.principal.take();
+        // Whom it counted before is given back with the other.
+        std::mem::swap(&mut self.principal, &mut stream.principal);
         if self.address.is_none() {
             self.address = stream.address.take();
         }
