@@ -34,7 +34,8 @@ pub enum Driver {
 
 /// The token is the principal: `id+grant+grant`, with `~1000` for an expiry at that time. `reader` may not publish, `limited`
 /// only on `a/*`, `nobody` is anonymous, and whether `gated` may come in is only known once the gate opens. It is taken from the
-/// client's first message, else from the header, the subprotocol `bearer.<token>`, or a subprotocol that is nothing else.
+/// client's first message, else from the header, the subprotocol `bearer.<token>`, a subprotocol that is nothing else, or the cookie
+/// `session`.
 struct Tokens(Arc<Gate>);
 
 impl Tokens {
@@ -47,6 +48,7 @@ impl Tokens {
             .or_else(|| header("authorization")?.strip_prefix("Bearer "))
             .or_else(|| protocols().find_map(|protocol| protocol.strip_prefix("bearer.")))
             .or_else(|| protocols().find(|protocol| *protocol != "tidings.v1"))
+            .or_else(|| header("cookie")?.strip_prefix("session="))
     }
 }
 
@@ -113,6 +115,7 @@ pub struct Server {
     pub broker: Arc<dyn Broker>,
     pub gate: Arc<Gate>,
     pub profile: Arc<Profile>,
+    pub router: axum::Router,
     _stop: watch::Sender<bool>,
 }
 
@@ -169,9 +172,11 @@ impl Server {
             mount("/v1/poll", Answer::Poll, Codec::Sse),
             mount("/v1/ws", Answer::WebSocket, Codec::WebSocket),
             mount("/socket.io/", Answer::SocketIo, Codec::SocketIo),
+            mount("/other/socket.io/", Answer::SocketIo, Codec::SocketIo),
         ];
         let router = tidings_transports::router(&service, mounts, vec![publishing])
             .route("/plain", axum::routing::get(|| async { "plain" }));
+        let served = router.clone();
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -181,7 +186,7 @@ impl Server {
                 tokio::spawn(Acceptor::new(service.clone(), router, stopped).run(listener))
             }
         };
-        Server { address, hub, service, clock, broker, gate, profile, _stop: stop }
+        Server { address, hub, service, clock, broker, gate, profile, router: served, _stop: stop }
     }
 
     pub async fn publish(&self, topic: &str, audience: &str, n: u64) -> String {

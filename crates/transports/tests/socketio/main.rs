@@ -4,9 +4,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod abuse;
 mod client;
 mod connect;
 mod engine;
+mod leaks;
 mod namespaces;
 mod recovery;
 mod rejection;
