@@ -314,8 +314,10 @@ impl Lane {
         }
         let most = self.hub.limits().message_bytes;
         let Some(session) = &mut self.connections[slot].session else { return };
-        if session.detour.is_some() || session.busy {
+        let waits_already = session.waiting.as_ref().is_some_and(|waiting| !waiting.requests.is_empty());
+        if session.detour.is_some() || session.busy || waits_already {
             // It is about the place where the connection will be then; or one of several namespaces on a connection waits for an answer.
+            // What came on a detour that has just ended comes first.
             let waiting = session.waiting();
             let bytes: usize = waiting.requests.iter().map(|(_, text, _)| text.len() + 64).sum();
             if bytes + text.len() > most {

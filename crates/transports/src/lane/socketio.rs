@@ -328,6 +328,9 @@ impl Lane {
         let Some(session) = &mut self.connections[slot].session else { return };
         session.subscriptions.clear();
         session.detour = None;
+        if let Some(waiting) = &mut session.waiting {
+            waiting.requests.clear();
+        }
         let Some(speaker) = session.speaker() else { return };
         speaker.stage = Stage::Outside(now + patience);
         if speaker.is_other {
