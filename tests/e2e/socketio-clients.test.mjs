@@ -3,62 +3,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
-import { io as io48 } from 'socket.io-client'
-import { io as io44 } from 'socket.io-client-4.4'
-import { io as io3 } from 'socket.io-client-3'
-import io2 from 'socket.io-client-2'
 import { startHub } from './harness/hub.mjs'
 import { startProxy } from './harness/proxy.mjs'
-import { Counter, Ledger } from './harness/count.mjs'
+import { Counter } from './harness/count.mjs'
+import { CLIENTS, connect, latest, options, RECOVERS, topics, TRANSPORTS } from './harness/socketio.mjs'
 import { until } from './harness/wait.mjs'
-
-/** The one that recovers by itself. */
-const RECOVERS = 'socket.io-client 4.8'
-// A client that waits for seconds before it comes back would only make the tests long.
-const options = { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, timeout: 5_000 }
-const topics = ['count/*']
-
-/** The cursor is the last argument of every event; the client keeps the newest. */
-const keep = (socket, place) => {
-  for (const name of ['counted', 'tidings.open', 'tidings.cursor', 'tidings.gap']) {
-    socket.on(name, (...args) => { place.cursor = args.at(-1) })
-  }
-  return socket
-}
-/** How docs tell each generation to come back to its place. */
-const withAuth = io => (url, more) => {
-  const place = { topics }
-  return keep(io(url, { ...options, ...more, auth: tell => tell(place) }), place)
-}
-const CLIENTS = {
-  [RECOVERS]: (url, more) => io48(url, { ...options, ...more, auth: { topics } }),
-  'socket.io-client 4.4': withAuth(io44),
-  'socket.io-client 3.1': withAuth(io3),
-  'socket.io-client 2.5': (url, more) => {
-    const place = {}
-    const socket = keep(io2(url, { ...options, ...more, query: { topics: topics.join() } }), place)
-    socket.on('reconnect_attempt', () => { socket.io.opts.query = { topics: topics.join(), ...place } })
-    return socket
-  },
-}
-const TRANSPORTS = {
-  'over WebSocket': { transports: ['websocket'] },
-  'by polling': { transports: ['polling'] },
-  'by polling and then WebSocket': {},
-}
-
-/** A client, and what it saw. */
-function connect(t, open, url, more) {
-  const socket = open(url, more)
-  t.after(() => socket.close())
-  const client = { socket, ledger: new Ledger(), gaps: [], connects: [], refused: 0 }
-  socket.on('connect', () => client.connects.push({ id: socket.id, recovered: socket.recovered }))
-  socket.on('counted', data => client.ledger.note(data.n))
-  socket.on('tidings.gap', gap => client.gaps.push(gap))
-  socket.on('connect_error', () => { client.refused++ })
-  client.transport = () => socket.io.engine.transport.name
-  return client
-}
 
 for (const [how, more] of Object.entries(TRANSPORTS)) {
   test(`every generation of clients resumes ${how} after cuts and a crash without gap or duplicate`, async t => {
@@ -68,7 +17,7 @@ for (const [how, more] of Object.entries(TRANSPORTS)) {
     const all = step => Promise.all(clients.map(step))
     const grow = () => all(({ ledger }) => ledger.grows())
     const counter = new Counter(hub)
-    t.after(() => { counter.running = false })
+    t.after(() => counter.abandon())
     await grow()
     proxy.cut()
     await grow()
@@ -110,8 +59,7 @@ test('a client that upgrades while it is told a long past is told each event onc
   const pad = 'x'.repeat(300)
   const publish = (from, to) => hub.publish(Array.from({ length: to - from }, (_, i) => ({ name: 'counted', topic: 'count/here', data: { n: from + i, pad } })))
   for (let from = 1; from < 5_001; from += 1_000) await publish(from, from + 1_000)
-  const clients = [io48, io44, io3].map(io => connect(t, io, hub.url, { ...options, auth: { topics, cursor: 'earliest' } }))
-  clients.push(connect(t, io2, hub.url, { ...options, query: { topics: topics.join(), cursor: 'earliest' } }))
+  const clients = Object.values(CLIENTS).map(open => connect(t, open, hub.url, {}, 'earliest'))
   // Some more while they are at it.
   for (let from = 5_001; from < 6_001; from += 100) await publish(from, from + 100)
   for (const { ledger, transport } of clients) {
@@ -124,7 +72,7 @@ test('a client that upgrades while it is told a long past is told each event onc
 
 test('a client whose place is not known any more is told of the gap first, and is not recovered', async t => {
   const hub = await startHub(t)
-  const client = connect(t, io48, hub.url, { ...options, transports: ['websocket'], auth: { topics } })
+  const client = connect(t, latest, hub.url, { ...options, transports: ['websocket'], auth: { topics } })
   const heard = []
   client.socket.onAny((name, data) => heard.push([name, data.reason]))
   await until('to connect', () => client.connects.length === 1 && heard.length)
@@ -142,7 +90,7 @@ test('a client whose place is not known any more is told of the gap first, and i
 
 test('a client asks for topics, publishes and is answered by acknowledgement', async t => {
   const hub = await startHub(t)
-  const { socket } = connect(t, io48, hub.url, { ...options, transports: ['websocket'], auth: { topics: ['nothing/yet'] } })
+  const { socket } = connect(t, latest, hub.url, { ...options, transports: ['websocket'], auth: { topics: ['nothing/yet'] } })
   const heard = []
   socket.on('said', (data, cursor) => heard.push([data, cursor]))
   const ask = (name, what) => socket.timeout(5_000).emitWithAck(name, what)
@@ -159,7 +107,7 @@ test('a client asks for topics, publishes and is answered by acknowledgement', a
 
 test('what a client emits that is no request is ignored, and so is binary refused', async t => {
   const hub = await startHub(t)
-  const { socket, connects, ledger } = connect(t, io48, hub.url, { ...options, transports: ['websocket'], auth: { topics } })
+  const { socket, connects, ledger } = connect(t, latest, hub.url, { ...options, transports: ['websocket'], auth: { topics } })
   await until('to connect', () => connects.length === 1)
   const reasons = []
   socket.on('disconnect', reason => reasons.push(reason))

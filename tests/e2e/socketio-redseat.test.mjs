@@ -205,7 +205,7 @@ test('with resume both see every event once and in order through cuts and a cras
   socket.on('medias', ({ n }) => ledgers.socketio.note(n))
   const both = step => Promise.all(Object.values(ledgers).map(step))
   const counter = new Counter(hub, { event: n => ({ name: 'medias', data: { library, medias: [], n } }), headers: PUBLISHER, profile: 'redseat' })
-  t.after(() => { counter.running = false })
+  t.after(() => counter.abandon())
   for (const disturb of [proxy.cut, () => hub.crash(), proxy.cut]) {
     await both(ledger => ledger.grows())
     await disturb()

@@ -16,6 +16,7 @@ export class Counter {
     this.run = randomUUID()
     this.last = 0
     this.running = true
+    this.abandoned = false
     this.refused = undefined
     this.done = this.#count()
   }
@@ -31,6 +32,7 @@ export class Counter {
         } catch (error) {
           // Down, cut, or still under way: again. Refused: the test is wrong, or the program.
           if (/refused: 4(?!09)/.test(error.message)) { this.refused = error; return }
+          if (this.abandoned) return
           await new Promise(done => setTimeout(done, 10))
         }
       }
@@ -38,6 +40,12 @@ export class Counter {
       // About 200 a second: enough for every cut to fall between two, and little enough for two cores.
       await new Promise(done => setTimeout(done, 5))
     }
+  }
+
+  /** Ends it at once, also if the hub is gone: for a test that is over. */
+  abandon() {
+    this.running = false
+    this.abandoned = true
   }
 
   async stop() {

@@ -25,6 +25,7 @@ export async function startNginx(t, hub, own) {
   await writeFile(join(home, 'nginx.conf'), `
     ${process.getuid() === 0 ? 'user root;' : ''}
     worker_processes 1;
+    worker_shutdown_timeout 200ms;
     pid ${home}/nginx.pid;
     events { worker_connections 2048; }
     http {
@@ -49,7 +50,14 @@ export async function startNginx(t, hub, own) {
     if (child.exitCode !== null) throw new Error(`nginx ended: ${said}`)
     return canConnect(port)
   })
-  return { url: `http://127.0.0.1:${port}`, port }
+  const workers = async () => (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')).split(' ').filter(Boolean)
+  /** Has a new process take over, and waits until the old one has ended: it cuts what is still open. */
+  const reload = async () => {
+    const before = await workers()
+    child.kill('SIGHUP')
+    await until('the old nginx to end', async () => { const now = await workers(); return now.length && !now.some(worker => before.includes(worker)) })
+  }
+  return { url: `http://127.0.0.1:${port}`, port, reload }
 }
 
 async function freePort() {
