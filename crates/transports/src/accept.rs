@@ -67,6 +67,7 @@ impl Acceptor {
         self.accept(listener, move |acceptor, socket, peer, permit| {
             let handshake = handshake.clone();
             async move {
+                limit_silence(&socket, acceptor.service.hub.limits().write_stall);
                 let Some(Ok((io, is_http2))) = acceptor.begin(handshake.handshake(socket)).await else { return };
                 if is_http2 {
                     acceptor.http2(io, peer).await;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::handover::{Granted, Handed};
-use crate::lane::{Conversation, End, Lanes, Remote};
+use crate::lane::{Claim, Conversation, End, Lanes, Remote};
 use crate::limiter::Permit;
 use crate::session::Session;
 use crate::websocket::frame::{self, Decoder, Message};
@@ -32,18 +32,15 @@ pub(crate) fn socket(
         Handed::Conversation(mut granted, session) => {
             granted.permit = permit.join(granted.permit);
             let end = End::Socket(socket.into_std().ok()?);
-            lanes.converse(Conversation { end, head, unread, granted, session });
+            lanes.converse(Conversation { end, head, unread, granted, session, polls: false });
             Some(())
         }
-        Handed::Move(remote) => {
+        Handed::Move(claim) => {
             tokio::spawn(async move {
-                let moved = settle(&remote, head, socket, unread).await;
-                if let Some((socket, unread)) = moved
+                if let Some((socket, unread)) = settle(&claim, head, socket, unread).await
                     && let Ok(socket) = socket.into_std()
                 {
-                    // At once: a poll that comes now is not to take what is meant for the socket.
-                    remote.leave();
-                    remote.move_to(socket, unread, Some(permit));
+                    claim.used().move_to(socket, unread, Some(permit));
                 }
             });
             Some(())
@@ -63,16 +60,18 @@ pub(crate) async fn remote(
     match handed {
         Handed::Stream(_) => {}
         Handed::Conversation(granted, session) => {
-            let remote = converse(lanes, head, granted, session, permit);
-            remote.carry(io, unread).await;
+            let remote = converse(lanes, head, granted, session, permit, false);
+            remote.carry(io, unread, lanes.stall()).await;
         }
-        Handed::Move(remote) => {
-            if let Some((io, unread)) = settle(&remote, head, io, unread).await {
-                // It is counted as long as it is carried.
-                remote.leave();
+        Handed::Move(claim) => {
+            if let Some((io, unread)) = settle(&claim, head, io, unread).await {
+                let remote = claim.used();
                 remote.set_moving(false);
-                remote.carry(io, unread).await;
+                // Here it does not end: whoever looked for it among those that poll finds it no more.
+                remote.leave();
+                remote.carry(io, unread, lanes.stall()).await;
             }
+            // It was counted as long as it was carried.
             drop(permit);
         }
     }
@@ -85,29 +84,25 @@ pub(crate) fn converse(
     mut granted: Granted,
     session: Box<Session>,
     permit: Option<Permit>,
+    polls: bool,
 ) -> Arc<Remote> {
     if let Some(permit) = permit {
         granted.permit = permit.join(granted.permit);
     }
-    let (remote, unread) = (lanes.remote(), Vec::new());
-    lanes.converse(Conversation { end: End::Remote(remote.clone()), head, unread, granted, session });
+    let (remote, unread) = (lanes.remote(polls), Vec::new());
+    lanes.converse(Conversation { end: End::Remote(remote.clone()), head, unread, granted, session, polls });
     remote
 }
 
 /// Answers the probe of a client that wants to move here from long-polling, and waits for its word that it does. `None` if it stays
 /// where it was.
 async fn settle<I: AsyncRead + AsyncWrite + Unpin>(
-    remote: &Remote,
+    claim: &Claim,
     head: Bytes,
     io: I,
     unread: Vec<u8>,
 ) -> Option<(I, Vec<u8>)> {
-    let settled = tokio::time::timeout(MOVE_TIMEOUT, probe(remote, head, io, unread)).await.ok().flatten();
-    if settled.is_none() {
-        remote.set_moving(false);
-        remote.unclaim();
-    }
-    settled
+    tokio::time::timeout(MOVE_TIMEOUT, probe(claim.remote(), head, io, unread)).await.ok().flatten()
 }
 
 async fn probe<I: AsyncRead + AsyncWrite + Unpin>(

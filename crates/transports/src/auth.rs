@@ -11,7 +11,7 @@ use tidings::Principal;
 use crate::problem::Problem;
 
 /// The parts of a request that may carry a credential.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// Its method: some credentials count only on safe ones.
     pub method: &'a Method,
@@ -24,6 +24,14 @@ pub struct Request<'a> {
     /// What the client said in its first message, where the transport has such: the `auth` payload of Socket.IO's CONNECT
     /// packet, or an `authenticate` message.
     pub payload: Option<&'a Map<String, Value>>,
+}
+
+impl std::fmt::Debug for Request<'_> {
+    /// Without what a credential may stand in.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (method, path) = (self.method, self.uri.path());
+        f.debug_struct("Request").field("method", method).field("path", &path).finish_non_exhaustive()
+    }
 }
 
 /// Says who asks. A transport never decides who may see what; it asks here and carries the answer to the hub.

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tidings::profile::MAX_NAME_BYTES;
 use tidings::{Filter, InvalidTopic, Limits, TopicPattern};
 
 use crate::problem::Problem;
@@ -16,7 +17,7 @@ use crate::stream::Stream;
 pub const MAX_ID_BYTES: usize = 64;
 
 /// A request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Command {
     /// Hear these topics and names.
     Subscribe {
@@ -51,6 +52,21 @@ pub enum Command {
         /// The client's name for the request.
         id: Option<String>,
     },
+}
+
+impl std::fmt::Debug for Command {
+    /// Without credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Command::Subscribe { id, filter, cursor } => {
+                f.debug_struct("Subscribe").field("id", id).field("filter", filter).field("cursor", cursor).finish()
+            }
+            Command::Unsubscribe { id } => f.debug_struct("Unsubscribe").field("id", id).finish(),
+            Command::Publish { id, .. } => f.debug_struct("Publish").field("id", id).finish_non_exhaustive(),
+            Command::Authenticate { id, .. } => f.debug_struct("Authenticate").field("id", id).finish_non_exhaustive(),
+            Command::Ping { id } => f.debug_struct("Ping").field("id", id).finish(),
+        }
+    }
 }
 
 /// A request that can't be taken: whose, and why.
@@ -139,6 +155,10 @@ pub fn filter(
     if topics.map_or(0, <[String]>::len).max(names.map_or(0, <[String]>::len)) > most {
         let detail = format!("more than {most} topics or names at once; use a pattern like library/*");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "too-many-topics", detail).with("limit", most));
+    }
+    if let Some(long) = names.into_iter().flatten().find(|name| name.len() > MAX_NAME_BYTES) {
+        let detail = format!("a name of {} bytes: no event has one of more than {MAX_NAME_BYTES}", long.len());
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid-name", detail).with("parameter", "names"));
     }
     let pattern = |text: &str| -> Result<TopicPattern, Problem> {
         stream.profile.qualify(text).parse().map_err(|error: InvalidTopic| {

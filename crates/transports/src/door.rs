@@ -1,9 +1,10 @@
 //! What connections that go both ways ask of the rest of the program: who this is, and to publish.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use http::{HeaderMap, Method, StatusCode, Uri, header, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
 use serde_json::{Map, Value};
 use tidings::{Moment, Principal, Profile};
 
@@ -40,6 +41,8 @@ pub(crate) struct Handshake {
     pub(crate) peer: IpAddr,
     /// The client's own address, where its socket is not its own.
     pub(crate) address: Option<IpAddr>,
+    /// Whether a page of another origin opened it, as any page may.
+    pub(crate) is_foreign: bool,
 }
 
 impl std::fmt::Debug for Handshake {
@@ -64,11 +67,17 @@ impl Handshake {
         let peer = peer(parts);
         let address = service.limiter.shared(peer, parts.version, &parts.headers);
         let mut headers = parts.headers.clone();
-        if *cors == Cors::Any && !is_same_origin(&headers) {
-            // Browsers send their user's cookie along whichever page opens the connection. Any page may, but as nobody's.
+        let is_foreign = *cors == Cors::Any && !is_same_origin(&headers);
+        if is_foreign {
+            // Browsers send along what they know of their user, whichever page opens the connection. Any page may, but as nobody's.
             headers.remove(header::COOKIE);
+            let is_bearer = |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().starts_with(b"bearer ");
+            if !headers.get_all(header::AUTHORIZATION).iter().all(is_bearer) {
+                // What the browser remembers of a password, or of the system's login. A token the page knows by itself.
+                headers.remove(header::AUTHORIZATION);
+            }
         }
-        Handshake { uri: parts.uri.clone(), headers, peer, address }
+        Handshake { uri: parts.uri.clone(), headers, peer, address, is_foreign }
     }
 
     fn request<'a>(&'a self, payload: Option<&'a Map<String, Value>>) -> Request<'a> {
@@ -94,6 +103,10 @@ impl Door {
     ) -> Result<Admitted, Problem> {
         let service = self.service()?;
         let (principal, since) = self.mount.authenticate(&service, handshake.request(payload)).await?;
+        if handshake.is_foreign && principal.source == "proxy-header" {
+            let detail = "a reverse proxy says who the user is, and pages of other origins may not speak as them";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail));
+        }
         let permit = service.limiter.stream(&principal, handshake.address)?;
         Ok(Admitted { principal, since, permit })
     }
@@ -105,7 +118,8 @@ impl Door {
         peer: IpAddr,
         payload: &Map<String, Value>,
     ) -> Result<Admitted, Problem> {
-        let handshake = Handshake { uri: Uri::default(), headers: HeaderMap::new(), peer, address: None };
+        let handshake =
+            Handshake { uri: Uri::default(), headers: HeaderMap::new(), peer, address: None, is_foreign: false };
         let service = self.service()?;
         let (principal, since) = self.mount.authenticate(&service, handshake.request(Some(payload))).await?;
         if principal.id != before.id || principal.namespace != before.namespace {
@@ -123,11 +137,25 @@ impl Door {
         events: &str,
     ) -> Result<String, Problem> {
         let service = self.service()?;
+        let published = self.published(&service, principal, since, events).await;
+        let counters = &service.counters;
+        let counter = if published.is_ok() { &counters.publishes } else { &counters.refused_publishes };
+        counter.fetch_add(1, Ordering::Relaxed);
+        published
+    }
+
+    async fn published(
+        &self,
+        service: &Arc<Service>,
+        principal: Arc<Principal>,
+        since: Moment,
+        events: &str,
+    ) -> Result<String, Problem> {
         if principal.publish == tidings::PublishRights::None {
             let detail = format!("{} may not publish: use an API key with the right to", principal.id);
             return Err(Problem::new(StatusCode::FORBIDDEN, "may-not-publish", detail));
         }
-        let publisher = Publisher { service, principal, since, profile: self.profile() };
+        let publisher = Publisher { service: service.clone(), principal, since, profile: self.profile() };
         publisher.check_credential()?;
         publisher.publish_document(events.as_bytes(), None).await
     }

@@ -12,7 +12,7 @@ use http_body::Frame;
 use tidings::{CloseReason, Delivery, Filter, Hub, Moment, Principal, Start, Subscriber};
 use tokio::time::Instant;
 
-use crate::lane::{LaneCounters, Remote};
+use crate::lane::{Claim, LaneCounters};
 use crate::limiter::Permit;
 use crate::session::Session;
 use crate::stream::Stream;
@@ -42,7 +42,7 @@ pub enum Handed {
     /// A connection that goes both ways.
     Conversation(Granted, Box<Session>),
     /// A WebSocket that a long-polling client wants to move to.
-    Move(Arc<Remote>),
+    Move(Claim),
 }
 
 /// Travels with the response as an extension: whoever takes it out first drives it.

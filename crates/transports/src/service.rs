@@ -137,13 +137,13 @@ async fn listen(State((service, door)): State<(Arc<Service>, Arc<Door>)>, reques
         (&Method::GET | &Method::HEAD, Answer::Sse) => mount.events(&service, &parts).await,
         (&Method::GET, Answer::Poll) => mount.poll(&service, &parts).await,
         (&Method::GET, Answer::WebSocket) => {
-            let response = mount.websocket(&service, &door, &parts).await;
-            over_foreign_server(&service, &mut parts, &response);
+            let mut response = mount.websocket(&service, &door, &parts).await;
+            over_foreign_server(&service, &mut parts, &mut response);
             response
         }
         (_, Answer::SocketIo) => {
-            let response = mount.socketio(&service, &door, &parts, body).await;
-            over_foreign_server(&service, &mut parts, &response);
+            let mut response = mount.socketio(&service, &door, &parts, body).await;
+            over_foreign_server(&service, &mut parts, &mut response);
             response
         }
         _ => mount.readable(&parts.headers, method_not_allowed(mount.methods())),

@@ -4,18 +4,24 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tidings::{Filter, Moment, Offset};
+use tidings::{Filter, Offset};
 
 use crate::door::{Admitted, Door, Handshake};
 use crate::lane::Position;
 use crate::socketio::engine::Version;
 use crate::socketio::sid;
+use crate::stream::Stream;
 use crate::websocket::frame::Decoder;
+
+/// So many bytes of a message count for another message.
+const LARGE: usize = 16 << 10;
 
 /// One connection that goes both ways. Idle, it holds no buffer.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) door: Arc<Door>,
+    /// What its client is told comes on this stream.
+    pub(crate) stream: Arc<Stream>,
     pub(crate) peer: IpAddr,
     pub(crate) voice: Voice,
     pub(crate) decoder: Decoder,
@@ -35,8 +41,6 @@ pub struct Session {
     pub(crate) unanswered_since: u64,
     /// Since when a message is incomplete; 0 if none is.
     pub(crate) incomplete_since: u64,
-    /// When the credential was about to be checked.
-    pub(crate) since: Moment,
     /// What its request asked for.
     pub(crate) asked: Option<Box<(Filter, Option<String>)>>,
 }
@@ -59,6 +63,10 @@ pub(crate) struct Speaker {
     /// Known to this client alone: with it and a place, it has its `sid` again after a cut.
     pub(crate) pid: Option<String>,
     pub(crate) stage: Stage,
+    /// Until when it has to be in, in ticks of the clock.
+    pub(crate) deadline: u64,
+    /// How often it was turned away.
+    pub(crate) failures: u8,
     /// Those of its other namespaces: which, and its slot and generation.
     pub(crate) others: Vec<(usize, u32, u32)>,
     /// What it asks anybody by; kept until nobody can have to be asked any more.
@@ -72,8 +80,8 @@ pub(crate) struct Speaker {
 /// How far a client has come in its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It has to connect before this time, in ticks of the clock.
-    Outside(u64),
+    /// It is in no namespace.
+    Outside,
     /// Somebody is being asked.
     Asking,
     /// It is connected.
@@ -81,7 +89,7 @@ pub(crate) enum Stage {
 }
 
 /// What came while an answer had to be waited for.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Waiting {
     /// Bytes that are not decoded yet.
     pub(crate) bytes: Vec<u8>,
@@ -116,11 +124,27 @@ pub(crate) struct Detour {
     pub(crate) home: (Position, Offset),
     /// What it asks for from then on.
     pub(crate) filter: Filter,
+    /// Whether the signals on the way are for it: it is the connection's own way, not the past.
+    pub(crate) is_forward: bool,
     /// What the client is told then.
     pub(crate) told: bytes::Bytes,
 }
 
+impl std::fmt::Debug for Waiting {
+    /// Without what was said: a credential may stand there.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").field("messages", &self.messages.len()).finish_non_exhaustive()
+    }
+}
+
 impl Waiting {
+    /// How many bytes that is, about.
+    pub(crate) fn weight(&self) -> usize {
+        let messages: usize = self.messages.iter().map(|text| text.len() + 32).sum();
+        let requests: usize = self.requests.iter().map(|(_, text, _)| text.len() + 64).sum();
+        self.bytes.len() + messages + requests
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.messages.is_empty() && self.requests.is_empty()
     }
@@ -134,9 +158,10 @@ impl Waiting {
 }
 
 impl Session {
-    fn new(door: Arc<Door>, peer: IpAddr, voice: Voice, since: Moment) -> Box<Self> {
+    fn new(door: Arc<Door>, stream: Arc<Stream>, peer: IpAddr, voice: Voice) -> Box<Self> {
         Box::new(Session {
             door,
+            stream,
             peer,
             voice,
             decoder: Decoder::default(),
@@ -148,14 +173,14 @@ impl Session {
             pinged_at: 0,
             unanswered_since: 0,
             incomplete_since: 0,
-            since,
             asked: None,
         })
     }
 
     /// One that speaks our own messages.
-    pub(crate) fn tidings(door: Arc<Door>, peer: IpAddr, since: Moment) -> Box<Self> {
-        Session::new(door, peer, Voice::Tidings, since)
+    pub(crate) fn tidings(door: Arc<Door>, peer: IpAddr) -> Box<Self> {
+        let stream = door.mount.stream.clone();
+        Session::new(door, stream, peer, Voice::Tidings)
     }
 
     /// One that speaks Socket.IO and has not connected to a namespace yet.
@@ -164,35 +189,39 @@ impl Session {
         version: Version,
         handshake: Handshake,
         admitted: Option<Admitted>,
-        since: Moment,
     ) -> Box<Self> {
+        let stream = door.mount.stream.clone();
         let peer = handshake.peer;
         let speaker = Speaker {
             version,
             sid: sid::random(),
             pid: None,
-            stage: Stage::Outside(0),
+            stage: Stage::Outside,
+            deadline: 0,
+            failures: 0,
             others: Vec::new(),
             handshake: Some(Box::new(handshake)),
             admitted: admitted.map(Box::new),
             is_other: false,
         };
-        Session::new(door, peer, Voice::SocketIo(Box::new(speaker)), since)
+        Session::new(door, stream, peer, Voice::SocketIo(Box::new(speaker)))
     }
 
-    /// The same client in another namespace.
-    pub(crate) fn other(&self, speaker: &Speaker, deadline: u64) -> Box<Self> {
+    /// The same client in another namespace, whose events come on `stream`.
+    pub(crate) fn other(&self, speaker: &Speaker, stream: Arc<Stream>, deadline: u64) -> Box<Self> {
         let other = Speaker {
             version: speaker.version,
             sid: sid::random(),
             pid: None,
-            stage: Stage::Outside(deadline),
+            stage: Stage::Outside,
+            deadline,
+            failures: 0,
             others: Vec::new(),
             handshake: speaker.handshake.clone(),
             admitted: None,
             is_other: true,
         };
-        Session::new(self.door.clone(), self.peer, Voice::SocketIo(Box::new(other)), self.since)
+        Session::new(self.door.clone(), stream, self.peer, Voice::SocketIo(Box::new(other)))
     }
 
     /// Who speaks Socket.IO here.
@@ -208,10 +237,12 @@ impl Session {
         Filter::any_of(self.subscriptions.iter().map(|subscription| subscription.filter.clone()))
     }
 
-    /// Whether one more message at `now` (ms) is within `rate` a second, of which as many as come in two seconds may come at once.
-    pub(crate) fn spend(&mut self, now: u64, rate: usize) -> bool {
+    /// Whether one more message of `bytes` at `now` (ms) is within `rate` a second, of which as many as come in two seconds may come
+    /// at once. A large one counts for several: it takes as long to read.
+    pub(crate) fn spend(&mut self, now: u64, rate: usize, bytes: usize) -> bool {
         let (now, each) = (now * 1_000, 1_000_000 / rate.max(1) as u64);
-        self.spent_until = self.spent_until.max(now) + each;
+        let count = 1 + (bytes / LARGE) as u64;
+        self.spent_until = self.spent_until.max(now).saturating_add(each.saturating_mul(count));
         self.spent_until - now <= 2_000_000
     }
 

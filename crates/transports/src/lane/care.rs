@@ -37,8 +37,12 @@ impl Lane {
     pub(super) fn tick(&mut self) {
         let mut due = Vec::new();
         self.wheel.turn(self.now, &mut due);
+        let tick = self.wheel.now();
         for timer in due {
-            if self.find(timer).is_some() {
+            // It may have been put earlier since: then this one is stale.
+            if let Some(connection) = self.find(timer).filter(|connection| (1..=tick).contains(&connection.timer_tick))
+            {
+                connection.timer_tick = 0;
                 self.look_at(timer.slot as usize);
             }
         }
@@ -82,6 +86,13 @@ impl Lane {
         let (silent, told) = (connection.beats() && connection.written_at + beat <= now, connection.told);
         // Signals have no cursor: a stream that hears nothing else is told where it stands though it is not silent.
         let tell = announce && connection.hears() && told < self.offset && connection.told_at + cursor_every <= now;
+        if silent
+            && let Some(session) = &mut self.connections[slot].session
+            && session.unanswered_since == 0
+        {
+            // There is a ping in the heartbeat.
+            session.unanswered_since = now.max(1);
+        }
         if silent || tell {
             let beat = if silent { self.stream(slot).heartbeat.clone() } else { Bytes::new() };
             let bytes = if tell {
@@ -101,8 +112,12 @@ impl Lane {
     pub(super) fn write_control(&mut self, slot: usize, bytes: &Bytes) -> bool {
         let connection = &mut self.connections[slot];
         match connection.socket.write(bytes) {
-            Wrote::All => connection.written_at = self.now,
+            Wrote::All => {
+                connection.written_at = self.now;
+                self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
             Wrote::Part(written) => {
+                self.counters.bytes.fetch_add(written as u64, Ordering::Relaxed);
                 let mut behind = Behind::at(Position::Window(self.place), self.offset, bytes.slice(written..));
                 behind.blocked_at = self.now.max(1);
                 connection.behind = Some(behind);
@@ -127,8 +142,12 @@ impl Lane {
 
     /// Writes the last words where the socket is at the border of two frames, and closes.
     pub(super) fn end(&mut self, slot: usize, bytes: &[u8], reason: CloseReason) {
-        let connection = &mut self.connections[slot];
-        let owed = connection.behind.as_ref().map(|behind| behind.rest.clone()).unwrap_or_default();
+        let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };
+        let owed = match &connection.behind {
+            Some(behind) if behind.answers.is_empty() => behind.rest.clone(),
+            Some(behind) => [&behind.rest[..], &behind.answers[..]].concat().into(),
+            None => Bytes::new(),
+        };
         // The last words: what the socket does not take now is not waited for.
         match connection.socket.write(&owed) {
             Wrote::All => drop(connection.socket.write(bytes)),
@@ -171,8 +190,11 @@ impl Lane {
         }
         let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
         let covered = open.filter(|(_, connection)| revocation.covers(&connection.principal));
-        for slot in covered.map(|(slot, _)| slot).collect::<Vec<_>>() {
-            self.say_goodbye(slot, reason, None);
+        for timer in covered.map(|(slot, _)| self.timer(slot)).collect::<Vec<_>>() {
+            // One may have taken another along: namespaces of one connection.
+            if self.find(timer).is_some() {
+                self.say_goodbye(timer.slot as usize, reason, None);
+            }
         }
     }
 
@@ -234,6 +256,12 @@ impl Lane {
         if let Some(Timestamp(at)) = connection.principal.expires_at {
             due = due.min(self.now + at.saturating_sub(self.hub.clock().now().0));
         }
-        self.wheel.set(self.timer(slot), due.max(self.now + 1));
+        let (tick, timer) = (self.wheel.tick(due.max(self.now + 1)), self.timer(slot));
+        let connection = &mut self.connections[slot];
+        // One timer for each: it is looked at again whenever it comes up.
+        if connection.timer_tick == 0 || connection.timer_tick > tick {
+            connection.timer_tick = tick;
+            self.wheel.set(timer, tick);
+        }
     }
 }

@@ -13,6 +13,20 @@ use super::socket::Wrote;
 use super::thread::Lane;
 use super::wheel::Timer;
 
+/// Where a detour ends, and what is taken on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    until: Offset,
+    is_forward: bool,
+}
+
+impl Bound {
+    /// Signals are not the past. On the connection's own way they are taken, but for those at its end, which come again behind it.
+    fn takes(self, entry: &Entry) -> bool {
+        !entry.event.is_signal() || (self.is_forward && entry.at < self.until)
+    }
+}
+
 impl Lane {
     /// Lets a socket that is behind read on, until it is caught up, takes no more, or has had its turn.
     pub(super) fn turn(&mut self, slot: usize) {
@@ -20,16 +34,32 @@ impl Lane {
         loop {
             let Some(connection) = self.connections.get(slot) else { return };
             let Some(behind) = &connection.behind else { return };
-            let (class, position, has_rest) = (connection.class, behind.position, !behind.rest.is_empty());
             if !connection.is_open() {
                 return;
             }
-            let until = connection.session.as_ref().and_then(|session| Some(session.detour.as_ref()?.until));
-            if until.is_some_and(|until| behind.offset >= until) {
+            if behind.rest.is_empty() && !behind.answers.is_empty() {
+                let behind = self.behind(slot);
+                behind.rest = std::mem::take(&mut behind.answers).into();
+                continue;
+            }
+            let (class, position, has_rest) = (connection.class, behind.position, !behind.rest.is_empty());
+            // What is said after the rest comes before what is read on.
+            let rest_alone = !behind.answers.is_empty();
+            let detour = connection.session.as_ref().and_then(|session| session.detour.as_ref());
+            let bound = detour.map(|detour| Bound { until: detour.until, is_forward: detour.is_forward });
+            let at_end = position == Position::Window(self.place) && self.place == self.hub.window().end();
+            if bound.is_some_and(|bound| behind.offset >= bound.until || at_end) {
                 self.end_detour(slot);
                 continue;
             }
+            let offset = behind.offset;
             let ready = match position {
+                _ if rest_alone => {
+                    self.gathered = None;
+                    self.gather.clear();
+                    self.gather.reached = Some((position, offset));
+                    true
+                }
                 Position::Window(place) if place == self.place => {
                     self.gathered = None;
                     self.gather.clear();
@@ -41,7 +71,7 @@ impl Lane {
                     self.advance();
                     continue;
                 }
-                Position::Window(place) => match self.gather_window(class, place, until) {
+                Position::Window(place) => match self.gather_window(class, place, bound) {
                     true => true,
                     false => {
                         let behind = self.behind(slot);
@@ -53,6 +83,10 @@ impl Lane {
                     // The log may have been read further than this lane has come: then the lane goes there first.
                     while after > self.offset && self.place != self.hub.window().end() {
                         self.advance();
+                    }
+                    if !self.connections[slot].is_open() {
+                        // The others were given theirs meanwhile, and this one's end was among it.
+                        return;
                     }
                     match self.hub.window().seek(after) {
                         Ok(place) => {
@@ -70,7 +104,7 @@ impl Lane {
                             self.gather.reached = Some((position, after));
                             true
                         }
-                        Err(_) => self.gather_page(slot, after, until),
+                        Err(_) => self.gather_page(slot, after, bound),
                     }
                 }
             };
@@ -111,7 +145,7 @@ impl Lane {
                         (connection.told, connection.told_at) = (connection.told.max(told), self.now);
                     }
                 }
-                if behind.position == Position::Window(self.place) && until.is_none() {
+                if behind.position == Position::Window(self.place) && bound.is_none() && !rest_alone {
                     connection.behind = None;
                     self.counters.behind.fetch_sub(1, Ordering::Relaxed);
                     return;
@@ -151,9 +185,9 @@ impl Lane {
 
     /// Gathers what the class is to be given from `from` on, as much as fits into one write. False if the window has moved on.
     /// On a detour it is given what is kept, `until` its end.
-    pub(super) fn gather_window(&mut self, class: u32, from: Place, until: Option<Offset>) -> bool {
+    pub(super) fn gather_window(&mut self, class: u32, from: Place, bound: Option<Bound>) -> bool {
         let key = (class, Position::Window(from), self.place);
-        if until.is_none() && self.gathered == Some(key) {
+        if bound.is_none() && self.gathered == Some(key) {
             return true;
         }
         self.gathered = None;
@@ -164,11 +198,11 @@ impl Lane {
         let epoch = self.hub.cursor(Offset::START);
         let (gather, mut reached, mut passed) = (&mut self.gather, (from, Offset::START), false);
         let read = self.hub.window().read(from, |place, entry| {
-            passed = until.is_some_and(|until| entry.at > until);
+            passed = bound.is_some_and(|bound| entry.at > bound.until);
             if place > end || passed {
                 return false;
             }
-            if class.interest.covers(&entry.event) && (until.is_none() || !entry.event.is_signal()) {
+            if class.interest.covers(&entry.event) && bound.is_none_or(|bound| bound.takes(entry)) {
                 let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
                 let frame = stream.frame(entry, variant, epoch);
                 gather.push(frame, Position::Window(place), entry.at);
@@ -182,18 +216,19 @@ impl Lane {
         }
         // Signals that were replaced leave holes, which the window steps over without a word.
         let place = if reached.0 == from && !passed { end } else { reached.0 };
-        let offset = match until {
-            Some(until) if passed => until,
+        let offset = match bound {
+            Some(bound) if passed => bound.until,
             _ if place == end => self.offset,
             _ => reached.1,
         };
         self.gather.reached = Some((Position::Window(place), offset));
-        self.gathered = until.is_none().then_some(key);
+        self.gathered = bound.is_none().then_some(key);
         true
     }
 
     /// Gathers from the page of the log that the socket reads; asks for one if it has none. False while it is on its way.
-    pub(super) fn gather_page(&mut self, slot: usize, after: Offset, until: Option<Offset>) -> bool {
+    pub(super) fn gather_page(&mut self, slot: usize, after: Offset, bound: Option<Bound>) -> bool {
+        let until = bound.map(|bound| bound.until);
         let max = self.hub.limits().write_bytes;
         let epoch = self.hub.cursor(Offset::START);
         let connection = &self.connections[slot];

@@ -29,6 +29,8 @@ pub(super) struct Connection {
     pub(super) told: Offset,
     /// When that was, in ticks of the clock.
     pub(super) told_at: u64,
+    /// On which tick of the wheel it is next looked at; 0 if on none. A timer that comes up on a later one is stale.
+    pub(super) timer_tick: u64,
     pub(super) principal: Arc<Principal>,
     /// `None` while it is caught up: then the lane's own place is its place.
     pub(super) behind: Option<Box<Behind>>,
@@ -47,6 +49,8 @@ pub(super) struct Behind {
     pub(super) offset: Offset,
     /// What is left of a frame that was written in part, or a control frame that waits.
     pub(super) rest: Bytes,
+    /// What is to be said after that, and before what is read on.
+    pub(super) answers: Vec<u8>,
     /// The page it reads, while it is writing it. Given back when the socket blocks.
     pub(super) page: Option<Arc<LogPage>>,
     /// Which page was asked for and is on its way; 0 if none is.
@@ -91,7 +95,7 @@ impl Connection {
         match (codec, &self.socket) {
             (Codec::Sse, _) => "sse",
             (Codec::WebSocket, _) => "websocket",
-            (Codec::SocketIo, Socket::Remote(remote)) if remote.parent().is_none() => "socketio-polling",
+            (Codec::SocketIo, Socket::Remote(remote)) if remote.is_polled() => "socketio-polling",
             (Codec::SocketIo, _) => "socketio",
         }
     }
@@ -105,6 +109,6 @@ impl Connection {
 
 impl Behind {
     pub(super) fn at(position: Position, offset: Offset, rest: Bytes) -> Box<Self> {
-        Box::new(Behind { position, offset, rest, page: None, reading: 0, blocked_at: 0 })
+        Box::new(Behind { position, offset, rest, answers: Vec::new(), page: None, reading: 0, blocked_at: 0 })
     }
 }

@@ -1,10 +1,12 @@
 //! What clients say on connections that go both ways.
 
 use std::io::ErrorKind;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use serde_json::{Map, Value};
 use tidings::{CloseReason, Cursor};
 
@@ -16,7 +18,7 @@ use super::wheel::Timer;
 use crate::command::{self, Command};
 use crate::door::Admitted;
 use crate::problem::Problem;
-use crate::session::{Asker, Session, Stage, Voice, Waiting};
+use crate::session::{Asker, Session, Voice, Waiting};
 use crate::socketio::packet;
 use crate::stream::{Codec, Stream};
 use crate::websocket::frame::{self, Message};
@@ -26,8 +28,9 @@ use crate::websocket::message;
 const HEARD_AT_ONCE: usize = 64 << 10;
 
 /// What came of something that took its time.
-#[derive(Debug)]
 pub(super) enum Outcome {
+    /// It was never answered.
+    Lost,
     /// Of a Socket.IO client that wants to connect, with what it said.
     Connect(Result<Admitted, Problem>, Option<Map<String, Value>>),
     /// Of a publish; the answer to one who wants it is made of it.
@@ -38,11 +41,14 @@ pub(super) enum Outcome {
 
 impl Lane {
     /// What a connection says first.
-    pub(super) fn hello(&self, session: &Session, stream: &Stream, polls: bool, cursor: Cursor) -> Bytes {
-        match &session.voice {
+    pub(super) fn hello(&mut self, slot: usize, polls: bool, cursor: Cursor) {
+        let Some(session) = &self.connections[slot].session else { return };
+        let stream = &session.stream;
+        let hello = match &session.voice {
             Voice::Tidings => frame::text(message::open(cursor, stream.settings.heartbeat_every).as_bytes()),
             Voice::SocketIo(speaker) => speaker.open(stream, polls, self.hub.limits().message_bytes),
-        }
+        };
+        self.append(slot, &hello);
     }
 
     /// A connection is in place.
@@ -51,10 +57,8 @@ impl Lane {
         let Some(session) = &mut self.connections[slot].session else { return };
         session.pinged_at = now;
         let asked = session.asked.take();
-        if let Voice::SocketIo(speaker) = &mut session.voice
-            && let Stage::Outside(until) = &mut speaker.stage
-        {
-            *until = now + patience;
+        if let Voice::SocketIo(speaker) = &mut session.voice {
+            speaker.deadline = now + patience;
             if speaker.connects_unasked() {
                 self.ask_who(slot, None);
             }
@@ -108,7 +112,10 @@ impl Lane {
                 return;
             }
             match session.decoder.next(&mut input, most) {
-                Ok(Some(message)) => self.hear(slot, message),
+                Ok(Some(message)) => {
+                    session.incomplete_since = 0;
+                    self.hear(slot, message);
+                }
                 Ok(None) => {
                     let is_whole = session.decoder.is_empty();
                     session.incomplete_since = match (is_whole, session.incomplete_since) {
@@ -209,7 +216,11 @@ impl Lane {
             }
             Note::Packets(packets) => {
                 let Some(session) = &mut self.connections[slot].session else { return };
-                session.waiting().messages.extend(packets);
+                let waiting = session.waiting();
+                waiting.messages.extend(packets);
+                if waiting.weight() > 2 * self.hub.limits().message_bytes {
+                    return self.break_off(slot, 1008, "too much is said before it is answered");
+                }
                 if !session.busy {
                     self.hear_on(slot);
                 }
@@ -256,12 +267,12 @@ impl Lane {
         match message {
             Message::Text(text) => self.hear_text(slot, &text),
             Message::Ping(payload) => {
-                if self.count_message(slot) {
+                if self.count_message(slot, payload.len()) {
                     self.say(slot, &frame::pong(&payload));
                 }
             }
-            Message::Pong(_) => {
-                if self.count_message(slot)
+            Message::Pong(payload) => {
+                if self.count_message(slot, payload.len())
                     && let Some(session) = &mut self.connections[slot].session
                     && matches!(session.voice, Voice::Tidings)
                 {
@@ -278,11 +289,11 @@ impl Lane {
     }
 
     /// Whether this message is within what a connection may send; else the connection is ended.
-    fn count_message(&mut self, slot: usize) -> bool {
+    fn count_message(&mut self, slot: usize, bytes: usize) -> bool {
         let (now, rate) = (self.now, self.hub.limits().messages_per_second);
         self.counters.heard.fetch_add(1, Ordering::Relaxed);
         let Some(session) = &mut self.connections[slot].session else { return false };
-        if session.spend(now, rate) {
+        if session.spend(now, rate, bytes) {
             return true;
         }
         self.break_off(slot, 1008, "too many messages in too short a time");
@@ -290,7 +301,7 @@ impl Lane {
     }
 
     pub(super) fn hear_text(&mut self, slot: usize, text: &str) {
-        if !self.count_message(slot) {
+        if !self.count_message(slot, text.len()) {
             return;
         }
         let stream = self.stream(slot).clone();
@@ -314,13 +325,12 @@ impl Lane {
         }
         let most = self.hub.limits().message_bytes;
         let Some(session) = &mut self.connections[slot].session else { return };
-        let waits_already = session.waiting.as_ref().is_some_and(|waiting| !waiting.requests.is_empty());
-        if session.detour.is_some() || session.busy || waits_already {
+        let waits = session.waiting.as_ref().is_some_and(|waiting| !waiting.requests.is_empty());
+        if session.detour.is_some() || session.busy || waits {
             // It is about the place where the connection will be then; or one of several namespaces on a connection waits for an answer.
             // What came on a detour that has just ended comes first.
             let waiting = session.waiting();
-            let bytes: usize = waiting.requests.iter().map(|(_, text, _)| text.len() + 64).sum();
-            if bytes + text.len() > most {
+            if waiting.weight() + text.len() > most {
                 return self.break_off(slot, 1008, "too many requests while the past is told");
             }
             waiting.requests.push_back((kind.map(str::to_owned), text.to_owned(), asker));
@@ -347,7 +357,8 @@ impl Lane {
                 let connection = &self.connections[slot];
                 let Some(session) = &connection.session else { return };
                 let (door, principal) = (session.door.clone(), connection.principal.clone());
-                let since = session.since;
+                // Those revoked until then are not here any more.
+                let since = self.moment;
                 self.ask(
                     slot,
                     async move { Outcome::Published(door.publish(principal, since, &events).await, id, asker) },
@@ -372,7 +383,8 @@ impl Lane {
             session.busy = true;
         }
         self.runtime.spawn(async move {
-            let outcome = question.await;
+            // One who waits for ever for an answer would be worse than a fault that is told.
+            let outcome = AssertUnwindSafe(question).catch_unwind().await.unwrap_or(Outcome::Lost);
             shared.send(super::Message::Done(timer, Box::new(outcome)));
         });
     }
@@ -393,6 +405,10 @@ impl Lane {
                 self.answer(slot, asker, &message::error(id.as_deref(), &problem));
             }
             Outcome::Authenticated(Ok(admitted), id, asker) => self.take_credential(slot, admitted, id, asker),
+            Outcome::Lost => {
+                tracing::error!("a question for a connection ended in a panic");
+                self.say_goodbye(slot, CloseReason::Unavailable, None);
+            }
         }
         if self.find(timer).is_some() {
             self.hear_on(slot);
@@ -406,10 +422,11 @@ impl Lane {
             return self.say_goodbye(slot, reason, None);
         }
         let expires = principal.expires_at;
+        if principal.is_expired(self.hub.clock().now()) {
+            return self.say_goodbye(slot, CloseReason::Expired, None);
+        }
         let connection = &mut self.connections[slot];
         connection.principal = principal;
-        let Some(session) = &mut connection.session else { return };
-        session.since = since;
         let class = self.registry.get(connection.class as usize).expect("a class lives as long as its members");
         let filter = class.interest.filter.clone();
         self.change_interest(slot, filter);
@@ -460,7 +477,6 @@ impl Lane {
         let stream = self.stream(slot).clone();
         let connection = &mut self.connections[slot];
         let blocked = connection.behind.as_ref().is_some_and(|behind| behind.blocked_at > 0);
-        let written_at = connection.written_at;
         let Some(session) = &mut connection.session else { return true };
         if session.incomplete_since > 0 && session.incomplete_since + patience <= now {
             self.break_off(slot, 1008, "a message was begun and not ended");
@@ -472,11 +488,6 @@ impl Lane {
                 if session.unanswered_since > 0 && session.unanswered_since + stall <= now {
                     self.close(slot, CloseReason::Gone);
                     return false;
-                }
-                let beat = stream.settings.heartbeat_every.as_millis() as u64;
-                if written_at + beat <= now && !blocked && session.unanswered_since == 0 {
-                    // The heartbeat that goes out now holds a ping.
-                    session.unanswered_since = now.max(1);
                 }
                 true
             }

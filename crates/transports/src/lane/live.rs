@@ -11,6 +11,7 @@ use super::connection::{Behind, Position};
 use super::gather::rest;
 use super::socket::Wrote;
 use super::thread::Lane;
+use super::wheel::Timer;
 
 /// The most entries matched before the sockets get a turn.
 const ENTRIES_A_ROUND: usize = 512;
@@ -81,6 +82,12 @@ impl Lane {
         if used > 1024 {
             self.pieces.truncate(1024);
         }
+        // Only now: an end may have last words for others, which would put them behind in the middle of their round.
+        for timer in std::mem::take(&mut self.failing) {
+            if self.find(timer).is_some() {
+                self.close(timer.slot as usize, CloseReason::Gone);
+            }
+        }
     }
 
     /// Writes the pieces to each member of their class that is caught up; `from` is where it stood before this round.
@@ -135,7 +142,7 @@ impl Lane {
                     behind.blocked_at = self.now.max(1);
                     connection.behind = Some(behind);
                 }
-                Wrote::Failed => failed.push(slot as usize),
+                Wrote::Failed => failed.push(Timer { slot, generation: connection.generation }),
             }
         }
         if let Some(class) = self.registry.get_mut(pieces.class) {
@@ -145,9 +152,7 @@ impl Lane {
         self.counters.bytes.fetch_add(written_bytes, Ordering::Relaxed);
         self.counters.blocked.fetch_add(blocked, Ordering::Relaxed);
         self.counters.behind.fetch_add(blocked, Ordering::Relaxed);
-        for slot in failed {
-            self.close(slot, CloseReason::Gone);
-        }
+        self.failing.extend(failed);
     }
 
     /// The window moved on past this lane: every socket that was caught up reads on from the log by itself.

@@ -24,6 +24,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidings::history::LogPage;
@@ -35,7 +36,7 @@ use self::bell::Bell;
 pub(crate) use self::connection::Position;
 use self::hear::Outcome;
 use self::remote::Note;
-pub use self::remote::Remote;
+pub use self::remote::{Claim, Remote};
 use self::wheel::Timer;
 use crate::handover::Granted;
 use crate::session::Session;
@@ -46,6 +47,7 @@ pub struct Lanes {
     next: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
     counters: Arc<LaneCounters>,
+    stall: Duration,
 }
 
 /// What the lanes counted together.
@@ -114,6 +116,8 @@ pub struct Conversation {
     pub granted: Granted,
     /// How it speaks.
     pub session: Box<Session>,
+    /// Whether its client polls.
+    pub polls: bool,
 }
 
 /// Where the bytes of a connection go.
@@ -158,6 +162,7 @@ struct Entering {
     unread: Vec<u8>,
     granted: Granted,
     session: Option<Box<Session>>,
+    polls: bool,
 }
 
 /// The side of a lane that others see.
@@ -208,7 +213,8 @@ impl Lanes {
             })?);
             lanes.push(shared);
         }
-        let lanes = Arc::new(Lanes { lanes, next: AtomicUsize::new(0), threads: Mutex::new(threads), counters });
+        let (next, threads, stall) = (AtomicUsize::new(0), Mutex::new(threads), hub.limits().write_stall);
+        let lanes = Arc::new(Lanes { lanes, next, threads, counters, stall });
         hub.attach(Arc::new(LaneReader(Arc::downgrade(&lanes))));
         Ok(lanes)
     }
@@ -217,29 +223,35 @@ impl Lanes {
     pub fn open(&self, opening: Opening) {
         let Opening { socket, head, granted } = opening;
         self.counters.opened.fetch_add(1, Ordering::Relaxed);
-        let entering = Entering { end: End::Socket(socket), head, unread: Vec::new(), granted, session: None };
+        let (end, unread) = (End::Socket(socket), Vec::new());
+        let entering = Entering { end, head, unread, granted, session: None, polls: false };
         self.next().send(Message::Open(Box::new(entering)));
     }
 
     /// Hands a connection over that goes both ways.
     pub fn converse(&self, conversation: Conversation) {
-        let Conversation { end, head, unread, granted, session } = conversation;
+        let Conversation { end, head, unread, granted, session, polls } = conversation;
         self.counters.opened.fetch_add(1, Ordering::Relaxed);
         let lane = match &end {
             End::Socket(_) => self.next().clone(),
             End::Remote(remote) => remote.lane(),
         };
-        let entering = Entering { end, head, unread, granted, session: Some(session) };
+        let entering = Entering { end, head, unread, granted, session: Some(session), polls };
         lane.send(Message::Open(Box::new(entering)));
     }
 
     /// An end for a connection whose socket no lane can hold.
-    pub fn remote(&self) -> Arc<Remote> {
-        Remote::new(self.next().clone())
+    pub fn remote(&self, polled: bool) -> Arc<Remote> {
+        Remote::new(self.next().clone(), polled)
     }
 
     fn next(&self) -> &Arc<Shared> {
         &self.lanes[self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len()]
+    }
+
+    /// How long a connection may take nothing.
+    pub(crate) fn stall(&self) -> Duration {
+        self.stall
     }
 
     /// What was counted.

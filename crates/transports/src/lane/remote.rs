@@ -2,7 +2,9 @@
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -25,6 +27,8 @@ pub struct Remote {
     heard: Notify,
     /// For a namespace that shares a connection: that connection, and the list of those that have something to say.
     within: Option<Within>,
+    /// Whether its client polls.
+    polled: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -57,7 +61,6 @@ impl std::fmt::Debug for State {
 }
 
 /// What the holder of the real connection tells the lane.
-#[derive(Debug)]
 pub(super) enum Note {
     /// Bytes of WebSocket frames.
     Bytes(Vec<u8>),
@@ -74,8 +77,16 @@ pub(super) enum Note {
 }
 
 impl Remote {
-    pub(super) fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Remote { shared, state: Mutex::default(), ready: Notify::new(), heard: Notify::new(), within: None })
+    /// One whose client polls, or whose bytes are carried.
+    pub(super) fn new(shared: Arc<Shared>, polled: bool) -> Arc<Self> {
+        Arc::new(Remote {
+            shared,
+            state: Mutex::default(),
+            ready: Notify::new(),
+            heard: Notify::new(),
+            within: None,
+            polled: AtomicBool::new(polled),
+        })
     }
 
     /// One within the connection at `slot`; it puts its own slot on the list when it has something to say.
@@ -86,6 +97,7 @@ impl Remote {
             ready: Notify::new(),
             heard: Notify::new(),
             within: Some(Within { slot, speaking }),
+            polled: AtomicBool::new(false),
         })
     }
 
@@ -108,6 +120,11 @@ impl Remote {
         self.within.as_ref().map(|within| within.slot)
     }
 
+    /// Whether its client polls.
+    pub(super) fn is_polled(&self) -> bool {
+        self.polled.load(Ordering::Relaxed)
+    }
+
     /// Takes all of `parts`, or nothing.
     pub(super) fn write(&self, parts: &[&[u8]]) -> io::Result<usize> {
         let mut state = self.state();
@@ -119,10 +136,12 @@ impl Remote {
             return Err(ErrorKind::WouldBlock.into());
         }
         let total = parts.iter().map(|part| part.len()).sum();
+        // One that is on the list already is not put there again.
+        let was_empty = state.out.is_empty();
         for part in parts {
             state.out.extend_from_slice(part);
         }
-        if let (Some(within), Some(timer)) = (&self.within, state.timer) {
+        if let (Some(within), Some(timer), true) = (&self.within, state.timer, was_empty) {
             within.speaking.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(timer.slot);
         }
         drop(state);
@@ -215,14 +234,10 @@ impl Remote {
         self.tell(Note::Moved(socket, unread, permit));
     }
 
-    /// Claims the right to move the connection. False if somebody has it.
-    pub fn claim(&self) -> bool {
-        !std::mem::replace(&mut self.state().is_claimed, true)
-    }
-
-    /// Gives that right back.
-    pub fn unclaim(&self) {
-        self.state().is_claimed = false;
+    /// Claims the right to move the connection; `None` if somebody has it.
+    pub(crate) fn claim(self: &Arc<Self>) -> Option<Claim> {
+        let was_claimed = std::mem::replace(&mut self.state().is_claimed, true);
+        (!was_claimed).then(|| Claim { remote: self.clone(), is_used: false })
     }
 
     /// The client broke the protocol: the connection ends.
@@ -251,7 +266,8 @@ impl Remote {
     }
 
     /// Carries bytes between the lane and `io` until either ends. `unread` came on it already.
-    pub async fn carry(self: Arc<Self>, io: impl AsyncRead + AsyncWrite + Unpin, unread: Vec<u8>) {
+    pub async fn carry(self: Arc<Self>, io: impl AsyncRead + AsyncWrite + Unpin, unread: Vec<u8>, stall: Duration) {
+        self.polled.store(false, Ordering::Relaxed);
         let (mut reader, mut writer) = tokio::io::split(io);
         let hear = async {
             let mut buffer = unread;
@@ -273,13 +289,18 @@ impl Remote {
         };
         let say = async {
             while let Some(bytes) = self.take().await {
-                if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+                let written = async {
+                    writer.write_all(&bytes).await?;
+                    writer.flush().await
+                };
+                // One that takes nothing is let go, as on a socket of the lane.
+                if !matches!(tokio::time::timeout(stall, written).await, Ok(Ok(()))) {
                     self.hang_up();
                     return;
                 }
             }
             // Best effort: the last words are written.
-            let _ = writer.shutdown().await;
+            let _ = tokio::time::timeout(stall, writer.shutdown()).await;
         };
         tokio::pin!(hear, say);
         let mut heard = false;
@@ -289,6 +310,35 @@ impl Remote {
                 // The lane closes in turn, and what it says last is carried still.
                 () = &mut hear, if !heard => heard = true,
             }
+        }
+    }
+}
+
+/// The right to move a connection to a socket. Given back when it is dropped unused.
+#[derive(Debug)]
+pub struct Claim {
+    remote: Arc<Remote>,
+    is_used: bool,
+}
+
+impl Claim {
+    /// The connection.
+    pub(crate) fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
+    /// The connection has moved: nobody else may.
+    pub(crate) fn used(mut self) -> Arc<Remote> {
+        self.is_used = true;
+        self.remote.clone()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.remote.state().is_claimed = false;
+            self.remote.set_moving(false);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Socket.IO clients on a lane: how they connect, what they say, how they stay and go.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 use tidings::{CloseReason, Filter, Principal, Start};
@@ -21,6 +23,9 @@ use crate::socketio::packet::{self, Packet, PacketKind};
 use crate::socketio::sid;
 use crate::stream::{Rejection, Stream};
 use crate::websocket::frame;
+
+/// How often a connection may be turned away: each time somebody was asked.
+const MAX_FAILURES: u8 = 5;
 
 impl Speaker {
     /// The first packet: what the transport is like.
@@ -50,8 +55,8 @@ impl Speaker {
             (false, Version::V3) => pinged_at + interval + timeout,
         };
         match self.stage {
-            Stage::Outside(until) => ping.min(until),
-            Stage::Asking | Stage::Inside => ping,
+            Stage::Outside if self.others.is_empty() => ping.min(self.deadline),
+            Stage::Outside | Stage::Asking | Stage::Inside => ping,
         }
     }
 }
@@ -153,11 +158,18 @@ impl Lane {
     fn knock(&mut self, slot: usize, payload: &str) {
         let Some(session) = &mut self.connections[slot].session else { return };
         let Some(speaker) = session.speaker() else { return };
-        if !matches!(speaker.stage, Stage::Outside(_)) {
+        if speaker.stage != Stage::Outside {
             // It is in already, or about to be.
             return;
         }
-        let payload: Option<Map<String, Value>> = serde_json::from_str(payload).ok();
+        let payload: Option<Map<String, Value>> = match payload {
+            "" => None,
+            payload => match serde_json::from_str(payload) {
+                Ok(payload) => Some(payload),
+                // It is JSON, but nested deeper than is read: what it says of itself can't be passed over.
+                Err(_) => return self.break_off(self.whole(slot), 1002, "not a CONNECT packet"),
+            },
+        };
         self.ask_who(slot, payload);
     }
 
@@ -166,11 +178,16 @@ impl Lane {
         let Some(session) = &mut self.connections[slot].session else { return };
         let door = session.door.clone();
         let Some(speaker) = session.speaker() else { return };
-        speaker.stage = Stage::Asking;
         if let Some(admitted) = speaker.admitted.take() {
+            speaker.stage = Stage::Asking;
             return self.take_connect(slot, Ok(*admitted), payload.as_ref());
         }
-        let Some(handshake) = speaker.handshake.clone() else { return };
+        let Some(handshake) = speaker.handshake.clone() else {
+            // It was in, and has left: what it shook hands with is not kept for that. A client whose transport ends comes back.
+            let goodbye = frame::close(1000, "connect anew");
+            return self.end(self.whole(slot), &goodbye, CloseReason::Gone);
+        };
+        speaker.stage = Stage::Asking;
         self.ask(slot, async move {
             let result = door.admit(&handshake, payload.as_ref()).await;
             Outcome::Connect(result, payload)
@@ -229,8 +246,24 @@ impl Lane {
         let Admitted { principal, since, permit } = admitted;
         let text = |name: &str| payload.and_then(|payload| payload.get(name)?.as_str());
         let keeps_handshake = !stream.siblings.is_empty();
+        let expired = principal.is_expired(self.hub.clock().now()).then_some(CloseReason::Expired);
+        // Looked up before it is told that it is in: what is published from then on comes before the end by a later revocation, which
+        // finds it in place.
+        match expired.or_else(|| self.hub.closed_since(since, &principal)) {
+            None => {}
+            Some(reason) if reason.come_back() => {
+                let goodbye = frame::close(1000, reason.name());
+                return self.end(self.whole(slot), &goodbye, reason);
+            }
+            Some(reason) => {
+                let problem = Problem::unauthorized(Some("invalid_token"), reason.sentence());
+                return self.turn_away(slot, &problem, stream);
+            }
+        }
+        let connection = &mut self.connections[slot];
+        connection.permit = connection.permit.take().map(|own| own.join(permit));
+        connection.principal = principal.clone();
         let Some(session) = &mut self.connections[slot].session else { return };
-        session.since = since;
         let Some(speaker) = session.speaker() else { return };
         let asked = text("offset").or_else(|| text("cursor")).filter(|asked| !asked.is_empty()).map(str::to_owned);
         let asked = asked.or_else(|| {
@@ -261,22 +294,18 @@ impl Lane {
         let retained = self.hub.retained(&interest, start.after);
         let mut hello = BytesMut::new();
         frame::put_text(&mut hello, connected.as_bytes());
+        // Before anything else: who was cut off after a greeting would else resume behind a gap that it never saw.
+        if let Some(gap) = &start.gap {
+            hello.extend_from_slice(&stream.gap(gap));
+        }
         hello.extend_from_slice(&stream.greetings(&principal, cursor));
-        hello.extend_from_slice(&stream.opening(cursor, start.gap.as_ref(), &retained, &principal.grants));
-        // Looked up before it is told that it is in: what is published from then on comes before the end by a later revocation, which
-        // finds it in place.
-        let closed = self.hub.closed_since(since, &principal);
+        hello.extend_from_slice(&stream.opening(cursor, None, &retained, &principal.grants));
         self.say(slot, &hello);
         let connection = &mut self.connections[slot];
         if !connection.is_open() {
             return;
         }
-        connection.permit = connection.permit.take().map(|own| own.join(permit));
-        connection.principal = principal;
         (connection.told, connection.told_at, connection.updated_at) = (start.after, self.now, self.now);
-        if let Some(reason) = closed {
-            return self.say_goodbye(slot, reason, None);
-        }
         self.change_interest(slot, filter);
         let position = start.place.map_or(Position::Log(start.after), Position::Window);
         self.go_to(slot, position, start.after);
@@ -286,7 +315,6 @@ impl Lane {
 
     /// Refuses somebody in the form that the mount has for it.
     fn turn_away(&mut self, slot: usize, problem: &Problem, stream: &Stream) {
-        let (now, patience) = (self.now, self.hub.limits().header_timeout.as_millis() as u64);
         if problem.status == http::StatusCode::SERVICE_UNAVAILABLE {
             // Nobody can say who it is just now: a client whose transport ends comes back by itself.
             let goodbye = frame::close(1013, "try again later");
@@ -294,7 +322,11 @@ impl Lane {
         }
         let Some(session) = &mut self.connections[slot].session else { return };
         let Some(speaker) = session.speaker() else { return };
-        speaker.stage = Stage::Outside(now + patience);
+        speaker.stage = Stage::Outside;
+        speaker.failures += 1;
+        if speaker.failures > MAX_FAILURES {
+            return self.break_off(self.whole(slot), 1008, "turned away too often");
+        }
         let (version, is_other) = (speaker.version, speaker.is_other);
         let connected = packet::connected(version, &stream.namespace, &sid::random(), None);
         let gone = packet::disconnect(&stream.namespace);
@@ -332,12 +364,17 @@ impl Lane {
             waiting.requests.clear();
         }
         let Some(speaker) = session.speaker() else { return };
-        speaker.stage = Stage::Outside(now + patience);
+        speaker.stage = Stage::Outside;
+        speaker.deadline = now + patience;
         if speaker.is_other {
             return self.close(slot, CloseReason::Gone);
         }
         // Whoever it was, it is not them that the connection waits for now.
-        self.connections[slot].principal = std::sync::Arc::new(Principal::new("", Default::default(), "anonymous"));
+        let connection = &mut self.connections[slot];
+        connection.principal = Arc::new(Principal::new("", Default::default(), "anonymous"));
+        if let Some(permit) = &mut connection.permit {
+            permit.release_principal();
+        }
         self.change_interest(slot, Filter::nothing());
         self.set_timer(slot);
     }
@@ -351,7 +388,7 @@ impl Lane {
         if speaker.others.iter().any(|(other, ..)| *other == index) {
             return;
         }
-        let session = session.other(speaker, deadline);
+        let session = session.other(speaker, stream.clone(), deadline);
         let Some(limiter) = self.connections[slot].permit.as_ref().map(Permit::none_of_same) else { return };
         let remote = Remote::within(self.shared.clone(), slot as u32, self.speaking.clone());
         let behind = Behind::at(Position::Window(self.place), self.offset, Bytes::new());
@@ -445,7 +482,9 @@ impl Lane {
                 if shares {
                     let gone = packet::disconnect(&self.stream(slot).namespace);
                     self.say(slot, &frame::text(gone.as_bytes()));
-                    self.leave_namespace(slot);
+                    if self.connections[slot].is_open() {
+                        self.leave_namespace(slot);
+                    }
                 }
                 shares
             }
@@ -472,10 +511,7 @@ impl Lane {
         let Some(session) = &mut self.connections[slot].session else { return true };
         let (pinged_at, unanswered) = (session.pinged_at, session.unanswered_since);
         let Some(speaker) = session.speaker() else { return true };
-        if let Stage::Outside(until) = speaker.stage
-            && until <= now
-            && speaker.others.is_empty()
-        {
+        if speaker.stage == Stage::Outside && speaker.deadline <= now && speaker.others.is_empty() {
             self.end(slot, &frame::close(1000, "nobody connected in time"), CloseReason::Gone);
             return false;
         }

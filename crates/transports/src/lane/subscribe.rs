@@ -31,9 +31,11 @@ impl Lane {
         let interest = Interest { filter, grants: self.connections[slot].principal.grants.clone() };
         self.leave_class(slot);
         self.enter_class(slot, interest, stream);
-        if let Some(behind) = &mut self.connections[slot].behind {
-            // What was or is being read for the old interest may lack what the new one wants.
+        let Some(behind) = &mut self.connections[slot].behind else { return };
+        if behind.page.is_some() || behind.reading != 0 {
+            // What was or is being read for the old interest may lack what the new one wants: it is read anew.
             (behind.page, behind.reading) = (None, 0);
+            self.again.push(self.timer(slot));
         }
     }
 
@@ -46,7 +48,10 @@ impl Lane {
         match &mut connection.behind {
             Some(behind) => {
                 (behind.position, behind.offset) = (position, offset);
-                (behind.page, behind.reading) = (None, 0);
+                if behind.page.is_some() || behind.reading != 0 {
+                    (behind.page, behind.reading) = (None, 0);
+                    self.again.push(self.timer(slot));
+                }
             }
             None => {
                 connection.behind = Some(Behind::at(position, offset, Default::default()));
@@ -77,10 +82,14 @@ impl Lane {
             session.subscriptions.iter().filter(|subscription| *subscription.id != *id).cloned().collect();
         wanted.push(Subscription { id: id.into(), filter: filter.clone() });
         let limits = self.hub.limits();
-        let topics: usize = wanted.iter().map(|one| one.filter.topics.as_ref().map_or(1, |topics| topics.len())).sum();
+        let size = |filter: &Filter| {
+            filter.topics.as_ref().map_or(1, |topics| topics.len())
+                + filter.names.as_ref().map_or(0, |names| names.len())
+        };
+        let topics: usize = wanted.iter().map(|one| size(&one.filter)).sum();
         if wanted.len() > limits.subscriptions || topics > limits.filter_topics {
             let detail = format!(
-                "a connection has at most {} subscriptions with {} topics together; use patterns like library/*",
+                "a connection has at most {} subscriptions with {} topics and names together; use patterns like library/*",
                 limits.subscriptions, limits.filter_topics
             );
             return Err(Problem::new(http::StatusCode::BAD_REQUEST, "too-many-subscriptions", detail)
@@ -95,7 +104,7 @@ impl Lane {
         let subscribed = |hub: &tidings::Hub, live| message::subscribed(id, hub.cursor(from), live, gap);
         let grants = self.connections[slot].principal.grants.clone();
         let retained = self.hub.retained(&Interest { filter: filter.clone(), grants: grants.clone() }, from);
-        let retained = self.stream(slot).retained(id, &retained, &grants);
+        let retained = self.stream(slot).retained(id, &retained, self.hub.cursor(home.1), &grants);
         if from == home.1 {
             let text = subscribed(&self.hub, true);
             self.answer(slot, asker, &text);
@@ -107,7 +116,7 @@ impl Lane {
             let told = self.message(slot, "tidings.live", &message::live(id, self.hub.cursor(home.1)));
             self.answer(slot, asker, &text);
             self.say(slot, &retained);
-            self.detour(slot, Detour { until: home.1, home, filter: all, told });
+            self.detour(slot, Detour { until: home.1, home, filter: all, is_forward: false, told });
             self.change_interest(slot, filter);
             self.go_to(slot, Position::Log(from), from);
         } else {
@@ -117,8 +126,10 @@ impl Lane {
             told.extend_from_slice(&self.answer_frame(slot, asker, &text));
             told.extend_from_slice(&retained);
             let there = (Position::Log(from), from);
-            self.detour(slot, Detour { until: from, home: there, filter: all, told: told.freeze() });
+            let told = told.freeze();
+            self.detour(slot, Detour { until: from, home: there, filter: all, is_forward: true, told });
             self.change_interest(slot, before);
+            self.go_to(slot, home.0, home.1);
         }
         if self.connections[slot].is_open() {
             self.turn(slot);
@@ -155,12 +166,10 @@ impl Lane {
     }
 
     /// Adds to what the connection owes, which is written when it has its turn.
-    fn append(&mut self, slot: usize, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        if let Some(behind) = &mut self.connections[slot].behind {
-            behind.rest = [&behind.rest[..], bytes].concat().into();
+    pub(super) fn append(&mut self, slot: usize, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };
+        if let Some(behind) = &mut connection.behind {
+            behind.answers.extend_from_slice(bytes);
         }
     }
 
@@ -174,7 +183,7 @@ impl Lane {
             None => {
                 self.write_control(slot, &bytes::Bytes::copy_from_slice(bytes));
             }
-            Some(behind) if behind.rest.len() + bytes.len() > self.hub.limits().turn_bytes => {
+            Some(behind) if behind.answers.len() > self.hub.limits().turn_bytes => {
                 // It asks and asks, and reads none of the answers.
                 self.say_goodbye(slot, CloseReason::Stalled, None);
             }

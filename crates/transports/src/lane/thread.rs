@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest as Readiness, Poll, Token};
 use slab::Slab;
-use tidings::{CloseReason, Hub, Interest, Offset, Place, Principal, Registry};
+use tidings::{CloseReason, Hub, Interest, Moment, Offset, Place, Principal, Registry};
 use tokio::runtime::Handle;
 
 use super::connection::{Behind, Connection, GONE, Position};
@@ -45,6 +45,10 @@ pub(super) struct Lane {
     pub(super) again: Vec<Timer>,
     /// Sockets that used up their turn though there is more to hear.
     pub(super) hear_again: Vec<Timer>,
+    /// Connections that failed while others of their round still had to be given theirs.
+    pub(super) failing: Vec<Timer>,
+    /// Which moment it was among the revocations in the round before this one: those until then have reached this lane.
+    pub(super) moment: Moment,
     /// Connections that may be heard again.
     pub(super) unbusy: Vec<Timer>,
     /// Namespaces that have something to say on the connection they share.
@@ -84,6 +88,7 @@ impl Lane {
         runtime: Handle,
     ) -> Self {
         let (place, offset) = hub.window().head();
+        let moment = hub.moment();
         let now = hub.clock().ticks();
         Lane {
             hub,
@@ -99,6 +104,8 @@ impl Lane {
             wheel: Wheel::new(now),
             again: Vec::new(),
             hear_again: Vec::new(),
+            failing: Vec::new(),
+            moment,
             unbusy: Vec::new(),
             speaking: Arc::default(),
             inbound: vec![0; 16 << 10],
@@ -115,6 +122,7 @@ impl Lane {
 
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
+        let mut moment = self.moment;
         loop {
             let waiting = [&self.again, &self.hear_again, &self.unbusy];
             let more = waiting.iter().any(|list| !list.is_empty()) || self.place != self.hub.window().end();
@@ -131,6 +139,7 @@ impl Lane {
             // Before anything is looked at: what comes later wakes again.
             self.shared.bell.answer();
             self.now = self.hub.clock().ticks();
+            self.moment = std::mem::replace(&mut moment, self.hub.moment());
             if self.take_messages() {
                 for (_, connection) in &self.connections {
                     if let Socket::Remote(remote) = &connection.socket {
@@ -205,34 +214,38 @@ impl Lane {
     }
 
     fn open(&mut self, entering: Entering) {
-        let Entering { end, head, unread, granted, session } = entering;
+        let Entering { end, head, unread, granted, session, polls } = entering;
         let Granted { principal, filter, stream, start, since, permit } = granted;
         let interest = Interest { filter, grants: principal.grants.clone() };
-        let cursor = self.hub.cursor(start.after);
-        let hello = match &session {
-            None => {
-                let retained = self.hub.retained(&interest, start.after);
-                stream.opening(cursor, start.gap.as_ref(), &retained, &principal.grants).freeze()
-            }
-            Some(session) => self.hello(session, &stream, matches!(end, End::Remote(_)), cursor),
-        };
-        let rest = if head.is_empty() { hello } else { [&head[..], &hello[..]].concat().into() };
         let position = start.place.map_or(Position::Log(start.after), Position::Window);
-        let behind = Behind::at(position, start.after, rest);
+        let behind = Behind::at(position, start.after, head);
         let Some(slot) = self.place_in(end, interest, stream, behind, principal, permit, session) else { return };
-        // It is in place now: a revocation from here on finds it, and one since its credential was checked is looked up.
-        if let Some(reason) = self.hub.closed_since(since, &self.connections[slot].principal) {
-            self.say_goodbye(slot, reason, None);
-            return;
-        }
+        let timer = self.timer(slot);
+        // It is in place now: a revocation from here on finds it, and one since its credential was checked is looked up. Who was
+        // revoked is told where it stands and why it ends, and nothing else.
+        let closed = self.hub.closed_since(since, &self.connections[slot].principal);
+        let cursor = self.hub.cursor(start.after);
         if self.connections[slot].session.is_some() {
-            self.begin(slot);
+            self.hello(slot, polls, cursor);
+        } else {
+            let class = self.registry.get(self.connections[slot].class as usize);
+            let interest = &class.expect("entered in the lines above").interest;
+            let retained = if closed.is_none() { self.hub.retained(interest, start.after) } else { Vec::new() };
+            let grants = interest.grants.clone();
+            let opening = self.stream(slot).opening(cursor, start.gap.as_ref(), &retained, &grants);
+            self.append(slot, &opening);
+        }
+        if let Some(reason) = closed {
+            return self.say_goodbye(slot, reason, None);
+        }
+        self.begin(slot);
+        if self.find(timer).is_none() {
+            return;
         }
         self.set_timer(slot);
         if self.draining {
-            self.leaving.push((self.now, self.timer(slot)));
+            self.leaving.push((self.now, timer));
         }
-        let timer = self.timer(slot);
         self.turn(slot);
         if !unread.is_empty() && self.find(timer).is_some() {
             self.hear_bytes(slot, &unread);
@@ -279,6 +292,7 @@ impl Lane {
             updated_at: self.now,
             told,
             told_at: self.now,
+            timer_tick: 0,
             principal,
             behind: Some(behind),
             session,
@@ -329,6 +343,9 @@ impl Lane {
     }
 
     pub(super) fn stream(&self, slot: usize) -> &Arc<Stream> {
+        if let Some(session) = &self.connections[slot].session {
+            return &session.stream;
+        }
         let class = self.connections[slot].class as usize;
         let class = self.registry.get(class).expect("a class lives as long as its members");
         class.members.stream.as_ref().expect("set with the first member")

@@ -27,10 +27,19 @@ impl Wheel {
         Wheel { buckets: (0..BUCKETS).map(|_| Vec::new()).collect(), now: now / TICK_MS }
     }
 
-    /// Puts a timer where it is due, at the earliest with the next tick.
-    pub(crate) fn set(&mut self, timer: Timer, due: u64) {
-        let tick = due.div_ceil(TICK_MS).clamp(self.now + 1, self.now + BUCKETS as u64 - 1);
+    /// The tick with which something due at `due` comes up: at the earliest the next, and at the latest before it has gone round.
+    pub(crate) fn tick(&self, due: u64) -> u64 {
+        due.div_ceil(TICK_MS).clamp(self.now + 1, self.now + BUCKETS as u64 - 1)
+    }
+
+    /// Puts a timer at such a tick.
+    pub(crate) fn set(&mut self, timer: Timer, tick: u64) {
         self.buckets[tick as usize % BUCKETS].push(timer);
+    }
+
+    /// The tick up to which everything has come up.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
     }
 
     /// Moves on to `now` and takes out what is due.
@@ -67,7 +76,7 @@ mod tests {
         fn a_timer_comes_up_when_it_is_due(start in 0u64..1_000_000, wait in 0u64..120_000, step in 1u64..1000) {
             let mut wheel = Wheel::new(start);
             let timer = Timer { slot: 1, generation: 2 };
-            wheel.set(timer, start + wait);
+            wheel.set(timer, wheel.tick(start + wait));
             let (mut now, mut due) = (start, Vec::new());
             while due.is_empty() {
                 now += step;

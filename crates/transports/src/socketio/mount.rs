@@ -90,11 +90,9 @@ impl Mount {
             (Some(sid), true) => {
                 let upgrade = handshake::check(parts).map_err(|_| Refusal::BadRequest)?;
                 let poller = service.pollers.get(&sid, self.stream.id).ok_or(Refusal::SessionUnknown)?;
-                if poller.remote.is_closed() || !poller.remote.claim() {
-                    return Err(Refusal::BadRequest.into());
-                }
+                let claim = poller.remote.claim().filter(|_| !poller.remote.is_closed()).ok_or(Refusal::BadRequest)?;
                 let mut response = upgrade.accept(None);
-                response.extensions_mut().insert(Handover::new(Handed::Move(poller.remote.clone())));
+                response.extensions_mut().insert(Handover::new(Handed::Move(claim)));
                 Ok(response)
             }
             (Some(sid), false) => self.poll_or_post(service, parts, body, &sid).await,
@@ -135,7 +133,7 @@ impl Mount {
             Rejection::Http => Some(door.admit(&handshake, None).await?),
             Rejection::ConnectError | Rejection::Event(..) | Rejection::Disconnect => None,
         };
-        let session = Session::socketio(door.clone(), version, handshake, admitted, since);
+        let session = Session::socketio(door.clone(), version, handshake, admitted);
         let sid = match &session.voice {
             Voice::SocketIo(speaker) => speaker.sid.clone(),
             Voice::Tidings => String::new(),
@@ -175,7 +173,7 @@ impl Mount {
         let permit = self.permit(service, parts)?;
         let (session, granted, sid) = self.session(service, door, parts, version).await?;
         let Some(lanes) = &service.lanes else { return Err(Refusal::BadRequest.into()) };
-        let remote = adopt::converse(lanes, Bytes::new(), granted, session, Some(permit));
+        let remote = adopt::converse(lanes, Bytes::new(), granted, session, Some(permit), true);
         let poller = service.pollers.insert(&sid, remote, version, self.stream.id);
         let _polling = poller.begin_poll();
         poll(service, &poller, &sid).await

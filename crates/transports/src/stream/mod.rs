@@ -215,13 +215,20 @@ impl Stream {
     }
 
     /// The newest of each retained kind for one subscription of a WebSocket.
-    pub(crate) fn retained(&self, subscription: &str, retained: &[Arc<Entry>], grants: &Grants) -> BytesMut {
+    pub(crate) fn retained(
+        &self,
+        subscription: &str,
+        retained: &[Arc<Entry>],
+        cursor: Cursor,
+        grants: &Grants,
+    ) -> BytesMut {
         let mut bytes = BytesMut::new();
         for entry in retained {
             let data = self.render(entry, entry.rule.shape.variant(grants, &entry.event));
             let text = match self.codec {
                 Codec::SocketIo => {
-                    let args = socketio::arguments(entry.rule.shape.args(), &data, None);
+                    let cursor = self.settings.ids.then_some(cursor);
+                    let args = socketio::arguments(entry.rule.shape.args(), &data, cursor);
                     self.event(entry.rule.shape.wire_name(&entry.event), &args.each())
                 }
                 Codec::Sse | Codec::WebSocket => message::retained(subscription, &self.profile, entry, &data),
@@ -236,10 +243,7 @@ impl Stream {
         let mut bytes = BytesMut::new();
         let cursor = self.settings.ids.then(|| format!("\"{cursor}\""));
         for greeting in &self.settings.socketio.greetings {
-            let data = greeting.data.as_ref().map(|data| {
-                data.replace("{about}", principal.about.as_deref().unwrap_or("null"))
-                    .replace("{id}", &message::quoted(&principal.id))
-            });
+            let data = greeting.data.as_ref().map(|data| filled(data, principal));
             let args: Vec<&str> = data.as_deref().into_iter().chain(cursor.as_deref()).collect();
             frame::put_text(&mut bytes, packet::event(&self.namespace, &greeting.name, &args).as_bytes());
         }
@@ -292,5 +296,40 @@ impl Stream {
             }
         }
         bytes
+    }
+}
+
+/// A greeting's data with its places filled: in one go, so that what an app says of somebody is not taken for a place.
+fn filled(data: &str, principal: &Principal) -> String {
+    let mut filled = String::with_capacity(data.len());
+    let mut rest = data;
+    while let Some(at) = rest.find('{') {
+        filled.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("{about}") {
+            filled.push_str(principal.about.as_deref().unwrap_or("null"));
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("{id}") {
+            filled.push_str(&message::quoted(&principal.id));
+            rest = after;
+        } else {
+            filled.push('{');
+            rest = &rest[1..];
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_app_says_of_somebody_is_no_place_to_fill() {
+        let about = Some(r#"{"name":"{id} {about}"}"#.into());
+        let principal = Principal { about, ..Principal::new("a\"b", Default::default(), "test") };
+        assert_eq!(filled(r#"{"u":{about},"i":{id}}"#, &principal), r#"{"u":{"name":"{id} {about}"},"i":"a\"b"}"#);
+        assert_eq!(filled("{", &principal), "{");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::{StatusCode, request};
 use tidings::Filter;
 
@@ -45,7 +45,7 @@ impl Mount {
         let handshake = Handshake::new(service, parts, &settings.cors);
         let Admitted { principal, since, permit } = door.admit(&handshake, None).await?;
         let protocol = choose(&upgrade, settings.bare_token);
-        let mut session = Session::tidings(door.clone(), handshake.peer, since);
+        let mut session = Session::tidings(door.clone(), handshake.peer);
         session.asked = asked;
         let granted = Granted {
             principal,
@@ -89,7 +89,7 @@ fn choose(upgrade: &Upgrade, bare_token: bool) -> Option<&str> {
 }
 
 /// An answer that goes on as a connection over a server that is not ours: it lets us know when it has switched.
-pub(crate) fn over_foreign_server(service: &Arc<Service>, parts: &mut request::Parts, response: &Response) {
+pub(crate) fn over_foreign_server(service: &Arc<Service>, parts: &mut request::Parts, response: &mut Response) {
     let Some(handover) = response.extensions().get::<Handover>().cloned() else { return };
     if handover.is_stream() || parts.extensions.get::<crate::events::Peer>().is_some() {
         // Our own listener takes the socket itself.
@@ -99,12 +99,18 @@ pub(crate) fn over_foreign_server(service: &Arc<Service>, parts: &mut request::P
     else {
         return;
     };
+    let Some(permit) = service.limiter.accept(crate::events::peer(parts)) else {
+        let detail = "there are as many connections as are allowed";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", detail);
+        *response = problem.header(http::header::RETRY_AFTER, "30").into_response();
+        return;
+    };
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await
             && let Some(handed) = handover.take()
         {
             let io = hyper_util::rt::TokioIo::new(upgraded);
-            crate::adopt::remote(&lanes, handed, bytes::Bytes::new(), io, Vec::new(), None).await;
+            crate::adopt::remote(&lanes, handed, bytes::Bytes::new(), io, Vec::new(), Some(permit)).await;
         }
     });
 }
