@@ -115,12 +115,33 @@ async fn where_any_origin_may_come_a_foreign_one_brings_nobodys_cookie() {
             session.connect().await;
         }
         // A credential that the page itself has is its own.
-        let mut session = Session::open_with(&server, Eio::V4, by, &format!("{foreign}{}", bearer(ANN)), "").await;
-        session.connect().await;
+        let mut session = Session::open_with(&server, Eio::V4, by, &foreign, "").await;
+        session.say(r#"40{"token":"ann+all"}"#).await;
+        connected(&session.next().await, "40");
     }
     let answer = ask(&server, "GET", &path(Eio::V4, "polling"), "origin: http://evil.example\r\n", "").await;
     assert!(answer.head.contains("access-control-allow-origin: *"), "{}", answer.head);
     assert!(!answer.head.contains("allow-credentials"), "{}", answer.head);
+}
+
+#[tokio::test]
+async fn a_page_that_may_come_can_read_why_it_is_refused() {
+    let server = start(StreamSettings { cors: Cors::Origins(vec!["https://good.example".into()]), ..quiet() }).await;
+    let origin = "origin: https://good.example\r\n";
+    let unknown = format!("{}&sid=none", path(Eio::V4, "polling"));
+    for (method, target) in [("GET", "/socket.io/?EIO=4"), ("GET", unknown.as_str()), ("POST", unknown.as_str())] {
+        let answer = ask(&server, method, target, origin, "").await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.head.contains("access-control-allow-origin: https://good.example"), "{}", answer.head);
+        assert!(answer.head.contains("access-control-allow-credentials: true"), "{}", answer.head);
+    }
+    let asked =
+        format!("{origin}access-control-request-method: POST\r\naccess-control-request-headers: authorization\r\n");
+    let answer = ask(&server, "OPTIONS", &unknown, &asked, "").await;
+    assert_eq!(answer.status, 204);
+    for line in ["access-control-allow-methods: get, post, options", "access-control-allow-headers: authorization"] {
+        assert!(answer.head.contains(line), "{}", answer.head);
+    }
 }
 
 #[tokio::test]
@@ -214,13 +235,14 @@ async fn json_may_be_as_deep_as_it_likes() {
     let server = start(quiet()).await;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let nested = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
+    for by in [By::Polling, By::WebSocket] {
+        // But for what a client says of itself, which has to be read.
+        let mut session = Session::open(&server, Eio::V4, by, ANN).await;
+        session.say(&format!("40{nested}")).await;
+        session.ends(1002).await;
+    }
     for (eio, by) in ALL {
-        let mut session = Session::open(&server, eio, by, ANN).await;
-        if eio == Eio::V4 {
-            // What is so deep is no payload that says anything.
-            session.say(&format!("40{nested}")).await;
-        }
-        session.next().await;
+        let mut session = Session::connected(&server, eio, by, ANN).await;
         session.say(&format!(r#"42["message",{deep}]"#)).await;
         session.say(&format!(r#"421["ping",{deep}]"#)).await;
         assert!(session.next().await.contains("invalid-message"));

@@ -97,6 +97,29 @@ async fn who_was_refused_and_stays_is_closed_after_a_while() {
 }
 
 #[tokio::test]
+async fn who_is_turned_away_again_and_again_is_broken_off() {
+    for reject in [Rejection::ConnectError, Rejection::Disconnect] {
+        let server = begin(reject).await;
+        for by in [By::Polling, By::WebSocket] {
+            let mut session = Session::open(&server, Eio::V4, by, "").await;
+            let mut asked = 0;
+            let ended = loop {
+                assert!(asked < 20, "each time somebody is asked");
+                asked += 1;
+                session.say("40").await;
+                match session.hear().await {
+                    Some(packet) if packet.starts_with("40") => assert_eq!(session.next().await, "41"),
+                    Some(packet) => assert!(packet.starts_with("44"), "{packet}"),
+                    None => break session.socket.as_ref().and_then(|socket| socket.closed.clone()),
+                }
+            };
+            assert!(asked > 3, "a client that renews its token may come again");
+            assert_eq!(ended.map(|(code, _)| code), (by == By::WebSocket).then_some(1008));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_status_refuses_the_handshake_itself() {
     let server = begin(Rejection::Http).await;
     for eio in BOTH {
