@@ -686,7 +686,6 @@ tried! { what_was_told_before_a_revocation_arrives on
     websocket_on_a_lane: crate::OverWebSocket<true>,
     websocket_carried: crate::OverWebSocket<false>,
     socketio_4_by_websocket: crate::SocketIo<4, { crate::SOCKET }>,
-    #[ignore = "a poll that is answered while the session ends forgets its last words"]
     socketio_4_by_polling: crate::SocketIo<4, { crate::POLLING }>,
     socketio_4_upgraded: crate::SocketIo<4, { crate::UPGRADED }>,
     socketio_3_by_websocket: crate::SocketIo<3, { crate::SOCKET }>,
@@ -700,15 +699,10 @@ tried! { a_revocation_while_the_credential_is_checked_is_not_missed on
     websocket_carried: crate::OverWebSocket<false>,
     socketio_4_by_websocket: crate::SocketIo<4, { crate::SOCKET }>,
     socketio_4_carried: crate::SocketIo<4, { crate::CARRIED }>,
-    #[ignore = "a poll that is answered while the session ends forgets its last words"]
     socketio_4_by_polling: crate::SocketIo<4, { crate::POLLING }>,
-    #[ignore = "a poll that is answered while the session ends forgets its last words"]
     socketio_4_upgraded: crate::SocketIo<4, { crate::UPGRADED }>,
-    #[ignore = "a lane panics where a connection is ended while it begins"]
     socketio_3_by_websocket: crate::SocketIo<3, { crate::SOCKET }>,
-    #[ignore = "a lane panics where a connection is ended while it begins"]
     socketio_3_by_polling: crate::SocketIo<3, { crate::POLLING }>,
-    #[ignore = "a lane panics where a connection is ended while it begins"]
     socketio_3_upgraded: crate::SocketIo<3, { crate::UPGRADED }>,
 }
 

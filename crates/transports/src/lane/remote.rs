@@ -187,6 +187,12 @@ impl Remote {
         self.state().is_closed
     }
 
+    /// Whether the lane is done with it, and all it said was taken.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = self.state();
+        state.is_closed && state.out.is_empty()
+    }
+
     /// The frames to pass on, as soon as there are any; `None` once it is over and all were taken, empty when the connection
     /// is about to move. Dropping the future loses nothing.
     pub async fn take(self: &Arc<Self>) -> Option<Vec<u8>> {

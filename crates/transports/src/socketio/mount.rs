@@ -237,7 +237,7 @@ impl Mount {
 /// Answers a poll as soon as there is something. Whoever was given the last words is forgotten.
 async fn poll(service: &Service, poller: &Poller, sid: &str) -> Result<Response, Refused> {
     let payload = poller.poll().await.ok_or(Refusal::SessionUnknown)?;
-    if poller.remote.is_closed() {
+    if poller.remote.is_over() {
         service.pollers.forget(sid);
     }
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=UTF-8"), (header::CACHE_CONTROL, "no-store")];
