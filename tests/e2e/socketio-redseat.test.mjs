@@ -184,6 +184,28 @@ test('with anonymous-empty nobody in particular connects and hears nothing, and 
   assert.deepEqual((await connect(t, hub.url, { token: 'wrong' })).reasons, ['io server disconnect'])
 })
 
+test('a page of any origin comes with its token, polls and upgrades', async t => {
+  const { hub, post } = await start(t)
+  const elsewhere = await startProxy(t, hub) // another port is another origin
+  const page = await (await startChromium(t)).newPage()
+  await page.goto(`${elsewhere.url}/health`)
+  await page.addScriptTag({ path: new URL('./node_modules/socket.io-client/dist/socket.io.min.js', import.meta.url).pathname })
+  await page.evaluate(url => {
+    window.heard = []
+    for (const transports of [['polling'], ['polling', 'websocket']]) {
+      const socket = window.io(url, { transports, forceNew: true, auth: { token: 'reader' } })
+      socket.on('auth', ({ server }) => window.heard.push(`auth ${server.id} ${transports}`))
+      socket.on('medias', ({ library }) => window.heard.push(`medias ${library} ${socket.io.engine.transport.name}`))
+      socket.io.engine.on('upgrade', () => window.heard.push('upgrade'))
+    }
+  }, hub.url)
+  const heard = () => page.evaluate(() => window.heard.toSorted())
+  await until('both to connect, and one to upgrade', async () => (await heard()).length === 3)
+  await post({ name: 'medias', data: { library, medias: [] } })
+  await until('both to hear', async () => (await heard()).length === 5)
+  assert.deepEqual(await heard(), ['auth u1 polling', 'auth u1 polling,websocket', 'medias lib1 polling', 'medias lib1 websocket', 'upgrade'])
+})
+
 test('who is revoked is gone from both within a second', async t => {
   const { hub } = await start(t)
   const [stream, client, other] = [await listen(t, `${hub.url}/sse?token=reader`), await connect(t, hub.url, { token: 'reader' }), await connect(t, hub.url, { token: 'writer' })]
