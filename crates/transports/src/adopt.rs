@@ -40,7 +40,10 @@ pub(crate) fn socket(
                 if let Some((socket, unread)) = settle(&claim, head, socket, unread).await
                     && let Ok(socket) = socket.into_std()
                 {
-                    claim.used().move_to(socket, unread, Some(permit));
+                    let remote = claim.used();
+                    // At once: a poll that comes before the lane knows is to be refused, not let go.
+                    remote.leave();
+                    remote.move_to(socket, unread, Some(permit));
                 }
             });
             Some(())
@@ -66,9 +69,9 @@ pub(crate) async fn remote(
         Handed::Move(claim) => {
             if let Some((io, unread)) = settle(&claim, head, io, unread).await {
                 let remote = claim.used();
-                remote.set_moving(false);
                 // Here it does not end: whoever looked for it among those that poll finds it no more.
                 remote.leave();
+                remote.set_moving(false);
                 remote.carry(io, unread, lanes.stall()).await;
             }
             // It was counted as long as it was carried.

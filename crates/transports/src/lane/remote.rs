@@ -47,6 +47,8 @@ struct State {
     is_moving: bool,
     /// Whether somebody is about to move it.
     is_claimed: bool,
+    /// Whether it has moved: what is said from then on is for nobody who polls.
+    has_left: bool,
     when_closed: Option<Box<dyn FnOnce(bool) + Send>>,
     timer: Option<Timer>,
 }
@@ -193,12 +195,15 @@ impl Remote {
         state.is_closed && state.out.is_empty()
     }
 
-    /// The frames to pass on, as soon as there are any; `None` once it is over and all were taken, empty when the connection
-    /// is about to move. Dropping the future loses nothing.
-    pub async fn take(self: &Arc<Self>) -> Option<Vec<u8>> {
+    /// The frames to pass on, as soon as there are any; `None` once it is over and all were taken. For one who polls it is also over
+    /// when the connection has moved, and empty when it is about to. Dropping the future loses nothing.
+    pub async fn take(self: &Arc<Self>, polls: bool) -> Option<Vec<u8>> {
         loop {
             {
                 let mut state = self.state();
+                if polls && state.has_left {
+                    return None;
+                }
                 if !state.out.is_empty() {
                     let out = std::mem::take(&mut state.out);
                     let blocked = std::mem::take(&mut state.is_blocked);
@@ -211,12 +216,27 @@ impl Remote {
                 if state.is_closed {
                     return None;
                 }
-                if state.is_moving {
+                if polls && state.is_moving {
                     return Some(Vec::new());
                 }
             }
             self.ready.notified().await;
         }
+    }
+
+    /// Waits until a connection that is about to move has moved or stays, for `patience` at most.
+    pub(crate) async fn settled(&self, patience: Duration) {
+        let is_moving = || {
+            let state = self.state();
+            state.is_moving && !state.has_left && !state.is_closed
+        };
+        let moved = async {
+            while is_moving() {
+                self.ready.notified().await;
+            }
+        };
+        // However it ends, what is there then decides.
+        let _ = tokio::time::timeout(patience, moved).await;
     }
 
     /// Hands in messages that came whole.
@@ -265,10 +285,14 @@ impl Remote {
 
     /// The connection goes on elsewhere: whoever wanted to know of its end here is told that it has come.
     pub(crate) fn leave(&self) {
-        let then = self.state().when_closed.take();
+        let mut state = self.state();
+        state.has_left = true;
+        let then = state.when_closed.take();
+        drop(state);
         if let Some(then) = then {
             then(false);
         }
+        self.ready.notify_one();
     }
 
     /// Carries bytes between the lane and `io` until either ends. `unread` came on it already.
@@ -294,7 +318,7 @@ impl Remote {
             }
         };
         let say = async {
-            while let Some(bytes) = self.take().await {
+            while let Some(bytes) = self.take(false).await {
                 let written = async {
                     writer.write_all(&bytes).await?;
                     writer.flush().await

@@ -12,6 +12,10 @@ use crate::websocket::frame;
 /// How long the last words for a client wait to be fetched.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
+/// How long a poll waits that comes while its client moves to a WebSocket. Its word that it has moved may be on the way: then the poll
+/// comes too late and is refused. Else it is let go.
+const MOVING: Duration = Duration::from_millis(100);
+
 /// The most packets in one body.
 const MAX_PACKETS: usize = 1_000;
 
@@ -125,7 +129,8 @@ impl Poller {
     /// What the client is to be given, as soon as there is something; `None` if the session is over.
     pub(crate) async fn poll(&self) -> Option<String> {
         let mut waiting = Waiting { poller: self, is_answered: false };
-        let frames = self.remote.take().await;
+        self.remote.settled(MOVING).await;
+        let frames = self.remote.take(true).await;
         waiting.is_answered = true;
         let frames = frames?;
         if frames.is_empty() {

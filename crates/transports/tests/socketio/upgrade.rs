@@ -70,6 +70,32 @@ async fn requests_with_the_old_sid_are_refused_after_the_upgrade_and_harm_nobody
     }
 }
 
+/// The suites poll right behind the `5`, when the server may not have read it yet.
+#[tokio::test]
+async fn a_poll_right_behind_the_upgrade_loses_nothing() {
+    for driver in DRIVERS {
+        let server = begin(driver).await;
+        for n in 0..20 {
+            let mut session = Session::connected(&server, Eio::V4, By::Polling, ANN).await;
+            let mut socket = probe(&session).await;
+            socket.say("5").await;
+            let waiting = session.begin_poll().await;
+            server.publish("t", "all", n).await;
+            session.socket = Some(socket);
+            let (answer, event) = (Answer::read(waiting).await, format!(r#"42["n",{n}]"#));
+            if answer.status == 200 && answer.body == event {
+                // It came before the server knew.
+                session.is_alive().await;
+                continue;
+            }
+            if answer.status != 200 || answer.body != "6" {
+                answer.is(400, SESSION_UNKNOWN);
+            }
+            assert_eq!(session.next().await, event);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_second_websocket_for_a_session_is_refused_while_the_first_probes() {
     for driver in DRIVERS {
