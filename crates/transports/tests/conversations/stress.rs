@@ -404,7 +404,7 @@ fn request(random: &mut Random, log: &Log, client: &mut Client) -> Asked {
             let ids: Vec<String> = client.subscriptions.keys().cloned().collect();
             Asked::Unsubscribe { id: random.pick(&ids).clone() }
         }
-        2 => Asked::Authenticate { token: *random.pick::<&str>(&GRANTS) },
+        2 => Asked::Authenticate { token: random.pick::<&str>(&GRANTS) },
         3..5 => Asked::Ping { id: format!("p{}", client.serial) },
         _ => {
             let place = match random.below(10) {
@@ -419,7 +419,7 @@ fn request(random: &mut Random, log: &Log, client: &mut Client) -> Asked {
                 _ => Place::Now,
             };
             let id = format!("s{}", random.below(4));
-            Asked::Subscribe { id, topics: *random.pick::<&[&str]>(&TOPICS), place }
+            Asked::Subscribe { id, topics: random.pick::<&[&str]>(&TOPICS), place }
         }
     }
 }
@@ -487,7 +487,7 @@ async fn stress(seed: u64) -> (usize, u64) {
                 client.pings.push_back(payload);
             }
             20 if clients.len() < 6 => {
-                let client = Client::open(&server, *random.pick::<&str>(&GRANTS), 1 << random.below(15)).await;
+                let client = Client::open(&server, random.pick::<&str>(&GRANTS), 1 << random.below(15)).await;
                 clients.push(client);
             }
             21 if !clients.is_empty() => {
