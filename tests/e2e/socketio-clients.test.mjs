@@ -70,6 +70,25 @@ test('a client that upgrades while it is told a long past is told each event onc
   }
 })
 
+test('text of any script arrives whole, both ways, in every generation and over every transport', async t => {
+  const hub = await startHub(t)
+  const text = 'Zoë, 日本, 🌅, \u2028, \u0000 and \u001e, "2:4", \\n'
+  const clients = Object.entries(CLIENTS).flatMap(([name, open]) => Object.entries(TRANSPORTS).map(([how, more]) => {
+    const client = Object.assign(connect(t, open, hub.url, more), { name: `${name} ${how}`, said: [] })
+    client.socket.on('said', (data, cursor) => client.said.push([data, typeof cursor]))
+    return client
+  }))
+  for (const { socket, name } of clients) {
+    await until(`${name} to connect`, () => socket.connected)
+    await new Promise(done => socket.emit('publish', { event: { name: 'said', topic: 'count/here', data: { name, text } } }, done))
+  }
+  const due = clients.map(({ name }) => [{ name, text }, 'string'])
+  for (const { name, said } of clients) {
+    await until(`${name} to hear all`, () => said.length === due.length)
+    assert.deepEqual(said, due, name)
+  }
+})
+
 test('a client whose place is not known any more is told of the gap first, and is not recovered', async t => {
   const hub = await startHub(t)
   const client = connect(t, latest, hub.url, { ...options, transports: ['websocket'], auth: { topics } })
