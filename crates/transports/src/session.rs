@@ -29,6 +29,7 @@ pub struct Session {
     pub(crate) waiting: Option<Box<Waiting>>,
     /// Whether an answer has to be waited for before what came next is heard.
     pub(crate) busy: bool,
+    /// What its client subscribed to by requests. With none, a Socket.IO client hears what it asked for when it connected.
     pub(crate) subscriptions: Vec<Subscription>,
     /// What is read before the connection goes on where it was.
     pub(crate) detour: Option<Box<Detour>>,
@@ -58,10 +59,8 @@ pub(crate) enum Voice {
 #[derive(Debug)]
 pub(crate) struct Speaker {
     pub(crate) version: Version,
-    /// Known to other clients.
+    /// The session of its transport; emptied once it was told.
     pub(crate) sid: String,
-    /// Known to this client alone: with it and a place, it has its `sid` again after a cut.
-    pub(crate) pid: Option<String>,
     pub(crate) stage: Stage,
     /// Until when it has to be in, in ticks of the clock.
     pub(crate) deadline: u64,
@@ -195,7 +194,6 @@ impl Session {
         let speaker = Speaker {
             version,
             sid: sid::random(),
-            pid: None,
             stage: Stage::Outside,
             deadline: 0,
             failures: 0,
@@ -211,8 +209,7 @@ impl Session {
     pub(crate) fn other(&self, speaker: &Speaker, stream: Arc<Stream>, deadline: u64) -> Box<Self> {
         let other = Speaker {
             version: speaker.version,
-            sid: sid::random(),
-            pid: None,
+            sid: String::new(),
             stage: Stage::Outside,
             deadline,
             failures: 0,

@@ -220,8 +220,12 @@ impl Lane {
         payload: Option<&Map<String, Value>>,
     ) -> Result<Filter, Problem> {
         let list = |name: &str| -> Option<Vec<String>> {
-            let list = payload?.get(name)?.as_array()?;
-            Some(list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+            match payload?.get(name)? {
+                Value::Array(list) => Some(list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()),
+                // As in a query.
+                Value::String(list) => Some(list.split(',').map(|item| item.trim().to_owned()).collect()),
+                _ => None,
+            }
         };
         let (topics, names) = (list("topics"), list("names"));
         if topics.is_some() || names.is_some() {
@@ -272,23 +276,22 @@ impl Lane {
         });
         let before = text("pid").filter(|pid| sid::is_wellformed(pid)).map(str::to_owned);
         let start: Start = self.hub.start(asked.as_deref());
-        if stream.settings.ids && speaker.version == Version::V4 {
-            // Who returns with its place, and has missed nothing, is who it was. Its public id follows from the private one, so that this
-            // holds after a restart too.
-            let recovered = before.filter(|_| asked.is_some() && start.gap.is_none());
-            let pid = recovered.unwrap_or_else(sid::random);
-            speaker.sid = sid::of(&pid);
-            speaker.pid = Some(pid);
-        } else {
+        let (sid, pid) = match stream.settings.ids && speaker.version == Version::V4 {
+            true => {
+                // Who returns with its place, and has missed nothing, is who it was. Its public id follows from the private one, so that
+                // this holds after a restart too.
+                let recovered = before.filter(|_| asked.is_some() && start.gap.is_none());
+                let pid = recovered.unwrap_or_else(sid::random);
+                (sid::of(&pid), Some(pid))
+            }
             // Not that of the transport, whose requests anybody who knows it can send.
-            speaker.sid = sid::random();
-        }
+            false => (sid::random(), None),
+        };
         speaker.stage = Stage::Inside;
-        let connected = packet::connected(speaker.version, &stream.namespace, &speaker.sid, speaker.pid.as_deref());
+        let connected = packet::connected(speaker.version, &stream.namespace, &sid, pid.as_deref());
         if !keeps_handshake {
             speaker.handshake = None;
         }
-        session.subscriptions = vec![crate::session::Subscription { id: "connect".into(), filter: filter.clone() }];
         let cursor = self.hub.cursor(start.after);
         let interest = tidings::Interest { filter: filter.clone(), grants: principal.grants.clone() };
         let retained = self.hub.retained(&interest, start.after);
@@ -480,8 +483,8 @@ impl Lane {
                 let session = self.connections[slot].session.as_mut();
                 let shares = session.and_then(|session| session.speaker()).is_some_and(|main| !main.others.is_empty());
                 if shares {
-                    let gone = packet::disconnect(&self.stream(slot).namespace);
-                    self.say(slot, &frame::text(gone.as_bytes()));
+                    let gone = self.stream(slot).parting(reason);
+                    self.say(slot, &gone);
                     if self.connections[slot].is_open() {
                         self.leave_namespace(slot);
                     }
@@ -496,8 +499,8 @@ impl Lane {
         let stream = self.stream(slot).clone();
         let session = self.connections[slot].session.as_mut();
         match session.and_then(|session| session.speaker()) {
-            // It is in no namespace that it could be told in, or shares its connection.
-            Some(speaker) if speaker.is_other => frame::text(packet::disconnect(&stream.namespace).as_bytes()),
+            // It shares its connection, which goes on.
+            Some(speaker) if speaker.is_other => stream.parting(reason).freeze(),
             Some(speaker) if speaker.stage != Stage::Inside => frame::close(1000, reason.name()),
             _ => stream.closing(reason, retry).freeze(),
         }

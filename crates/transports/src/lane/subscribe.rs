@@ -9,8 +9,11 @@ use tidings::{CloseReason, Filter, Interest, Offset, Start};
 use super::connection::{Behind, Position};
 use super::thread::Lane;
 use crate::problem::Problem;
-use crate::session::{Asker, Detour, Subscription};
+use crate::session::{Asker, Detour, Subscription, Voice};
 use crate::websocket::message;
+
+/// The name of what a Socket.IO client asked for when it connected.
+const CONNECT: &str = "connect";
 
 impl Lane {
     /// Where the connection reads on, and the offset there.
@@ -77,6 +80,7 @@ impl Lane {
         if !self.connections[slot].is_open() {
             return Ok(());
         }
+        self.name_what_it_hears(slot);
         let Some(session) = self.connections[slot].session.as_mut() else { return Ok(()) };
         let mut wanted: Vec<Subscription> =
             session.subscriptions.iter().filter(|subscription| *subscription.id != *id).cloned().collect();
@@ -154,8 +158,23 @@ impl Lane {
         self.hear_on_later(slot);
     }
 
+    /// A Socket.IO client that subscribes to something goes on hearing what it asked for when it connected: under a name, by which it can
+    /// end that too.
+    fn name_what_it_hears(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        let Some(session) = &mut connection.session else { return };
+        if matches!(session.voice, Voice::SocketIo(_)) && session.subscriptions.is_empty() {
+            let class = self.registry.get(connection.class as usize).expect("a class lives as long as its members");
+            let filter = class.interest.filter.clone();
+            if filter != Filter::nothing() {
+                session.subscriptions.push(Subscription { id: CONNECT.into(), filter });
+            }
+        }
+    }
+
     /// Ends a subscription.
     pub(super) fn unsubscribe(&mut self, slot: usize, id: &str) {
+        self.name_what_it_hears(slot);
         let Some(session) = &mut self.connections[slot].session else { return };
         let before = session.subscriptions.len();
         session.subscriptions.retain(|subscription| *subscription.id != *id);

@@ -258,19 +258,33 @@ impl Stream {
         retry.saturating_add(retry.mul_f64(turn as f64 / f64::from(u32::MAX)))
     }
 
+    /// What a Socket.IO client is told when it parts from a namespace. Who is disconnected by the server stays away; whose transport ends
+    /// comes back.
+    pub(crate) fn parting(&self, reason: CloseReason) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        if let (CloseReason::Idle, Some(IdleEnd { event: Some((name, data)), .. })) = (reason, &self.settings.idle) {
+            bytes.extend_from_slice(&self.control(name, data, None));
+        }
+        if self.settings.announce {
+            bytes.extend_from_slice(&self.control("tidings.close", &sse::close_data(reason), None));
+        }
+        if !reason.come_back() {
+            frame::put_text(&mut bytes, packet::disconnect(&self.namespace).as_bytes());
+        }
+        bytes
+    }
+
     /// What it ends with.
     pub fn closing(&self, reason: CloseReason, retry: Option<Duration>) -> BytesMut {
         let mut bytes = BytesMut::new();
-        let idle = match (reason, &self.settings.idle) {
-            (CloseReason::Idle, Some(IdleEnd { event: Some((name, data)), .. })) => Some((name, data)),
-            _ => None,
-        };
         match self.codec {
             Codec::Sse => {
                 if let Some(after) = retry {
                     bytes.extend_from_slice(&sse::retry(after));
                 }
-                if let Some((name, data)) = idle {
+                if let (CloseReason::Idle, Some(IdleEnd { event: Some((name, data)), .. })) =
+                    (reason, &self.settings.idle)
+                {
                     bytes.extend_from_slice(&sse::block(name, data.as_bytes(), None));
                 }
                 if self.settings.announce {
@@ -282,16 +296,7 @@ impl Stream {
                 bytes.extend_from_slice(&frame::close(reason.code(), reason.sentence()));
             }
             Codec::SocketIo => {
-                if let Some((name, data)) = idle {
-                    bytes.extend_from_slice(&self.control(name, data, None));
-                }
-                if self.settings.announce {
-                    bytes.extend_from_slice(&self.control("tidings.close", &sse::close_data(reason), None));
-                }
-                // Who is disconnected by the server stays away; whose transport ends comes back.
-                if !reason.come_back() {
-                    frame::put_text(&mut bytes, packet::disconnect(&self.namespace).as_bytes());
-                }
+                bytes = self.parting(reason);
                 bytes.extend_from_slice(&frame::close(1000, reason.name()));
             }
         }
