@@ -545,6 +545,10 @@ async fn of_signals_with_one_key_a_slow_reader_is_given_the_newest<T: Transport>
     for n in 0..PLENTY {
         server.publish_all([large(n)]).await;
     }
+    if T::IS_WATCHED {
+        let is_behind = |server: &Server| server.service.counters().behind.load(Ordering::Relaxed) > 0;
+        server.until("it is behind", is_behind).await;
+    }
     for n in 0..1_000 {
         server.publish_all([signal(n, "a"), signal(n, "b")]).await;
     }
@@ -560,7 +564,9 @@ async fn of_signals_with_one_key_a_slow_reader_is_given_the_newest<T: Transport>
             _ => break assert_eq!(told.data["n"], PLENTY),
         }
     }
-    assert_eq!(signals, [999, 999], "the newest of each key");
+    assert!(signals.is_sorted() && signals.ends_with(&[999, 999]), "the newest of each key: {signals:?}");
+    // Of a response body nobody knows how slow it is.
+    assert!(signals.len() == 2 || !T::IS_WATCHED, "those alone: {signals:?}");
     drop(slow);
     server.works().await;
 }
