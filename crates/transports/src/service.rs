@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use tidings::{Hub, Profile};
 
 use crate::auth::Authenticate;
@@ -131,6 +131,12 @@ pub fn router(service: &Arc<Service>, mounts: Vec<Mount>, publishing: Vec<Publis
 
 async fn listen(State((service, door)): State<(Arc<Service>, Arc<Door>)>, request: axum::extract::Request) -> Response {
     let (mut parts, body) = request.into_parts();
+    // HTTP/2 says it in the target (RFC 9113 §8.3.1), and whoever asks which origin this is looks at the header.
+    if let (false, Some(authority)) = (parts.headers.contains_key(header::HOST), parts.uri.authority())
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(header::HOST, host);
+    }
     let mount = &door.mount;
     match (&parts.method, mount.answer) {
         (&Method::OPTIONS, _) => mount.preflight(&parts.headers),

@@ -11,9 +11,23 @@ use super::OpenStream;
 use super::connection::{Behind, Position};
 use super::socket::{Socket, Wrote};
 use super::thread::Lane;
+use crate::limiter::Permit;
 
 /// The most bytes a client may send into a stream that has nothing to hear from it.
 const MAX_INBOUND: usize = 64 << 10;
+
+/// How long the bytes of a client that was broken off are read and thrown away, in milliseconds, and how many at most.
+const LINGER: u64 = 2_000;
+const MAX_LINGER: usize = 16 << 20;
+
+/// A socket that has had our last words, and whose client may still be sending.
+pub(super) struct Lingering {
+    socket: mio::net::TcpStream,
+    until: u64,
+    left: usize,
+    /// Counted until it is closed.
+    _permit: Option<Permit>,
+}
 
 impl Lane {
     /// A client has nothing to say on a stream; what it sends is read, so that its end is noticed, and thrown away.
@@ -33,8 +47,28 @@ impl Lane {
         self.close(slot, reason);
     }
 
+    /// Reads on for a while what clients that were broken off send: closing over bytes that were not read would reset the connection, and
+    /// take our last words with it.
+    fn linger(&mut self) {
+        let (now, mut unwanted) = (self.now, std::mem::take(&mut self.inbound));
+        self.lingering.retain_mut(|lingering| {
+            loop {
+                match lingering.socket.read(&mut unwanted) {
+                    Ok(read @ 1..) if lingering.left > read => lingering.left -= read,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return lingering.until > now,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Ok(_) | Err(_) => return false,
+                }
+            }
+        });
+        self.inbound = unwanted;
+    }
+
     /// Looks at the connections for which something is due.
     pub(super) fn tick(&mut self) {
+        if !self.lingering.is_empty() {
+            self.linger();
+        }
         let mut due = Vec::new();
         self.wheel.turn(self.now, &mut due);
         let tick = self.wheel.now();
@@ -158,20 +192,30 @@ impl Lane {
 
     pub(super) fn close(&mut self, slot: usize, reason: CloseReason) {
         let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };
-        match &mut connection.socket {
-            Socket::Own(socket) => {
-                if connection.session.is_some() {
-                    // Closing over bytes that were not read would reset the connection, and take our last words with it.
-                    let mut unread = [0; 4096];
-                    let bounded = 0..MAX_INBOUND / unread.len();
-                    for _ in bounded.take_while(|_| matches!(socket.read(&mut unread), Ok(1..))) {}
-                }
+        match std::mem::replace(&mut connection.socket, Socket::None) {
+            Socket::Own(mut socket) => {
                 // Half-closed first: what was written still arrives, also if the client has sent something we have not read.
                 let _ = socket.shutdown(std::net::Shutdown::Write);
-                let _ = self.poll.registry().deregister(socket);
+                let _ = self.poll.registry().deregister(&mut socket);
+                if connection.session.is_some() && reason != CloseReason::Gone {
+                    let permit = connection.permit.take();
+                    self.lingering.push(Lingering {
+                        socket,
+                        until: self.now + LINGER,
+                        left: MAX_LINGER,
+                        _permit: permit,
+                    });
+                    self.linger();
+                }
             }
-            Socket::Remote(remote) => remote.close(),
+            Socket::Remote(remote) => {
+                remote.close();
+                // It may be asked for the connection that it was part of.
+                self.connections[slot].socket = Socket::Remote(remote);
+            }
+            Socket::None => {}
         }
+        let connection = &mut self.connections[slot];
         if connection.behind.take().is_some() {
             self.counters.behind.fetch_sub(1, Ordering::Relaxed);
         }

@@ -398,7 +398,7 @@ impl Lane {
             Outcome::Connect(result, payload) => self.take_connect(slot, result, payload.as_ref()),
             Outcome::Published(Ok(answer), id, asker) => {
                 if id.is_some() || asker != Asker::Message {
-                    self.answer(slot, asker, &message::published(id.as_deref().unwrap_or_default(), &answer));
+                    self.answer(slot, asker, &message::published(id.as_deref(), &answer));
                 }
             }
             Outcome::Published(Err(problem), id, asker) | Outcome::Authenticated(Err(problem), id, asker) => {

@@ -239,6 +239,14 @@ impl Remote {
         let _ = tokio::time::timeout(patience, moved).await;
     }
 
+    /// Gives back what was taken and can't be passed on yet: it comes first the next time.
+    pub(crate) fn put_back(&self, frames: &[u8]) {
+        if !frames.is_empty() {
+            self.state().out.splice(..0, frames.iter().copied());
+            self.ready.notify_one();
+        }
+    }
+
     /// Hands in messages that came whole.
     pub fn post(self: &Arc<Self>, packets: Vec<String>) {
         self.tell(Note::Packets(packets));

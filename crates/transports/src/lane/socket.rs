@@ -14,6 +14,8 @@ pub(super) enum Socket {
     Own(TcpStream),
     /// To whoever holds the real connection.
     Remote(Arc<Remote>),
+    /// Nowhere: it is closed.
+    None,
 }
 
 /// What became of a write.
@@ -28,6 +30,7 @@ impl Socket {
         match self {
             Socket::Own(socket) => written(bytes.len(), || socket.write(bytes)),
             Socket::Remote(remote) => written(bytes.len(), || remote.write(&[bytes])),
+            Socket::None => Wrote::Failed,
         }
     }
 
@@ -38,6 +41,7 @@ impl Socket {
                 written(total, || socket.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]))
             }
             Socket::Remote(remote) => written(total, || remote.write(&[first, second])),
+            Socket::None => Wrote::Failed,
         }
     }
 
@@ -45,7 +49,7 @@ impl Socket {
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Own(socket) => socket.read(buffer),
-            Socket::Remote(_) => Err(ErrorKind::WouldBlock.into()),
+            Socket::Remote(_) | Socket::None => Err(ErrorKind::WouldBlock.into()),
         }
     }
 }

@@ -415,7 +415,7 @@ impl Lane {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let parent = match &connection.socket {
             Socket::Remote(remote) => remote.parent(),
-            Socket::Own(_) => None,
+            Socket::Own(_) | Socket::None => None,
         };
         let others = match connection.session.as_mut().and_then(|session| session.speaker()) {
             Some(speaker) => std::mem::take(&mut speaker.others),
@@ -437,7 +437,7 @@ impl Lane {
     pub(super) fn whole(&self, slot: usize) -> usize {
         match &self.connections[slot].socket {
             Socket::Remote(remote) => remote.parent().map_or(slot, |parent| parent as usize),
-            Socket::Own(_) => slot,
+            Socket::Own(_) | Socket::None => slot,
         }
     }
 
@@ -470,7 +470,7 @@ impl Lane {
     pub(super) fn parts_alone(&mut self, slot: usize, reason: CloseReason, retry: Option<std::time::Duration>) -> bool {
         let parent = match &self.connections[slot].socket {
             Socket::Remote(remote) => remote.parent(),
-            Socket::Own(_) => None,
+            Socket::Own(_) | Socket::None => None,
         };
         match (parent, reason.come_back()) {
             (Some(parent), true) => {

@@ -10,6 +10,7 @@ use slab::Slab;
 use tidings::{CloseReason, Hub, Interest, Moment, Offset, Place, Principal, Registry};
 use tokio::runtime::Handle;
 
+use super::care::Lingering;
 use super::connection::{Behind, Connection, GONE, Position};
 use super::gather::Gather;
 use super::live::Pieces;
@@ -45,6 +46,8 @@ pub(super) struct Lane {
     pub(super) again: Vec<Timer>,
     /// Sockets that used up their turn though there is more to hear.
     pub(super) hear_again: Vec<Timer>,
+    /// Sockets that are closed but for what their clients still send.
+    pub(super) lingering: Vec<Lingering>,
     /// Connections that failed while others of their round still had to be given theirs.
     pub(super) failing: Vec<Timer>,
     /// Which moment it was among the revocations in the round before this one: those until then have reached this lane.
@@ -104,6 +107,7 @@ impl Lane {
             wheel: Wheel::new(now),
             again: Vec::new(),
             hear_again: Vec::new(),
+            lingering: Vec::new(),
             failing: Vec::new(),
             moment,
             unbusy: Vec::new(),
@@ -126,7 +130,7 @@ impl Lane {
         loop {
             let waiting = [&self.again, &self.hear_again, &self.unbusy];
             let more = waiting.iter().any(|list| !list.is_empty()) || self.place != self.hub.window().end();
-            let wait = match (more, self.connections.is_empty()) {
+            let wait = match (more, self.connections.is_empty() && self.lingering.is_empty()) {
                 (true, _) => Some(Duration::ZERO),
                 (false, true) => None,
                 (false, false) => Some(Duration::from_millis(self.wheel.next_in(self.hub.clock().ticks()))),

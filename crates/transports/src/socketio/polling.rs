@@ -16,6 +16,9 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 /// comes too late and is refused. Else it is let go.
 const MOVING: Duration = Duration::from_millis(100);
 
+/// The most packets in one answer: a client in Python takes no more, and would come back to the same ones for ever.
+const PACKETS_AN_ANSWER: usize = 16;
+
 /// The most packets in one body.
 const MAX_PACKETS: usize = 1_000;
 
@@ -139,7 +142,9 @@ impl Poller {
         }
         let mut packets: Vec<&str> = Vec::new();
         let mut rest = &frames[..];
-        while let Some((opcode, payload, taken)) = frame::split(rest) {
+        while packets.len() < PACKETS_AN_ANSWER
+            && let Some((opcode, payload, taken)) = frame::split(rest)
+        {
             match opcode {
                 1 => packets.push(std::str::from_utf8(payload).unwrap_or("6")),
                 // The end of the connection is a packet here.
@@ -148,6 +153,7 @@ impl Poller {
             }
             rest = &rest[taken..];
         }
+        self.remote.put_back(rest);
         Some(engine::encode_payload(self.version, packets))
     }
 

@@ -293,7 +293,7 @@ impl Stream {
             }
             Codec::WebSocket => {
                 frame::put_text(&mut bytes, message::close(reason).as_bytes());
-                bytes.extend_from_slice(&frame::close(reason.code(), reason.sentence()));
+                bytes.extend_from_slice(&frame::close(reason.code(), reason.name()));
             }
             Codec::SocketIo => {
                 bytes = self.parting(reason);

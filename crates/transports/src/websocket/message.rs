@@ -61,8 +61,9 @@ pub fn unsubscribed(id: &str) -> String {
 }
 
 /// What was published is durable. `answer` is what the same publish over HTTP is answered: an object with `results`.
-pub fn published(id: &str, answer: &str) -> String {
-    format!("{{\"type\":\"published\",\"id\":{},{}", quoted(id), &answer[1..])
+pub fn published(id: Option<&str>, answer: &str) -> String {
+    let id = id.map(|id| format!("\"id\":{},", quoted(id))).unwrap_or_default();
+    format!("{{\"type\":\"published\",{id}{}", &answer[1..])
 }
 
 /// A new credential was taken.
