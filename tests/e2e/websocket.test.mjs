@@ -380,7 +380,7 @@ test('wss is the same over the program\'s own TLS, and so is Socket.IO, through 
   assert.equal(stock.recovered, true)
 })
 
-test('a page over HTTP/2 opens both: Socket.IO polls over HTTP/2 and upgrades', { todo: 'the origin of the page is taken for another, as HTTP/2 has no Host' }, async t => {
+test('a page over HTTP/2 opens both: Socket.IO polls over HTTP/2 and upgrades', async t => {
   const { hub, secure } = await startSecure(t)
   const page = await (await (await startChromium(t)).newContext({ ignoreHTTPSErrors: true })).newPage()
   await page.goto(`https://localhost:${secure.port}/health`)

@@ -1,5 +1,6 @@
 //! Long-poll: the same deliveries, one JSON document at a time.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -66,8 +67,9 @@ impl Mount {
         let mut subscriber = hub.subscribe_at(principal.clone(), filter, start, since);
         let mut answer = Answer { events: Vec::new(), cursor: String::new(), gap: None, closed: None };
         if first {
-            answer.events =
-                subscriber.retained().iter().map(|entry| polled(service, entry, &principal.grants)).collect();
+            // Without its place: it tells the present state, it is not the next event.
+            let state = |entry: &Arc<Entry>| Polled { cursor: None, ..polled(service, entry, &principal.grants) };
+            answer.events = subscriber.retained().iter().map(state).collect();
         }
         let deadline = Instant::now() + if first { Duration::ZERO } else { wait };
         let (mut bytes, limits) = (0, hub.limits());

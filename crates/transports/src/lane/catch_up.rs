@@ -300,6 +300,10 @@ impl Lane {
                 self.behind(slot).page = Some(page);
             }
             Err(BrokerError::Trimmed { after, resume }) => {
+                // On a detour it leads no further than to its end: what comes behind that the connection is told where it goes on.
+                let session = self.connections[slot].session.as_ref();
+                let detour = session.and_then(|session| session.detour.as_ref());
+                let resume = detour.map_or(resume, |detour| resume.min(detour.until).max(after));
                 let gap = self.hub.overtaken(after, resume);
                 let told = self.stream(slot).gap(&gap);
                 self.counters.gaps.fetch_add(1, Ordering::Relaxed);

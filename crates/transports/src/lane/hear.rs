@@ -82,7 +82,10 @@ impl Lane {
                 self.hear_again.push(self.timer(slot));
                 break;
             }
-            match connection.socket.read(&mut inbound) {
+            let read = connection.socket.read(&mut inbound);
+            // What came now counts for now, however long this round has taken.
+            self.now = self.hub.clock().ticks();
+            match read {
                 Ok(0) => {
                     self.close(slot, CloseReason::Gone);
                     break;

@@ -80,7 +80,6 @@ impl Transport for Poll {
     const DRIVER: Driver = Driver::Lanes;
     const IS_CLOCKED: bool = false;
     const IS_WATCHED: bool = false;
-    const TELLS_STATE_A_PLACE: bool = true;
 
     async fn open(server: &Server, ask: &Ask) -> Result<Self, Denied> {
         let (address, cursor) = (server.address, ask.cursor.clone());

@@ -130,8 +130,6 @@ pub trait Transport: Sized {
     const IS_CLOCKED: bool = true;
     /// Whether somebody who takes nothing is found out by that clock.
     const IS_WATCHED: bool = true;
-    /// Whether the present state, told at the beginning, has the place where it was published.
-    const TELLS_STATE_A_PLACE: bool = false;
 
     /// Begins to listen.
     async fn open(server: &Server, ask: &Ask) -> Result<Self, Denied>;
