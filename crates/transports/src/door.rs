@@ -66,7 +66,7 @@ impl Handshake {
     pub(crate) fn new(service: &Service, parts: &request::Parts, cors: &Cors) -> Self {
         let peer = peer(parts);
         let address = service.limiter.shared(peer, parts.version, &parts.headers);
-        let mut headers = parts.headers.clone();
+        let mut headers = compact(&parts.headers);
         let is_foreign = *cors == Cors::Any && !is_same_origin(&headers);
         if is_foreign {
             // Browsers send along what they know of their user, whichever page opens the connection. Any page may, but as nobody's.
@@ -77,12 +77,23 @@ impl Handshake {
                 headers.remove(header::AUTHORIZATION);
             }
         }
-        Handshake { uri: parts.uri.clone(), headers, peer, address, is_foreign }
+        let uri = parts.uri.to_string().parse().unwrap_or_default();
+        Handshake { uri, headers, peer, address, is_foreign }
     }
 
     fn request<'a>(&'a self, payload: Option<&'a Map<String, Value>>) -> Request<'a> {
         Request { method: &Method::GET, uri: &self.uri, headers: &self.headers, peer: self.peer, payload }
     }
+}
+
+/// A copy that does not keep the buffer in memory that the request was read into.
+fn compact(headers: &HeaderMap) -> HeaderMap {
+    let copies = headers.iter().map(|(name, value)| {
+        let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        copy.set_sensitive(value.is_sensitive());
+        (name.clone(), copy)
+    });
+    copies.collect()
 }
 
 impl Door {

@@ -30,7 +30,7 @@ pub struct Session {
     /// Whether an answer has to be waited for before what came next is heard.
     pub(crate) busy: bool,
     /// What its client subscribed to by requests. With none, a Socket.IO client hears what it asked for when it connected.
-    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) subscriptions: Box<[Subscription]>,
     /// What is read before the connection goes on where it was.
     pub(crate) detour: Option<Box<Detour>>,
     /// When as many messages as came would have been in time, in microseconds of the clock: how far that lies ahead is how many too
@@ -166,7 +166,7 @@ impl Session {
             decoder: Decoder::default(),
             waiting: None,
             busy: false,
-            subscriptions: Vec::new(),
+            subscriptions: Box::default(),
             detour: None,
             spent_until: 0,
             pinged_at: 0,

@@ -229,7 +229,11 @@ impl Lane {
                 }
             }
             Note::Room => self.turn(slot),
-            Note::Gone => self.close(slot, CloseReason::Gone),
+            Note::Gone => {
+                // There is nobody whom anything could be told.
+                remote.drain();
+                self.close(slot, CloseReason::Gone);
+            }
             Note::Moved(socket, unread, permit) => {
                 let connection = &mut self.connections[slot];
                 connection.permit = match (connection.permit.take(), permit) {

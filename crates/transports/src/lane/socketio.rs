@@ -361,7 +361,7 @@ impl Lane {
     fn leave_namespace(&mut self, slot: usize) {
         let (now, patience) = (self.now, self.hub.limits().header_timeout.as_millis() as u64);
         let Some(session) = &mut self.connections[slot].session else { return };
-        session.subscriptions.clear();
+        session.subscriptions = Box::default();
         session.detour = None;
         if let Some(waiting) = &mut session.waiting {
             waiting.requests.clear();

@@ -34,6 +34,14 @@ impl Lane {
         let interest = Interest { filter, grants: self.connections[slot].principal.grants.clone() };
         self.leave_class(slot);
         self.enter_class(slot, interest, stream);
+        let connection = &mut self.connections[slot];
+        if let (Some(session), Some(class)) = (&mut connection.session, self.registry.get(connection.class as usize))
+            && let [only] = &mut session.subscriptions[..]
+            && only.filter == class.interest.filter
+        {
+            // Thousands that ask for the same hold it once.
+            only.filter = class.interest.filter.clone();
+        }
         let Some(behind) = &mut self.connections[slot].behind else { return };
         if behind.page.is_some() || behind.reading != 0 {
             // What was or is being read for the old interest may lack what the new one wants: it is read anew.
@@ -100,7 +108,7 @@ impl Lane {
                 .with("limit", limits.subscriptions));
         }
         let before = Filter::any_of(wanted[..wanted.len() - 1].iter().map(|one| one.filter.clone()));
-        session.subscriptions = wanted;
+        session.subscriptions = wanted.into();
         let all = session.filter();
         let home = self.standing(slot);
         let start = start.unwrap_or(Start { after: home.1, place: None, gap: None });
@@ -167,7 +175,7 @@ impl Lane {
             let class = self.registry.get(connection.class as usize).expect("a class lives as long as its members");
             let filter = class.interest.filter.clone();
             if filter != Filter::nothing() {
-                session.subscriptions.push(Subscription { id: CONNECT.into(), filter });
+                session.subscriptions = Box::new([Subscription { id: CONNECT.into(), filter }]);
             }
         }
     }
@@ -177,7 +185,8 @@ impl Lane {
         self.name_what_it_hears(slot);
         let Some(session) = &mut self.connections[slot].session else { return };
         let before = session.subscriptions.len();
-        session.subscriptions.retain(|subscription| *subscription.id != *id);
+        let left = session.subscriptions.iter().filter(|subscription| *subscription.id != *id);
+        session.subscriptions = left.cloned().collect();
         if session.subscriptions.len() < before {
             let all = session.filter();
             self.change_interest(slot, all);
