@@ -41,7 +41,7 @@ pub struct Limits {
     /// The most connections held at once, all transports together. The next is closed unanswered, which costs nothing
     /// and lets a stock `EventSource` come back, where a status would make it give up.
     pub connections: usize,
-    /// The most connections of one address. Generous: a household, an office or a reverse proxy share one.
+    /// The most connections of one address, or of one /64 network of IPv6. Generous: a household, an office or a reverse proxy share one.
     pub connections_per_address: usize,
     /// The most streams of one principal that is not anonymous.
     pub connections_per_principal: usize,

@@ -68,7 +68,7 @@ impl Limiter {
     /// Counts a socket that was accepted from `address`; `None` if there are too many, and it has to be closed unanswered:
     /// whoever floods gets no work out of us.
     pub fn accept(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
-        let address = Some(address.to_canonical()).filter(|address| !(self.trusts)(*address));
+        let address = Some(address.to_canonical()).filter(|address| !(self.trusts)(*address)).map(household);
         let mut counts = self.counts();
         if counts.all >= self.max || address.is_some_and(|address| counts.of(address) >= self.max_per_address) {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -84,6 +84,7 @@ impl Limiter {
     /// Counts a stream of `principal`, and of `address` if its socket does not count for it already: see
     /// [`shared`](Self::shared). Strangers are counted by their address alone.
     pub fn stream(self: &Arc<Self>, principal: &Principal, address: Option<IpAddr>) -> Result<Permit, Problem> {
+        let address = address.map(household);
         let principal = (principal.source != "anonymous").then(|| (principal.namespace.clone(), principal.id.clone()));
         let mut counts = self.counts();
         if let Some(principal) = &principal
@@ -151,6 +152,18 @@ impl std::fmt::Debug for Limiter {
 impl Counts {
     fn of(&self, address: IpAddr) -> usize {
         self.addresses.get(&address).copied().unwrap_or(0)
+    }
+}
+
+/// Whom an address stands for: of IPv6 its first 64 bits, as whoever is given addresses is given at least so many (RFC 6177) and could
+/// come from a new one each time.
+fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
     }
 }
 
@@ -245,6 +258,17 @@ mod tests {
     fn a_peer_that_is_no_proxy_is_who_it_is_whatever_it_writes() {
         assert_eq!(shared("192.0.2.1", Version::HTTP_11, &["203.0.113.7"]), None, "its socket counts");
         assert_eq!(shared("192.0.2.1", Version::HTTP_2, &["203.0.113.7"]).as_deref(), Some("192.0.2.1"));
+    }
+
+    #[test]
+    fn one_network_of_ipv6_is_one_client() {
+        let limiter = Limiter::new(&Limits { connections_per_address: 2, ..Limits::default() });
+        let from = |address: &str| limiter.accept(address.parse().unwrap());
+        let _two = [from("2001:db8:1:2::1").unwrap(), from("2001:db8:1:2:ffff::9").unwrap()];
+        assert!(from("2001:db8:1:2::3").is_none());
+        assert!(from("2001:db8:1:3::3").is_some());
+        // An IPv4 address in IPv6 clothes is itself.
+        assert!(from("::ffff:192.0.2.1").is_some() && from("::ffff:192.0.2.2").is_some());
     }
 
     #[test]
