@@ -1,0 +1,178 @@
+//! What clients ask for on connections that go both ways, and how they are answered.
+
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use serde_json::{Map, Value};
+use tidings::CloseReason;
+
+use super::Message;
+use super::thread::Lane;
+use super::wheel::Timer;
+use crate::command::{self, Command};
+use crate::door::Admitted;
+use crate::problem::Problem;
+use crate::session::Asker;
+use crate::socketio::packet;
+use crate::stream::{Codec, Stream};
+use crate::websocket::{frame, message};
+
+/// What came of something that took its time.
+pub(super) enum Outcome {
+    /// It was never answered.
+    Lost,
+    /// Of a Socket.IO client that wants to connect, with what it said.
+    Connect(Result<Admitted, Problem>, Option<Map<String, Value>>),
+    /// Of a publish; the answer to one who wants it is made of it.
+    Published(Result<String, Problem>, Option<String>, Asker),
+    /// Of a new credential.
+    Authenticated(Result<Admitted, Problem>, Option<String>, Asker),
+}
+
+impl Lane {
+    /// Takes a request of a client.
+    pub(super) fn request(&mut self, slot: usize, kind: Option<&str>, text: &str, stream: &Stream, asker: Asker) {
+        if !stream.settings.commands {
+            let detail = "this path takes no requests: it only tells";
+            let problem = Problem::new(http::StatusCode::FORBIDDEN, "no-requests", detail);
+            return self.answer(slot, asker, &message::error(None, &problem));
+        }
+        let most = self.hub.limits().message_bytes;
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let waits = session.waiting.as_ref().is_some_and(|waiting| !waiting.requests.is_empty());
+        if session.detour.is_some() || session.busy || waits {
+            // It is about the place where the connection will be then; or one of several namespaces on a connection waits for an answer.
+            // What came on a detour that has just ended comes first.
+            let waiting = session.waiting();
+            if waiting.weight() + text.len() > most {
+                return self.break_off(slot, 1008, "too many requests while the past is told");
+            }
+            waiting.requests.push_back((kind.map(str::to_owned), text.to_owned(), asker));
+            return;
+        }
+        match command::parse(kind, text, stream, self.hub.limits()) {
+            Ok(command) => self.obey(slot, command, asker),
+            Err(refused) => self.answer(slot, asker, &message::error(refused.id.as_deref(), &refused.problem)),
+        }
+    }
+
+    fn obey(&mut self, slot: usize, command: Command, asker: Asker) {
+        match command {
+            Command::Subscribe { id, filter, cursor } => {
+                if let Err(problem) = self.subscribe(slot, &id, filter, cursor.as_deref(), asker) {
+                    self.answer(slot, asker, &message::error(Some(&id), &problem));
+                }
+            }
+            Command::Unsubscribe { id } => {
+                self.unsubscribe(slot, &id);
+                self.answer(slot, asker, &message::unsubscribed(&id));
+            }
+            Command::Publish { id, events } => {
+                let connection = &self.connections[slot];
+                let Some(session) = &connection.session else { return };
+                let (door, principal) = (session.door.clone(), connection.principal.clone());
+                // Those revoked until then are not here any more.
+                let since = self.moment;
+                self.ask(
+                    slot,
+                    async move { Outcome::Published(door.publish(principal, since, &events).await, id, asker) },
+                );
+            }
+            Command::Authenticate { id, payload } => {
+                let connection = &self.connections[slot];
+                let Some(session) = &connection.session else { return };
+                let (door, principal, peer) = (session.door.clone(), connection.principal.clone(), session.peer);
+                self.ask(slot, async move {
+                    Outcome::Authenticated(door.readmit(&principal, peer, &payload).await, id, asker)
+                });
+            }
+            Command::Ping { id } => self.answer(slot, asker, &message::pong(id.as_deref())),
+        }
+    }
+
+    /// Waits for something that takes its time before the next message is heard.
+    pub(super) fn ask(&mut self, slot: usize, question: impl Future<Output = Outcome> + Send + 'static) {
+        let (timer, shared) = (self.timer(slot), self.shared.clone());
+        if let Some(session) = &mut self.connections[slot].session {
+            session.busy = true;
+        }
+        self.runtime.spawn(async move {
+            // One who waits for ever for an answer would be worse than a fault that is told.
+            let outcome = AssertUnwindSafe(question).catch_unwind().await.unwrap_or(Outcome::Lost);
+            shared.send(Message::Done(timer, Box::new(outcome)));
+        });
+    }
+
+    pub(super) fn take_outcome(&mut self, timer: Timer, outcome: Outcome) {
+        if self.find(timer).is_none() {
+            return;
+        }
+        let slot = timer.slot as usize;
+        match outcome {
+            Outcome::Connect(result, payload) => self.take_connect(slot, result, payload.as_ref()),
+            Outcome::Published(Ok(answer), id, asker) => {
+                if id.is_some() || asker != Asker::Message {
+                    self.answer(slot, asker, &message::published(id.as_deref(), &answer));
+                }
+            }
+            Outcome::Published(Err(problem), id, asker) | Outcome::Authenticated(Err(problem), id, asker) => {
+                self.answer(slot, asker, &message::error(id.as_deref(), &problem));
+            }
+            Outcome::Authenticated(Ok(admitted), id, asker) => self.take_credential(slot, admitted, id, asker),
+            Outcome::Lost => {
+                tracing::error!("a question for a connection ended in a panic");
+                self.say_goodbye(slot, CloseReason::Unavailable, None);
+            }
+        }
+        if self.find(timer).is_some() {
+            self.hear_on(slot);
+        }
+    }
+
+    /// The same principal goes on with a new credential: what it sees from here on is what that one grants.
+    fn take_credential(&mut self, slot: usize, admitted: Admitted, id: Option<String>, asker: Asker) {
+        let Admitted { principal, since, .. } = admitted;
+        if let Some(reason) = self.hub.closed_since(since, &principal) {
+            return self.say_goodbye(slot, reason, None);
+        }
+        let expires = principal.expires_at;
+        if principal.is_expired(self.hub.clock().now()) {
+            return self.say_goodbye(slot, CloseReason::Expired, None);
+        }
+        let connection = &mut self.connections[slot];
+        connection.principal = principal;
+        let class = self.registry.get(connection.class as usize).expect("a class lives as long as its members");
+        let filter = class.interest.filter.clone();
+        self.change_interest(slot, filter);
+        self.answer(slot, asker, &message::authenticated(id.as_deref(), expires));
+        if self.connections[slot].is_open() {
+            self.set_timer(slot);
+        }
+    }
+
+    /// An answer as it goes out, if anybody waits for it.
+    pub(super) fn answer_frame(&self, slot: usize, asker: Asker, text: &str) -> Bytes {
+        match asker {
+            Asker::Message => frame::text(text.as_bytes()),
+            Asker::Acknowledgement(Some(id)) => {
+                frame::text(packet::ack(&self.stream(slot).namespace, id, &[text]).as_bytes())
+            }
+            Asker::Acknowledgement(None) => Bytes::new(),
+        }
+    }
+
+    pub(super) fn answer(&mut self, slot: usize, asker: Asker, text: &str) {
+        let bytes = self.answer_frame(slot, asker, text);
+        self.say(slot, &bytes);
+    }
+
+    /// Something that we say unasked: a message, or for Socket.IO an event of this name.
+    pub(super) fn message(&self, slot: usize, event: &str, text: &str) -> Bytes {
+        let stream = self.stream(slot);
+        match stream.codec {
+            Codec::SocketIo => frame::text(packet::event(&stream.namespace, event, &[text]).as_bytes()),
+            Codec::WebSocket | Codec::Sse => frame::text(text.as_bytes()),
+        }
+    }
+}
