@@ -5,6 +5,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import assert from 'node:assert/strict'
+import { io } from 'socket.io-client'
 import { root, startHub } from './hub.mjs'
 import { startCurl } from './curl.mjs'
 import { until } from './wait.mjs'
@@ -79,4 +80,21 @@ export async function listen(t, url, { headers = {}, lastId, args = [] } = {}) {
   await until(`${url} to open`, () => stream.bytes().includes('event: tidings.open') || stream.code() !== undefined)
   assert.match(stream.bytes(), /event: tidings\.open/)
   return { ...stream, heard, own, names: () => heard.map(([name]) => name) }
+}
+
+/** Listens with socket.io-client. `heard` is `[name, …arguments]` of what came, `reasons` why it was disconnected. */
+export async function listenBySocketIo(t, url, options) {
+  return follow(t, io(url, { forceNew: true, ...options }))
+}
+
+/** Listens on a socket that somebody else opened, and waits until it is connected. */
+export async function follow(t, socket) {
+  t.after(() => socket.close())
+  const heard = [], reasons = []
+  let connected = false
+  socket.onAny((...event) => heard.push(event))
+  socket.on('disconnect', reason => reasons.push(reason))
+  socket.on('connect', () => { connected = true })
+  await until('the socket to connect', () => connected)
+  return { socket, heard, reasons, names: () => heard.map(([name]) => name) }
 }
