@@ -213,11 +213,14 @@ test('the Python client hears, watches the heartbeat, and goes on after cuts and
   const proxy = await startProxy(t, hub)
   const child = spawn(python, ['-c', CLIENT, `${proxy.url}/api/events`], { stdio: ['ignore', 'pipe', 'pipe'] })
   t.after(() => child.kill('SIGKILL'))
-  let printed = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => { printed += text })
-  const heard = () => printed.split('\n').filter(line => /^item\./.test(line)).map(line => JSON.parse(line.slice(line.indexOf('{'))).revision)
+  let printed = '', complained = ''
+  child.stdout.setEncoding('utf8').on('data', text => { printed += text })
+  child.stderr.setEncoding('utf8').on('data', text => { complained += text })
+  // What comes through the pipe may end within a line: the last piece is none until its end has come.
+  const lines = () => printed.split('\n').slice(0, -1)
+  const heard = () => lines().filter(line => /^item\./.test(line)).map(line => JSON.parse(line.slice(line.indexOf('{'))).revision)
   const updated = revision => post({ name: 'item.updated', data: { part_number: 'A01-0002', revision } })
-  await until(() => `the heartbeat; it said ${printed}`, () => printed.includes('heartbeat {}'))
+  await until(() => `the heartbeat; it said ${printed}${complained}`, () => lines().includes('heartbeat {}'))
   await updated(1)
   await until('the first', () => heard().length === 1)
   proxy.cut()
