@@ -321,11 +321,15 @@ impl Lane {
         let Some(session) = &mut self.connections[slot].session else { return };
         let Some(speaker) = session.speaker() else { return };
         speaker.stage = Stage::Outside;
-        speaker.failures += 1;
-        if speaker.failures > MAX_FAILURES {
-            return self.break_off(self.whole(slot), 1008, "turned away too often");
-        }
         let (version, is_other) = (speaker.version, speaker.is_other);
+        // Counted for the whole connection: what a namespace knows ends with it, and its next attempt begins anew.
+        let whole = self.whole(slot);
+        let session = self.connections.get_mut(whole).and_then(|main| main.session.as_mut());
+        let Some(main) = session.and_then(|session| session.speaker()) else { return };
+        main.failures += 1;
+        if main.failures > MAX_FAILURES {
+            return self.break_off(whole, 1008, "turned away too often");
+        }
         let connected = packet::connected(version, &stream.namespace, &sid::random(), None);
         let gone = packet::disconnect(&stream.namespace);
         let packets = match &stream.settings.socketio.reject {
