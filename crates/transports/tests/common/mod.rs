@@ -335,6 +335,11 @@ impl Client {
         Client::new(TcpStream::connect(address).await.unwrap())
     }
 
+    /// The socket itself, for what kernels can be asked of it.
+    pub fn socket(&self) -> socket2::SockRef<'_> {
+        socket2::SockRef::from(&self.socket)
+    }
+
     pub async fn read_head(&mut self) {
         loop {
             if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
