@@ -413,7 +413,6 @@ async fn nothing_comes_that_no_subscription_asked_for_as_a_whole() {
         assert_eq!(request(&mut socket, subscribe).await["type"], "subscribed");
     }
     let named = |topic: &str, name: &str, n: u64| NewEvent { name: name.into(), ..event(topic, "all", n) };
-    // Live, and as the past of one that subscribes with the place before all of it.
     let told = [("a/1", "n", 1), ("b/1", "x", 2), ("a/1", "x", 3), ("b/1", "n", 4)];
     server.publish_all(told.map(|(topic, name, n)| named(topic, name, n))).await;
     for (name, n) in [("x", 3), ("n", 4)] {
