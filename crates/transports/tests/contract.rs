@@ -648,7 +648,7 @@ async fn the_present_state_is_told_at_the_beginning<T: Transport>() {
     let next = server.tell(json!({ "name": "book", "data": { "id": 7 } })).await;
     let state = told(&mut listener).await;
     assert_eq!((state.name.as_str(), state.data), ("state", json!(2)));
-    assert!(state.cursor.is_none_or(|cursor| cursor == last), "it leads nowhere");
+    assert!(state.cursor.as_ref().is_none_or(|cursor| *cursor == last), "it leads nowhere: {:?} {last}", state.cursor);
     let heard = told(&mut listener).await;
     assert_eq!((heard.data, heard.cursor), (json!({ "id": 7 }), Some(next)));
     // It is not for those who may not see it.
