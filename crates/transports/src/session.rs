@@ -229,6 +229,14 @@ impl Session {
         }
     }
 
+    /// Whether it is known who it is.
+    pub(crate) fn is_known(&self) -> bool {
+        match &self.voice {
+            Voice::Tidings => true,
+            Voice::SocketIo(speaker) => speaker.stage == Stage::Inside || !speaker.others.is_empty(),
+        }
+    }
+
     /// What all its subscriptions ask for.
     pub(crate) fn filter(&self) -> Filter {
         Filter::any_of(self.subscriptions.iter().map(|subscription| subscription.filter.clone()))

@@ -11,22 +11,42 @@ use super::OpenStream;
 use super::connection::{Behind, Position};
 use super::socket::{Socket, Wrote};
 use super::thread::Lane;
-use crate::limiter::Permit;
 
 /// The most bytes a client may send into a stream that has nothing to hear from it.
 const MAX_INBOUND: usize = 64 << 10;
 
-/// How long the bytes of a client that was broken off are read and thrown away, in milliseconds, and how many at most.
+/// How long the bytes of a client that was broken off are read and thrown away, in milliseconds, and how many at most: in all, in its turn,
+/// and of all clients in one sweep. And how many clients there may be.
 const LINGER: u64 = 2_000;
 const MAX_LINGER: usize = 16 << 20;
+const LINGER_A_TURN: usize = 64 << 10;
+const LINGER_A_SWEEP: usize = 1 << 20;
+const MAX_LINGERING: usize = 256;
 
 /// A socket that has had our last words, and whose client may still be sending.
 pub(super) struct Lingering {
     socket: mio::net::TcpStream,
     until: u64,
     left: usize,
-    /// Counted until it is closed.
-    _permit: Option<Permit>,
+}
+
+impl Lingering {
+    /// Reads and throws away about `most` bytes, and says how many it were; `None` once there is no need to go on.
+    fn read_on(&mut self, buffer: &mut [u8], most: usize) -> Option<usize> {
+        let mut total = 0;
+        while total < most {
+            match self.socket.read(buffer) {
+                Ok(read @ 1..) if self.left > read => {
+                    self.left -= read;
+                    total += read;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return None,
+            }
+        }
+        Some(total)
+    }
 }
 
 impl Lane {
@@ -48,29 +68,31 @@ impl Lane {
     }
 
     /// Reads on for a while what clients that were broken off send: closing over bytes that were not read would reset the connection, and
-    /// take our last words with it.
+    /// take our last words with it. Each has its turn, and all together no more than a busy stream.
     fn linger(&mut self) {
-        let (now, mut unwanted) = (self.now, std::mem::take(&mut self.inbound));
+        let (now, buffer, mut left) = (self.now, &mut self.unwanted, LINGER_A_SWEEP);
         self.lingering.retain_mut(|lingering| {
-            loop {
-                match lingering.socket.read(&mut unwanted) {
-                    Ok(read @ 1..) if lingering.left > read => lingering.left -= read,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return lingering.until > now,
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Ok(_) | Err(_) => return false,
+            if left == 0 {
+                return lingering.until > now;
+            }
+            match lingering.read_on(buffer, LINGER_A_TURN.min(left)) {
+                Some(read) => {
+                    left = left.saturating_sub(read);
+                    lingering.until > now
                 }
+                None => false,
             }
         });
-        self.inbound = unwanted;
     }
 
     /// Looks at the connections for which something is due.
     pub(super) fn tick(&mut self) {
-        if !self.lingering.is_empty() {
+        let mut due = Vec::new();
+        let before = self.wheel.now();
+        self.wheel.turn(self.now, &mut due);
+        if self.wheel.now() != before {
             self.linger();
         }
-        let mut due = Vec::new();
-        self.wheel.turn(self.now, &mut due);
         let tick = self.wheel.now();
         for timer in due {
             // It may have been put earlier since: then this one is stale.
@@ -198,14 +220,11 @@ impl Lane {
                 let _ = socket.shutdown(std::net::Shutdown::Write);
                 let _ = self.poll.registry().deregister(&mut socket);
                 if connection.session.is_some() && reason != CloseReason::Gone {
-                    let permit = connection.permit.take();
-                    self.lingering.push(Lingering {
-                        socket,
-                        until: self.now + LINGER,
-                        left: MAX_LINGER,
-                        _permit: permit,
-                    });
-                    self.linger();
+                    let mut lingering = Lingering { socket, until: self.now + LINGER, left: MAX_LINGER };
+                    let is_open = lingering.read_on(&mut self.unwanted, LINGER_A_TURN).is_some();
+                    if is_open && self.lingering.len() < MAX_LINGERING {
+                        self.lingering.push(lingering);
+                    }
                 }
             }
             Socket::Remote(remote) => {

@@ -60,6 +60,11 @@ impl Lane {
                     self.gather.reached = Some((position, offset));
                     true
                 }
+                Position::Window(place) if place == self.place && bound.is_some() => {
+                    // The end of the detour lies further than this lane has come.
+                    self.advance();
+                    continue;
+                }
                 Position::Window(place) if place == self.place => {
                     self.gathered = None;
                     self.gather.clear();
@@ -172,7 +177,8 @@ impl Lane {
                 behind.blocked_at = self.now.max(1);
             }
             self.counters.blocked.fetch_add(1, Ordering::Relaxed);
-            if stalled {
+            // One of several namespaces waits for the connection that they share, whose own patience counts.
+            if stalled && self.whole(slot) == slot {
                 self.close(slot, CloseReason::Stalled);
             }
             return;

@@ -15,6 +15,9 @@ use crate::stream::{Codec, Stream};
 use crate::websocket::frame::{self, Message};
 use crate::websocket::message;
 
+/// The most bytes of a message of somebody of whom nothing is known yet: it has to say no more than who it is.
+pub(crate) const STRANGERS_BYTES: usize = 64 << 10;
+
 /// How much is heard from one socket before the others get their turn.
 const HEARD_AT_ONCE: usize = 64 << 10;
 
@@ -27,7 +30,7 @@ impl Lane {
             Voice::Tidings => frame::text(message::open(cursor, stream.settings.heartbeat_every).as_bytes()),
             Voice::SocketIo(speaker) => speaker.open(stream, polls, self.hub.limits().message_bytes),
         };
-        self.append(slot, &hello);
+        self.append_rest(slot, &hello);
     }
 
     /// A connection is in place.
@@ -93,9 +96,13 @@ impl Lane {
                 session.waiting().bytes.extend_from_slice(input);
                 return;
             }
+            let most = if session.is_known() { most } else { most.min(STRANGERS_BYTES) };
             match session.decoder.next(&mut input, most) {
                 Ok(Some(message)) => {
-                    session.incomplete_since = 0;
+                    // What comes between the fragments of a message does not make it whole.
+                    if session.decoder.is_empty() || matches!(message, Message::Text(_) | Message::Binary(_)) {
+                        session.incomplete_since = 0;
+                    }
                     self.hear(slot, message);
                 }
                 Ok(None) => {
@@ -207,7 +214,13 @@ impl Lane {
                     self.hear_on(slot);
                 }
             }
-            Note::Room => self.turn(slot),
+            Note::Room => {
+                if let Some(behind) = &mut self.connections[slot].behind {
+                    // It was fetched: there is somebody.
+                    behind.blocked_at = 0;
+                }
+                self.turn(slot);
+            }
             Note::Gone => {
                 // There is nobody whom anything could be told.
                 remote.drain();
@@ -317,14 +330,13 @@ impl Lane {
         let patience = self.hub.limits().request_timeout.as_millis() as u64;
         let stream = self.stream(slot).clone();
         let connection = &mut self.connections[slot];
-        let blocked = connection.behind.as_ref().is_some_and(|behind| behind.blocked_at > 0);
         let Some(session) = &mut connection.session else { return true };
         if session.incomplete_since > 0 && session.incomplete_since + patience <= now {
             self.break_off(slot, 1008, "a message was begun and not ended");
             return false;
         }
         match &session.voice {
-            Voice::SocketIo(_) => self.look_at_speaker(slot, &stream, blocked),
+            Voice::SocketIo(_) => self.look_at_speaker(slot, &stream),
             Voice::Tidings => {
                 if session.unanswered_since > 0 && session.unanswered_since + stall <= now {
                     self.close(slot, CloseReason::Gone);

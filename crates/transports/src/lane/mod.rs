@@ -36,6 +36,7 @@ use tokio::sync::oneshot;
 
 use self::bell::Bell;
 pub(crate) use self::connection::Position;
+pub(crate) use self::hear::STRANGERS_BYTES;
 use self::remote::Note;
 pub use self::remote::{Claim, Remote};
 use self::requests::Outcome;

@@ -18,6 +18,9 @@ use crate::session::{Stage, Voice};
 use crate::socketio::packet::Packet;
 use crate::stream::Stream;
 
+/// How many bytes of its namespaces a connection that is behind may owe beside its own.
+const SAID_AHEAD: usize = 64 << 10;
+
 impl Lane {
     /// The client has left its namespace; its connection stays for others, or for a while.
     pub(super) fn leave_namespace(&mut self, slot: usize) {
@@ -58,7 +61,7 @@ impl Lane {
         let remote = Remote::within(self.shared.clone(), slot as u32, self.speaking.clone());
         let behind = Behind::at(Position::Window(self.place), self.offset, Bytes::new());
         let nobody = Interest { filter: Filter::nothing(), grants: Default::default() };
-        let principal = self.connections[slot].principal.clone();
+        let principal = Arc::new(Principal::new("", Default::default(), "anonymous"));
         self.counters.opened.fetch_add(1, Ordering::Relaxed);
         let other = self.place_in(End::Remote(remote), nobody, stream, behind, principal, limiter, Some(session));
         let Some(other) = other else { return };
@@ -114,8 +117,9 @@ impl Lane {
             let Some(connection) = self.connections.get(parent as usize).filter(|parent| parent.is_open()) else {
                 continue;
             };
-            if connection.behind.is_some() && !remote.is_closed() {
-                // It has to take what it owes first.
+            let waits = connection.behind.as_ref().is_some_and(|behind| behind.answers.len() >= SAID_AHEAD);
+            if waits && !remote.is_closed() {
+                // It has to take what was said on it before.
                 self.speaking.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(slot);
                 continue;
             }

@@ -12,9 +12,14 @@ use tokio::sync::Notify;
 use super::wheel::Timer;
 use super::{Message, Shared};
 use crate::limiter::Permit;
+use crate::websocket::frame;
 
 /// How many bytes may wait for a reader. One write is taken whole, so it can be more by the largest write.
 const ROOM: usize = 64 << 10;
+
+/// How long the bytes of a client that has had our last words are read and thrown away, and how many at most.
+const LINGER: Duration = Duration::from_secs(2);
+const MAX_LINGER: u64 = 16 << 20;
 
 /// What a lane writes to instead of a socket. Whoever holds the real connection takes the bytes out, and hands in what came.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub struct Remote {
     within: Option<Within>,
     /// Whether its client polls.
     polled: AtomicBool,
+    /// Whether it is known who its client is.
+    known: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -88,6 +95,7 @@ impl Remote {
             heard: Notify::new(),
             within: None,
             polled: AtomicBool::new(polled),
+            known: AtomicBool::new(false),
         })
     }
 
@@ -100,6 +108,7 @@ impl Remote {
             heard: Notify::new(),
             within: Some(Within { slot, speaking }),
             polled: AtomicBool::new(false),
+            known: AtomicBool::new(false),
         })
     }
 
@@ -151,6 +160,22 @@ impl Remote {
         Ok(total)
     }
 
+    /// Says something before all that waits. Only whole frames wait, so it stands between two.
+    pub(super) fn say_first(&self, frame: &[u8]) {
+        self.state().out.splice(..0, frame.iter().copied());
+        self.ready.notify_one();
+    }
+
+    /// It is known who its client is.
+    pub(super) fn set_known(&self) {
+        self.known.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is known who its client is.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
     /// What is there, and whether the lane waits for room.
     pub(super) fn drain(&self) -> (Vec<u8>, bool) {
         let mut state = self.state();
@@ -195,9 +220,19 @@ impl Remote {
         state.is_closed && state.out.is_empty()
     }
 
-    /// The frames to pass on, as soon as there are any; `None` once it is over and all were taken. For one who polls it is also over
-    /// when the connection has moved, and empty when it is about to. Dropping the future loses nothing.
-    pub async fn take(self: &Arc<Self>, polls: bool) -> Option<Vec<u8>> {
+    /// The frames to pass on, as soon as there are any; `None` once it is over and all were taken, empty when the connection
+    /// is about to move. Dropping the future loses nothing.
+    pub async fn take(self: &Arc<Self>) -> Option<Vec<u8>> {
+        self.take_by(std::mem::take, false).await
+    }
+
+    /// The same for one who polls, with at most so many frames; the others stay. It is also over when the connection has moved. The last, which ends the connection, comes alone: a stock client that polls
+    /// takes the end of its transport before what was told in the same answer.
+    pub(crate) async fn take_some(self: &Arc<Self>, most: usize) -> Option<Vec<u8>> {
+        self.take_by(|out| first_frames(out, most), true).await
+    }
+
+    async fn take_by(self: &Arc<Self>, take: impl Fn(&mut Vec<u8>) -> Vec<u8>, polls: bool) -> Option<Vec<u8>> {
         loop {
             {
                 let mut state = self.state();
@@ -205,10 +240,10 @@ impl Remote {
                     return None;
                 }
                 if !state.out.is_empty() {
-                    let out = std::mem::take(&mut state.out);
-                    let blocked = std::mem::take(&mut state.is_blocked);
+                    let out = take(&mut state.out);
+                    let has_room = state.out.len() < ROOM && std::mem::take(&mut state.is_blocked);
                     drop(state);
-                    if blocked {
+                    if has_room {
                         self.tell(Note::Room);
                     }
                     return Some(out);
@@ -237,14 +272,6 @@ impl Remote {
         };
         // However it ends, what is there then decides.
         let _ = tokio::time::timeout(patience, moved).await;
-    }
-
-    /// Gives back what was taken and can't be passed on yet: it comes first the next time.
-    pub(crate) fn put_back(&self, frames: &[u8]) {
-        if !frames.is_empty() {
-            self.state().out.splice(..0, frames.iter().copied());
-            self.ready.notify_one();
-        }
     }
 
     /// Hands in messages that came whole.
@@ -326,7 +353,7 @@ impl Remote {
             }
         };
         let say = async {
-            while let Some(bytes) = self.take(false).await {
+            while let Some(bytes) = self.take().await {
                 let written = async {
                     writer.write_all(&bytes).await?;
                     writer.flush().await
@@ -340,17 +367,43 @@ impl Remote {
             // Best effort: the last words are written.
             let _ = tokio::time::timeout(stall, writer.shutdown()).await;
         };
-        tokio::pin!(hear, say);
-        let mut heard = false;
-        loop {
-            tokio::select! {
-                () = &mut say => return,
-                // The lane closes in turn, and what it says last is carried still.
-                () = &mut hear, if !heard => heard = true,
+        {
+            tokio::pin!(hear, say);
+            let mut heard = false;
+            loop {
+                tokio::select! {
+                    () = &mut say => break,
+                    // The lane closes in turn, and what it says last is carried still.
+                    () = &mut hear, if !heard => heard = true,
+                }
             }
         }
+        // Closing over bytes that were not read would reset the connection, and take our last words with it.
+        let (mut unwanted, mut nowhere) = (reader.take(MAX_LINGER), tokio::io::sink());
+        let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut unwanted, &mut nowhere)).await;
     }
 }
+
+/// Takes the first `most` frames out, a closing one alone.
+fn first_frames(out: &mut Vec<u8>, most: usize) -> Vec<u8> {
+    let mut end = 0;
+    let mut count = 0;
+    while count < most
+        && let Some((opcode, _, taken)) = frame::split(&out[end..])
+    {
+        if opcode == CLOSE && end > 0 {
+            break;
+        }
+        end += taken;
+        count += 1;
+    }
+    // Only whole frames are written; should one ever not be, nothing is held back for ever.
+    let rest = if end == 0 { Vec::new() } else { out.split_off(end) };
+    std::mem::replace(out, rest)
+}
+
+/// The opcode of a closing frame (RFC 6455 §5.5.1).
+const CLOSE: u8 = 8;
 
 /// The right to move a connection to a socket. Given back when it is dropped unused.
 #[derive(Debug)]

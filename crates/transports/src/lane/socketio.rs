@@ -283,6 +283,7 @@ impl Lane {
             false => (sid::random(), None),
         };
         speaker.stage = Stage::Inside;
+        let is_other = speaker.is_other;
         let connected = packet::connected(speaker.version, &stream.namespace, &sid, pid.as_deref());
         if !keeps_handshake {
             speaker.handshake = None;
@@ -304,6 +305,9 @@ impl Lane {
             return;
         }
         (connection.told, connection.told_at, connection.updated_at) = (start.after, self.now, self.now);
+        if let (Socket::Remote(remote), false) = (&connection.socket, is_other) {
+            remote.set_known();
+        }
         self.change_interest(slot, filter);
         let position = start.place.map_or(Position::Log(start.after), Position::Window);
         self.go_to(slot, position, start.after);
@@ -369,12 +373,15 @@ impl Lane {
     }
 
     /// Sends the pings of Engine.IO and waits for theirs. False if the connection was ended.
-    pub(super) fn look_at_speaker(&mut self, slot: usize, stream: &Stream, blocked: bool) -> bool {
+    pub(super) fn look_at_speaker(&mut self, slot: usize, stream: &Stream) -> bool {
         let now = self.now;
+        let (behind, written_at) = (self.connections[slot].behind.is_some(), self.connections[slot].written_at);
         let settings = &stream.settings.socketio;
         let (interval, timeout) = (settings.ping_interval.as_millis() as u64, settings.ping_timeout.as_millis() as u64);
         let Some(session) = &mut self.connections[slot].session else { return true };
-        let (pinged_at, unanswered) = (session.pinged_at, session.unanswered_since);
+        let (pinged_at, unanswered, busy) = (session.pinged_at, session.unanswered_since, session.busy);
+        // While it is behind, its answer comes after what it is still taking.
+        let since = if behind { unanswered.max(written_at) } else { unanswered };
         let Some(speaker) = session.speaker() else { return true };
         if speaker.stage == Stage::Outside && speaker.deadline <= now && speaker.others.is_empty() {
             self.end(slot, &frame::close(1000, "nobody connected in time"), CloseReason::Gone);
@@ -384,7 +391,8 @@ impl Lane {
             return true;
         }
         let dead = match speaker.version {
-            Version::V4 => unanswered > 0 && unanswered + timeout <= now,
+            // While a request of somebody known is being answered, nothing is read of them.
+            Version::V4 => unanswered > 0 && since + timeout <= now && !(busy && speaker.stage == Stage::Inside),
             Version::V3 => pinged_at + interval + timeout <= now,
         };
         if dead {
@@ -397,13 +405,19 @@ impl Lane {
             }
             return false;
         }
-        if speaker.version == Version::V4 && pinged_at + interval <= now && !blocked {
+        if speaker.version == Version::V4 && pinged_at + interval <= now {
             session.pinged_at = now;
-            if session.unanswered_since == 0 {
-                session.unanswered_since = now.max(1);
+            if session.unanswered_since > 0 {
+                // One is on its way.
+                return true;
             }
+            session.unanswered_since = now.max(1);
             let ping = stream.heartbeat.clone();
-            self.say(slot, &ping);
+            match &self.connections[slot].socket {
+                // Before what waits to be fetched, which may take longer than a client waits for a ping.
+                Socket::Remote(remote) if remote.is_polled() => remote.say_first(&ping),
+                _ => self.say(slot, &ping),
+            }
             return self.connections[slot].is_open();
         }
         true

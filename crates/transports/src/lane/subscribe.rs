@@ -201,6 +201,13 @@ impl Lane {
         }
     }
 
+    /// Adds to what was not written of its first frame, so that both leave in one write.
+    pub(super) fn append_rest(&mut self, slot: usize, bytes: &[u8]) {
+        if let Some(behind) = &mut self.connections[slot].behind {
+            behind.rest = [&behind.rest[..], bytes].concat().into();
+        }
+    }
+
     /// Says something of its own to a client, at the border of two frames.
     pub(super) fn say(&mut self, slot: usize, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };

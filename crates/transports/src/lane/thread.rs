@@ -58,6 +58,8 @@ pub(super) struct Lane {
     pub(super) speaking: Arc<Mutex<Vec<u32>>>,
     /// What is read from sockets, one at a time.
     pub(super) inbound: Vec<u8>,
+    /// What is read only to be thrown away.
+    pub(super) unwanted: Vec<u8>,
     /// Numbers the pages that are asked for.
     pub(super) serial: u32,
     /// Sockets to send away, the next one last, each with its time.
@@ -113,6 +115,7 @@ impl Lane {
             unbusy: Vec::new(),
             speaking: Arc::default(),
             inbound: vec![0; 16 << 10],
+            unwanted: vec![0; 16 << 10],
             serial: 0,
             leaving: Vec::new(),
             closed: Vec::new(),
@@ -237,7 +240,7 @@ impl Lane {
             let retained = if closed.is_none() { self.hub.retained(interest, start.after) } else { Vec::new() };
             let grants = interest.grants.clone();
             let opening = self.stream(slot).opening(cursor, start.gap.as_ref(), &retained, &grants);
-            self.append(slot, &opening);
+            self.append_rest(slot, &opening);
         }
         if let Some(reason) = closed {
             return self.say_goodbye(slot, reason, None);

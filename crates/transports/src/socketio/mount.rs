@@ -14,6 +14,7 @@ use crate::adopt;
 use crate::door::{Admitted, Door, Handshake};
 use crate::events::Mount;
 use crate::handover::{Granted, Handed, Handover};
+use crate::lane::STRANGERS_BYTES;
 use crate::limiter::Permit;
 use crate::problem::Problem;
 use crate::publish::collect;
@@ -174,7 +175,9 @@ impl Mount {
         let (session, granted, sid) = self.session(service, door, parts, version).await?;
         let Some(lanes) = &service.lanes else { return Err(Refusal::BadRequest.into()) };
         let remote = adopt::converse(lanes, Bytes::new(), granted, session, Some(permit), true);
-        let poller = service.pollers.insert(&sid, remote, version, self.stream.id);
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let packets = super::polling::packets_an_answer(agent);
+        let poller = service.pollers.insert(&sid, remote, version, self.stream.id, packets);
         let _polling = poller.begin_poll();
         poll(service, &poller, &sid).await
     }
@@ -213,7 +216,11 @@ impl Mount {
                     return Err(Refusal::BadRequest.into());
                 };
                 let limits = service.hub.limits();
-                let limits = tidings::Limits { request_bytes: limits.message_bytes, ..limits.clone() };
+                let most = match poller.remote.is_known() {
+                    true => limits.message_bytes,
+                    false => limits.message_bytes.min(STRANGERS_BYTES),
+                };
+                let limits = tidings::Limits { request_bytes: most, ..limits.clone() };
                 let heard = match collect(body, &limits).await {
                     Ok(body) => std::str::from_utf8(&body).is_ok_and(|body| poller.post(body).is_ok()),
                     Err(problem) => {

@@ -16,8 +16,16 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 /// comes too late and is refused. Else it is let go.
 const MOVING: Duration = Duration::from_millis(100);
 
-/// The most packets in one answer: a client in Python takes no more, and would come back to the same ones for ever.
+/// The most packets in one answer: a client in Python takes no more, and would come back to the same ones for ever. Of those in
+/// JavaScript it is known that they take any number.
 const PACKETS_AN_ANSWER: usize = 16;
+const JAVASCRIPT: [&str; 2] = ["Mozilla/", "node-XMLHttpRequest"];
+
+/// How many packets a client of this `User-Agent` takes in one answer.
+pub(crate) fn packets_an_answer(agent: Option<&str>) -> usize {
+    let is_javascript = agent.is_some_and(|agent| JAVASCRIPT.iter().any(|begin| agent.starts_with(begin)));
+    if is_javascript { usize::MAX } else { PACKETS_AN_ANSWER }
+}
 
 /// The most packets in one body.
 const MAX_PACKETS: usize = 1_000;
@@ -33,6 +41,8 @@ pub(crate) struct Poller {
     pub(crate) version: Version,
     /// The mount where it came: a session of one app is unknown at the door of another.
     mount: u32,
+    /// The most packets in one answer to it.
+    packets: usize,
     polls: AtomicBool,
     posts: AtomicBool,
 }
@@ -49,9 +59,10 @@ impl Pollers {
         remote: Arc<Remote>,
         version: Version,
         mount: u32,
+        packets: usize,
     ) -> Arc<Poller> {
         let (polls, posts) = (AtomicBool::new(false), AtomicBool::new(false));
-        let poller = Arc::new(Poller { remote: remote.clone(), version, mount, polls, posts });
+        let poller = Arc::new(Poller { remote: remote.clone(), version, mount, packets, polls, posts });
         self.lock().insert(sid.to_owned(), poller.clone());
         let (pollers, sid): (Weak<Pollers>, String) = (Arc::downgrade(self), sid.to_owned());
         let runtime = tokio::runtime::Handle::current();
@@ -133,7 +144,7 @@ impl Poller {
     pub(crate) async fn poll(&self) -> Option<String> {
         let mut waiting = Waiting { poller: self, is_answered: false };
         self.remote.settled(MOVING).await;
-        let frames = self.remote.take(true).await;
+        let frames = self.remote.take_some(self.packets).await;
         waiting.is_answered = true;
         let frames = frames?;
         if frames.is_empty() {
@@ -142,9 +153,7 @@ impl Poller {
         }
         let mut packets: Vec<&str> = Vec::new();
         let mut rest = &frames[..];
-        while packets.len() < PACKETS_AN_ANSWER
-            && let Some((opcode, payload, taken)) = frame::split(rest)
-        {
+        while let Some((opcode, payload, taken)) = frame::split(rest) {
             match opcode {
                 1 => packets.push(std::str::from_utf8(payload).unwrap_or("6")),
                 // The end of the connection is a packet here.
@@ -153,7 +162,6 @@ impl Poller {
             }
             rest = &rest[taken..];
         }
-        self.remote.put_back(rest);
         Some(engine::encode_payload(self.version, packets))
     }
 

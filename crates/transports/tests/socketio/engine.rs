@@ -333,7 +333,9 @@ async fn what_is_said_last_waits_for_a_client_that_does_not_poll_just_then() {
         let revoked = tidings::Revocation::principal("ann");
         server.hub.close(&revoked, tidings::CloseReason::Revoked);
         settle(&server).await;
-        assert_eq!(session.polled().await, [r#"42["n",7]"#, "41", "1"]);
+        assert_eq!(session.polled().await, [r#"42["n",7]"#, "41"]);
+        // Alone: a stock client takes the end of its transport before what was told in the same answer.
+        assert_eq!(session.polled().await, ["1"]);
         session.is_unknown().await;
     }
     assert_eq!(server.service.pollers(), 0);
