@@ -241,9 +241,10 @@ impl Remote {
                 }
                 if !state.out.is_empty() {
                     let out = take(&mut state.out);
-                    let has_room = state.out.len() < ROOM && std::mem::take(&mut state.is_blocked);
+                    // Also while there is no room yet: that somebody fetches is what it has to know.
+                    let is_blocked = std::mem::take(&mut state.is_blocked);
                     drop(state);
-                    if has_room {
+                    if is_blocked {
                         self.tell(Note::Room);
                     }
                     return Some(out);
