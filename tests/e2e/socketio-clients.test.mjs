@@ -44,7 +44,8 @@ for (const [how, more] of Object.entries(TRANSPORTS)) {
         ledger.assertUnbroken()
         assert.equal(ledger.last, last)
         assert.deepEqual(gaps, [])
-        assert.ok(connects.length >= 5, `it connected ${connects.length} times`)
+        // A cut between two polls is none to a client that polls.
+        assert.ok(connects.length >= (how === 'by polling' ? 3 : 5), `it connected ${connects.length} times`)
         if (name !== RECOVERS) return
         // What stock clients know as connection state recovery: the same id, and nothing missed.
         assert.deepEqual(connects.map(({ recovered }) => recovered), connects.map((_, index) => index > 0))
