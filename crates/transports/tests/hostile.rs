@@ -306,6 +306,40 @@ async fn one_that_dies_in_a_round_takes_nothing_from_a_slow_one_with_two_namespa
 // --- Clients that read little or nothing ---
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_polls_lives_however_much_waits_for_it() {
+    const EVENTS: u64 = 60;
+    let server = begin(Driver::Lanes, quiet(), talkative()).await;
+    let session = Session::connected(&server, Eio::V4, By::Polling, "slow+all").await;
+    for n in 0..EVENTS * 30 {
+        server.publish_all([padded("t", n, 200)]).await;
+    }
+    // More seconds than it may go without a ping, and than a socket may take nothing.
+    let (mut next, mut pings) = (0, 0);
+    for second in 0.. {
+        for packet in session.polled().await {
+            match packet.as_str() {
+                "2" => {
+                    pings += 1;
+                    assert_eq!(session.post("3").await.status, 200);
+                }
+                event => {
+                    let told: Value = serde_json::from_str(event.strip_prefix("42").expect("an event")).unwrap();
+                    assert_eq!(told[1], next, "in order, each once");
+                    next += 1;
+                }
+            }
+        }
+        assert!(pings >= second / 26, "a ping in time: {pings} in {second} s");
+        if next == EVENTS * 30 {
+            assert!(second > 90, "too little to mean anything: {second} s");
+            return;
+        }
+        server.clock.advance(Duration::from_secs(1));
+        settle(&server).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_larger_than_a_turn_is_told_whole() {
     let rule = EventRule::new("state", "states".parse().unwrap(), vec![vec!["all".parse().unwrap()]]);
     let rule = EventRule { retain: true, key: Some("{data.id}".parse().unwrap()), ..rule };

@@ -226,8 +226,9 @@ impl Remote {
         self.take_by(std::mem::take, false).await
     }
 
-    /// The same for one who polls, with at most so many frames; the others stay. It is also over when the connection has moved. The last, which ends the connection, comes alone: a stock client that polls
-    /// takes the end of its transport before what was told in the same answer.
+    /// The same for one who polls, with at most so many frames; the others stay. It is also over when the connection has moved. The
+    /// frame that ends the connection comes alone: a stock client that polls takes the end of its transport before what was told in the same
+    /// answer.
     pub(crate) async fn take_some(self: &Arc<Self>, most: usize) -> Option<Vec<u8>> {
         self.take_by(|out| first_frames(out, most), true).await
     }
