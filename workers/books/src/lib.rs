@@ -1,0 +1,1 @@
+//! A worker for jobs about books: imports lists, looks books up, reads bookshelves.

@@ -1,0 +1,3 @@
+//! The program `tidings-books`.
+
+fn main() {}
