@@ -1,1 +1,3 @@
 //! A worker for jobs about books: imports lists, looks books up, reads bookshelves.
+
+pub mod report;
