@@ -19,8 +19,9 @@ use crate::profile::Profile;
 use crate::profiles::Profiles;
 use crate::retained::Retained;
 use crate::revoked::{Moment, Revoked};
+use crate::states::States;
 use crate::subscriber::Seats;
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::topic::TopicPattern;
 use crate::window::{Place, Window};
 
@@ -34,6 +35,7 @@ pub struct Hub {
     readers: RwLock<Vec<Arc<dyn Reader>>>,
     pub(crate) seats: Seats,
     retained: Mutex<Retained>,
+    states: Mutex<States>,
     pub(crate) coalescer: Coalescer,
     epoch: Epoch,
     clock: Arc<dyn Clock>,
@@ -109,6 +111,7 @@ impl Hub {
             readers: RwLock::default(),
             seats: Seats::default(),
             retained: Mutex::default(),
+            states: Mutex::default(),
             coalescer: Coalescer::default(),
             epoch: head.epoch,
             clock,
@@ -179,7 +182,7 @@ impl Hub {
     }
 
     fn take(&self, events: Vec<Event>, live: bool) {
-        let (_, mut last) = self.window.head();
+        let (mut place, mut last) = self.window.head();
         let entries: Vec<Arc<Entry>> = events
             .into_iter()
             .map(|event| {
@@ -189,6 +192,8 @@ impl Hub {
                 let rule = self.profiles.rule(&event);
                 let entry = Arc::new(Entry::new(event, rule, last));
                 self.retain(&entry);
+                self.states().take(&entry, Some(place));
+                place.0 += 1;
                 entry
             })
             .collect();
@@ -274,7 +279,36 @@ impl Hub {
     /// The newest event of each retained kind that `interest` covers and that lies at or before `until`: what a new
     /// subscriber is told of the present state, in log order. Later ones it gets by reading on.
     pub fn retained(&self, interest: &Interest, until: Offset) -> Vec<Arc<Entry>> {
-        self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).covered(interest, until)
+        let mut found = self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).covered(interest, until);
+        if interest.filter.topics.is_some() {
+            let first = self.window.first();
+            found.extend(self.states().covered(interest, until, first));
+        }
+        found
+    }
+
+    fn states(&self) -> MutexGuard<'_, States> {
+        self.states.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Holds so many bytes of states of ended jobs for latecomers.
+    pub(crate) fn hold_ends(&self, most_bytes: usize) {
+        self.states().hold_ends(most_bytes);
+    }
+
+    /// Whoever begins to listen to the job is given this state.
+    pub(crate) fn show(&self, entry: Entry) {
+        self.states().take(&Arc::new(entry), None);
+    }
+
+    /// Whether the state of the job with this topic is at hand.
+    pub(crate) fn shows(&self, topic: &str) -> bool {
+        self.states().holds(topic)
+    }
+
+    /// Nobody is told of this job any more.
+    pub(crate) fn forget(&self, topic: &str) {
+        self.states().forget(topic);
     }
 
     /// A page of the log, for a reader that has fallen behind the window.

@@ -9,7 +9,8 @@
 //! - [`Broker`]: keeps the events and tells of each append. [`Window`]: the recent ones, in memory.
 //! - [`Hub`]: matches events to the subscribers of this process. [`Registry`]: finds them without asking each.
 //! - [`Subscriber`]: the deliveries of one reader as an async stream.
-//! - [`Profile`], [`Shape`]: one app's part: which events it has, who may see them, how they look.
+//! - [`Profile`], [`Shape`], [`Form`]: one app's part: which events it has, who may see them, how they look.
+//! - [`Jobs`](job::Jobs): long work that others watch: what may become of it, and how it is told.
 //! - [`explain`]: why a principal does or does not get an event.
 
 pub mod broker;
@@ -22,10 +23,12 @@ pub mod entry;
 pub mod event;
 pub mod explain;
 pub mod filter;
+pub mod form;
 pub mod gap;
 pub mod grant;
 pub mod history;
 pub mod hub;
+pub mod job;
 pub mod json;
 pub mod limits;
 #[cfg(all(test, shuttle))]
@@ -38,6 +41,7 @@ pub mod registry;
 mod retained;
 mod revoked;
 pub mod shape;
+mod states;
 pub mod subscriber;
 mod sync;
 pub mod template;
@@ -53,6 +57,7 @@ pub use entry::{Entry, FrameKey};
 pub use event::{Event, NewEvent};
 pub use explain::{Explanation, explain};
 pub use filter::{Filter, Interest};
+pub use form::{Form, FormFacts, FormNode, FormWords, InvalidForm};
 pub use gap::{Gap, GapReason};
 pub use grant::{Audience, Grants, Implications};
 pub use hub::{Hub, Published, Reader, Start};

@@ -107,6 +107,11 @@ impl Window {
         Place(self.end.load(Ordering::Acquire))
     }
 
+    /// The place of the oldest entry that is held.
+    pub(crate) fn first(&self) -> Place {
+        Place(self.ring().first)
+    }
+
     /// The place after the newest entry, and the offset of the newest event, as of one moment.
     pub fn head(&self) -> (Place, Offset) {
         let ring = self.ring();

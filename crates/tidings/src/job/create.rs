@@ -1,0 +1,162 @@
+//! Making jobs.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::active::Active;
+use super::engine::Jobs;
+use super::fault::JobFault;
+use super::progress::Progress;
+use super::record::{Job, JobFile, JobId, JobState, MAX_KIND_BYTES};
+use super::secret;
+use crate::topic::Topic;
+
+/// A job that somebody wants done.
+#[derive(Clone, Debug, Default)]
+pub struct NewJob {
+    /// Its name; without one it gets a name that nobody can guess.
+    pub id: Option<JobId>,
+    /// The namespace of its profile.
+    pub namespace: Option<String>,
+    /// What is to be done: one segment of a topic, 64 bytes at most.
+    pub kind: String,
+    /// What its worker is to work on.
+    pub input: Option<Box<RawValue>>,
+    /// A file to work on, which is in its place already.
+    pub file: Option<JobFile>,
+    /// SHA-256 of that file's content.
+    pub file_hash: Option<[u8; 32]>,
+    /// Who it belongs to.
+    pub owner: Option<String>,
+    /// Who may see it beside its owner and its token: grants, namespace included.
+    pub audience: Vec<Topic>,
+    /// How often it may be tried.
+    pub attempts: Option<u32>,
+    /// How long a worker may be silent.
+    pub lease: Option<Duration>,
+}
+
+/// A job that was made, now or by the same request before.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// What is known of it.
+    pub job: Job,
+    /// Whether it was made now. If not, the file of this request is not wanted.
+    pub is_new: bool,
+}
+
+impl NewJob {
+    /// SHA-256 of what is asked for: two requests with the same hash ask for the same.
+    fn hash(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut put = |part: &[u8]| {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        };
+        put(self.namespace.as_deref().unwrap_or_default().as_bytes());
+        put(self.kind.as_bytes());
+        put(self.input.as_ref().map_or("", |input| input.get()).as_bytes());
+        put(self.file_hash.as_ref().map_or(&[], |hash| &hash[..]));
+        put(self.owner.as_deref().unwrap_or_default().as_bytes());
+        self.audience.iter().for_each(|grant| put(grant.as_str().as_bytes()));
+        hash.finalize().into()
+    }
+
+    fn check(&self, jobs: &Jobs) -> Result<(), JobFault> {
+        let invalid = |field, detail: &str| Err(JobFault::Invalid { field, detail: detail.into() });
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if self.kind.is_empty() || self.kind.len() > MAX_KIND_BYTES || !self.kind.bytes().all(fits) {
+            return invalid("kind", "it is 1 to 64 of A-Z a-z 0-9 . _ -");
+        }
+        let settings = &jobs.settings;
+        if let Some(input) = self.input.as_ref().filter(|input| input.get().len() > settings.input_bytes) {
+            return Err(JobFault::TooLarge { field: "input", bytes: input.get().len(), most: settings.input_bytes });
+        }
+        if self.attempts.is_some_and(|attempts| !(1..=100).contains(&attempts)) {
+            return invalid("attempts", "it is 1 to 100");
+        }
+        if self.lease.is_some_and(|lease| lease < Duration::from_secs(1) || lease > settings.longest_lease) {
+            let detail = format!("it is 1s to {}s", settings.longest_lease.as_secs());
+            return Err(JobFault::Invalid { field: "lease", detail });
+        }
+        if self.owner.as_ref().is_some_and(|owner| owner.is_empty() || owner.len() > 512) {
+            return invalid("owner", "it is 1 to 512 bytes");
+        }
+        if self.audience.len() > jobs.hub.limits().audience_grants {
+            return invalid("audience", "it has too many grants");
+        }
+        Ok(())
+    }
+}
+
+impl Jobs {
+    /// Makes a job, and has it wait for a worker. The same request again finds the job that the first has made.
+    pub async fn create(self: &Arc<Self>, new: NewJob) -> Result<Created, JobFault> {
+        new.check(self)?;
+        if self.count_open() >= self.settings.open_jobs {
+            return Err(JobFault::TooMany(self.settings.open_jobs));
+        }
+        let jobs = self.clone();
+        // A change that was begun is ended, also if nobody waits for it any more.
+        let made = tokio::spawn(async move { jobs.make(new).await }).await;
+        made.unwrap_or_else(|_| Err(JobFault::Unavailable("the job could not be made".into())))
+    }
+
+    async fn make(self: Arc<Self>, new: NewJob) -> Result<Created, JobFault> {
+        let request = new.hash();
+        let kind = self.settings.kind(new.namespace.as_deref(), &new.kind);
+        let id = match new.id {
+            Some(id) => id,
+            None => secret::new_id()?,
+        };
+        let now = self.hub.clock().now();
+        let lease = new.lease.or(kind.lease).unwrap_or(self.settings.lease);
+        let mut job = Job {
+            id,
+            namespace: new.namespace,
+            kind: new.kind,
+            owner: new.owner,
+            audience: Default::default(),
+            input: new.input,
+            file: new.file,
+            state: JobState::Queued,
+            attempt: 0,
+            attempts: new.attempts.or(kind.attempts).unwrap_or(self.settings.attempts),
+            lease_ms: lease.as_millis() as u64,
+            canceling: None,
+            progress: Progress::default(),
+            result: None,
+            error: None,
+            items: 0,
+            created: now,
+            started: None,
+            updated: now,
+            ended: None,
+            revision: 1,
+            lease: None,
+            last_lease: None,
+            request,
+            announced: 0,
+            end: None,
+        };
+        job.audience = Jobs::audience(&job.topic(), &new.audience)?;
+        if let Some(known) = self.store.create(&job).await? {
+            if known.request != request {
+                return Err(JobFault::IdTaken);
+            }
+            let job = self.get(&known.id).await?.unwrap_or(known);
+            return Ok(Created { job, is_new: false });
+        }
+        let active = Active::new(job, self.hub.clock().ticks());
+        let turn = active.turn.lock().await;
+        let job = active.job();
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(job.id.clone(), active.clone());
+        self.announce(&active).await;
+        drop(turn);
+        self.queue.push(active);
+        Ok(Created { job, is_new: true })
+    }
+}

@@ -1,0 +1,370 @@
+//! The jobs of a hub: what may become of one, stored first and then told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::active::Active;
+use super::fault::JobFault;
+use super::lookout;
+use super::progress::{self, Due};
+use super::queue::Queue;
+use super::record::{Job, JobId};
+use super::secret;
+use super::settings::JobSettings;
+use super::store::{JobQuery, JobStore, JobStoreError};
+use crate::broker::Query;
+use crate::clock::Timestamp;
+use crate::cursor::Offset;
+use crate::entry::Entry;
+use crate::event::{Event, NewEvent};
+use crate::grant::Audience;
+use crate::hub::Hub;
+use crate::topic::Topic;
+
+/// The jobs of a hub.
+///
+/// Each change is stored, then told through the hub, then answered: what was answered no crash takes back, and what a crash kept from being
+/// told is told at the next start. A change that was begun is ended also if whoever asked for it goes away.
+pub struct Jobs {
+    pub(super) hub: Arc<Hub>,
+    pub(super) store: Arc<dyn JobStore>,
+    pub(super) settings: JobSettings,
+    pub(super) open: RwLock<HashMap<JobId, Arc<Active>, foldhash::fast::RandomState>>,
+    pub(super) queue: Queue,
+    pub(super) due: Arc<Due>,
+}
+
+/// How long after a failure the log is asked again to take what it has to tell.
+const TELL_AGAIN: Duration = Duration::from_millis(500);
+
+impl std::fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Jobs").field("open", &self.count_open()).finish_non_exhaustive()
+    }
+}
+
+impl Jobs {
+    /// Takes up the jobs that the store has: those that wait go on waiting, and those that run have their leases anew.
+    pub async fn open(
+        hub: Arc<Hub>,
+        store: Arc<dyn JobStore>,
+        settings: JobSettings,
+    ) -> Result<Arc<Jobs>, JobStoreError> {
+        hub.hold_ends(settings.held_ends_bytes);
+        let found = store.open_jobs().await?;
+        let (open, queue, due) = (RwLock::default(), Queue::default(), Arc::<Due>::default());
+        let jobs = Arc::new(Jobs { hub, store, settings, open, queue, due });
+        for job in found {
+            jobs.take_up(job).await?;
+        }
+        tokio::spawn(progress::tell(Arc::downgrade(&jobs), jobs.due.clone()));
+        tokio::spawn(lookout::look_out(Arc::downgrade(&jobs)));
+        Ok(jobs)
+    }
+
+    async fn take_up(self: &Arc<Self>, job: Job) -> Result<(), JobStoreError> {
+        let active = Active::new(job, self.hub.clock().ticks());
+        let job = active.shown().job.clone();
+        let turn = active.turn.lock().await;
+        if job.announced < job.revision {
+            // The program ended between storing and telling, or after telling and before it took note.
+            match self.told(&job).await {
+                Some(offset) => self.note(&job, offset).await?,
+                None => self.announce(&active).await,
+            }
+        } else if !job.state.is_end() {
+            self.hub.show(self.entry(&job, Offset::START, None));
+        }
+        drop(turn);
+        if !job.state.is_end() {
+            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+            open.insert(job.id.clone(), active.clone());
+            drop(open);
+            if job.lease.is_none() {
+                self.queue.push(active);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the log tells of the job's last change, if it does.
+    async fn told(&self, job: &Job) -> Option<Offset> {
+        #[derive(serde::Deserialize)]
+        struct Told {
+            revision: u64,
+        }
+        let (name, mut found) = (event_name(job), None);
+        let read = self.read_log(job, |event| {
+            let revision = || serde_json::from_slice::<Told>(&event.data).ok().map(|told| told.revision);
+            if *event.name == *name && revision() == Some(job.revision) {
+                found = Some(event.offset);
+            }
+        });
+        read.await.ok()?;
+        found
+    }
+
+    /// How many items of the job the log tells.
+    pub(super) async fn items_told(&self, job: &Job) -> Result<u64, JobFault> {
+        #[derive(serde::Deserialize)]
+        struct Told {
+            index: u64,
+        }
+        let mut told = 0;
+        self.read_log(job, |event| {
+            if &*event.name == super::ITEM_EVENT
+                && let Ok(Told { index }) = serde_json::from_slice(&event.data)
+            {
+                told = told.max(index + 1);
+            }
+        })
+        .await?;
+        Ok(told)
+    }
+
+    /// Goes through what the log still has of a job.
+    async fn read_log(&self, job: &Job, mut each: impl FnMut(&Event)) -> Result<(), JobFault> {
+        let topic = job.topic().parse().map_err(|_| JobFault::NoSuchJob)?;
+        let topics: Arc<[crate::TopicPattern]> = Arc::from([topic]);
+        let mut after = self.hub.broker().head().trimmed;
+        loop {
+            let (topics, until) = (Some(topics.clone()), Offset(u64::MAX));
+            let query = Query { topics, after, until, limit: 256, max_bytes: 1 << 20 };
+            match self.hub.broker().read(query).await {
+                Ok(page) => {
+                    page.events.iter().for_each(&mut each);
+                    if page.reached <= after {
+                        return Ok(());
+                    }
+                    after = page.reached;
+                }
+                Err(crate::BrokerError::Trimmed { resume, .. }) => after = resume,
+                Err(error) => return Err(JobFault::Unavailable(error.to_string())),
+            }
+        }
+    }
+
+    /// The hub that they are told through.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Their bounds.
+    pub fn settings(&self) -> &JobSettings {
+        &self.settings
+    }
+
+    /// How many have not ended.
+    pub fn count_open(&self) -> usize {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub(super) fn active(&self, id: &JobId) -> Option<Arc<Active>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// What is known of a job now.
+    pub async fn get(&self, id: &JobId) -> Result<Option<Job>, JobFault> {
+        match self.active(id) {
+            Some(active) => Ok(Some(active.job())),
+            None => Ok(self.store.read(id).await?),
+        }
+    }
+
+    /// The same, and makes sure that whoever listens to its topic from now on is given its state, also if it ended long ago.
+    pub async fn show(&self, id: &JobId) -> Result<Option<Job>, JobFault> {
+        let Some(job) = self.get(id).await? else { return Ok(None) };
+        if job.state.is_end() && !self.hub.shows(&job.topic()) {
+            let offset = job.end.as_deref().and_then(|end| end.parse::<crate::Cursor>().ok());
+            let offset =
+                offset.filter(|end| self.hub.cursor(end.offset) == *end).map_or(Offset::START, |end| end.offset);
+            let first = self.first(&job).await?;
+            self.hub.show(self.entry(&job, offset, first.as_deref()));
+        }
+        Ok(Some(job))
+    }
+
+    /// The jobs that fit, the newest first.
+    pub async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, JobFault> {
+        let mut found = self.store.list(query).await?;
+        for job in &mut found {
+            if let Some(active) = self.active(&job.id) {
+                *job = active.job();
+            }
+        }
+        Ok(found)
+    }
+
+    /// A page of the items of a job's result.
+    pub async fn items(&self, id: &JobId, from: u64, limit: usize, max_bytes: usize) -> Result<Vec<Bytes>, JobFault> {
+        Ok(self.store.items(id, from, limit, max_bytes).await?)
+    }
+
+    /// A new token of a job, and until when it counts.
+    pub async fn new_token(&self, id: &JobId, ttl: Option<Duration>) -> Result<(String, Timestamp), JobFault> {
+        let expires = self.hub.clock().now().after(ttl.unwrap_or(self.settings.token_ttl));
+        let (token, hash) = secret::new(secret::TOKEN_PREFIX)?;
+        self.store.put_token(hash, id, expires).await?;
+        Ok((token, expires))
+    }
+
+    /// Whose token this is, and until when. One that ran out is still known for a while.
+    pub async fn token(&self, token: &str) -> Result<Option<(Job, Timestamp)>, JobFault> {
+        let Some((id, expires)) = self.store.token(secret::hash(token)).await? else { return Ok(None) };
+        Ok(self.get(&id).await?.map(|job| (job, expires)))
+    }
+
+    /// The first items, where the kind tells them with the end.
+    async fn first(&self, job: &Job) -> Result<Option<Vec<Bytes>>, JobFault> {
+        let most = self.settings.kind(job.namespace.as_deref(), &job.kind).first_bytes;
+        if most == 0 || !job.state.is_end() {
+            return Ok(None);
+        }
+        let limit = usize::try_from(job.items).unwrap_or(usize::MAX).min(100_000);
+        let mut items = self.store.items(&job.id, 0, limit, most).await?;
+        let mut bytes = 0;
+        let fit = items.iter().take_while(|item| {
+            bytes += item.len() + 1;
+            bytes <= most
+        });
+        items.truncate(fit.count());
+        Ok(Some(items))
+    }
+
+    /// An event about the job.
+    pub(super) fn event(&self, job: &Job, name: &str, data: Bytes) -> NewEvent {
+        let topic = job.topic();
+        NewEvent {
+            name: name.into(),
+            key: Some(topic.as_str().into()),
+            topic: topic.parse().unwrap_or_else(|_| self.lost_and_found()),
+            data,
+            scope: Bytes::new(),
+            audience: job.audience.clone(),
+            time: self.hub.clock().now(),
+            kept: true,
+            dedup: None,
+        }
+    }
+
+    /// An id and a namespace always make a topic; if one day they do not, nobody is told rather than everybody.
+    fn lost_and_found(&self) -> Topic {
+        "job".parse().expect("one segment is a topic")
+    }
+
+    /// The event of its state, as if it had just come from the log.
+    fn entry(&self, job: &Job, offset: Offset, first: Option<&[Bytes]>) -> Entry {
+        let body = self.event(job, &event_name(job), job.document(first));
+        self.hub.entry(Event { offset, body: NewEvent { time: job.updated, ..body } })
+    }
+
+    /// Stores the job as `change` makes it, tells of it, and says what it is then. The caller holds its turn.
+    pub(super) async fn change(
+        self: &Arc<Self>,
+        active: &Arc<Active>,
+        change: impl FnOnce(&mut Job),
+    ) -> Result<Arc<Job>, JobFault> {
+        let before = active.shown().job.clone();
+        let mut job = active.job();
+        change(&mut job);
+        job.revision = before.revision + 1;
+        job.updated = self.hub.clock().now();
+        if job.state.is_end() {
+            job.ended = Some(job.updated);
+            job.last_lease = job.lease.take().map(|lease| lease.hash);
+            job.canceling = None;
+        }
+        if !self.store.replace(&job, before.revision).await? {
+            // Another program has changed it: what we know is old.
+            return Err(JobFault::Unavailable("the job was changed by another program".into()));
+        }
+        let job = Arc::new(job);
+        {
+            let mut shown = active.shown();
+            shown.progress = job.progress.clone();
+            shown.items = job.items;
+            let until = shown.lease.as_ref().map(|held| held.until);
+            let renewed = || self.hub.clock().ticks() + job.lease_ms;
+            shown.lease = job.lease.as_ref().map(|lease| super::active::Held {
+                hash: lease.hash,
+                until: match (until, before.lease.as_ref() == Some(lease)) {
+                    (Some(until), true) => until,
+                    _ => renewed(),
+                },
+            });
+            shown.job = job.clone();
+        }
+        active.changed.notify_waiters();
+        self.announce(active).await;
+        if job.state.is_end() {
+            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+            open.remove(&job.id);
+        }
+        Ok(job)
+    }
+
+    /// Tells of the job's state. If the log can't take it now, it is told as soon as it can: the caller's answer does not wait for
+    /// that, and whoever begins to listen meanwhile is given the state from before.
+    pub(super) async fn announce(self: &Arc<Self>, active: &Arc<Active>) {
+        active.untold().await;
+        if let Err(error) = self.try_announce(active).await {
+            tracing::error!(%error, "the log can't tell of a job; it is tried again");
+            let (jobs, active) = (self.clone(), active.clone());
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(TELL_AGAIN).await;
+                    let _turn = active.turn.lock().await;
+                    let job = active.shown().job.clone();
+                    if job.announced >= job.revision || jobs.try_announce(&active).await.is_ok() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    async fn try_announce(&self, active: &Active) -> Result<(), JobFault> {
+        let job = active.shown().job.clone();
+        let first = self.first(&job).await?;
+        let event = self.event(&job, &event_name(&job), job.document(first.as_deref()));
+        let published = self.hub.append(vec![event]).await.map_err(|error| JobFault::Unavailable(error.to_string()))?;
+        let cursor = published.first().and_then(|published| published.cursor);
+        let offset = cursor.map_or(Offset::START, |cursor| cursor.offset);
+        let mut told = (*job).clone();
+        told.announced = told.revision;
+        {
+            let mut shown = active.shown();
+            if shown.job.revision == told.revision {
+                shown.job = Arc::new(told);
+            }
+        }
+        self.note(&job, offset).await?;
+        Ok(())
+    }
+
+    /// Takes note that the log tells of it, there.
+    async fn note(&self, job: &Job, offset: Offset) -> Result<(), JobStoreError> {
+        let end = job.state.is_end().then(|| self.hub.cursor(offset).to_string());
+        self.store.note_announced(&job.id, job.revision, end).await
+    }
+
+    /// Who may see the events of a job: who holds its own grant, and these.
+    pub(super) fn audience(topic: &str, more: &[Topic]) -> Result<Audience, JobFault> {
+        let own: Topic = topic.parse().map_err(|_| JobFault::Invalid {
+            field: "id",
+            detail: "with its namespace it is too long for a topic".into(),
+        })?;
+        Ok(Audience::new(std::iter::once(own).chain(more.iter().cloned())))
+    }
+}
+
+/// The event that tells the state of a job.
+pub(super) fn event_name(job: &Job) -> String {
+    match job.canceling {
+        Some(_) if !job.state.is_end() => "job.canceling".into(),
+        _ => format!("job.{}", job.state.name()),
+    }
+}

@@ -1,0 +1,112 @@
+//! What has to be seen to by itself: workers that went away, progress that is worth keeping, jobs that nobody asks for any more.
+
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use super::active::Active;
+use super::engine::Jobs;
+use super::fault::JobFault;
+use super::record::{Failure, Job, JobState};
+
+/// How often it is looked after leases: well below the shortest.
+const EVERY: Duration = Duration::from_millis(250);
+/// How often progress is put in the store, in rounds of the above: what a crash may take from it.
+const NOTE_EVERY: u32 = 4;
+/// How often old jobs are looked for, in the same rounds.
+const FORGET_EVERY: u32 = 240;
+/// How many are forgotten in one go.
+const FORGOTTEN_AT_ONCE: usize = 100;
+
+/// Sees to the jobs until they are no more.
+pub(super) async fn look_out(jobs: Weak<Jobs>) {
+    let mut rounds = tokio::time::interval(EVERY);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for round in 1u32.. {
+        rounds.tick().await;
+        let Some(jobs) = jobs.upgrade() else { return };
+        jobs.end_leases().await;
+        if round.is_multiple_of(NOTE_EVERY)
+            && let Err(fault) = jobs.note_progress().await
+        {
+            tracing::warn!(%fault, "the progress of jobs can't be kept");
+        }
+        if round.is_multiple_of(FORGET_EVERY)
+            && let Err(fault) = jobs.forget_old().await
+        {
+            tracing::warn!(%fault, "old jobs can't be removed");
+        }
+    }
+}
+
+impl Jobs {
+    /// Takes jobs from the workers that were silent for too long.
+    pub async fn end_leases(self: &Arc<Self>) {
+        let now = self.hub.clock().ticks();
+        for active in self.all_open() {
+            if active.shown().lease.is_some_and(|held| held.until <= now) {
+                let jobs = self.clone();
+                let ended = tokio::spawn(async move { jobs.end_lease(active).await }).await;
+                if let Ok(Err(fault)) = ended {
+                    // It is found again in the next round.
+                    tracing::error!(%fault, "a job can't be taken from a worker that is gone");
+                }
+            }
+        }
+    }
+
+    fn all_open(&self) -> Vec<Arc<Active>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    async fn end_lease(self: Arc<Self>, active: Arc<Active>) -> Result<(), JobFault> {
+        let _turn = active.turn.lock().await;
+        let now = self.hub.clock().ticks();
+        let job: Arc<Job> = {
+            let shown = active.shown();
+            if shown.lease.is_none_or(|held| held.until > now) {
+                return Ok(());
+            }
+            shown.job.clone()
+        };
+        tracing::info!(job = %job.id, kind = job.kind, attempt = job.attempt, "a worker was silent for too long");
+        if job.canceling.is_some() {
+            self.change(&active, |job| job.state = JobState::Canceled).await?;
+        } else if job.attempt < job.attempts {
+            self.requeue(&active, None, false).await?;
+        } else {
+            let message = format!("its worker went away, {} times", job.attempt);
+            self.change(&active, |job| {
+                job.state = JobState::Lost;
+                job.error = Some(Failure { code: "worker-lost".into(), message, retryable: true });
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the newest progress in the store.
+    async fn note_progress(&self) -> Result<(), JobFault> {
+        let note = |active: &Arc<Active>| {
+            let mut shown = active.shown();
+            let is_new = !std::mem::replace(&mut shown.is_noted, true);
+            is_new.then(|| (shown.job.id.clone(), shown.progress.clone()))
+        };
+        let progress: Vec<_> = self.all_open().iter().filter_map(note).collect();
+        if !progress.is_empty() {
+            self.store.note_progress(progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets jobs that ended long ago; says which had a file.
+    pub async fn forget_old(&self) -> Result<usize, JobFault> {
+        let before = self.hub.clock().now().0.saturating_sub(self.settings.keep_for.as_millis() as u64);
+        let old = self.store.ended_before(crate::Timestamp(before), FORGOTTEN_AT_ONCE).await?;
+        let count = old.len();
+        for job in old {
+            self.store.remove(&job.id).await?;
+            self.hub.forget(&job.topic());
+        }
+        Ok(count)
+    }
+}

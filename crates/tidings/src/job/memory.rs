@@ -1,0 +1,5 @@
+//! Jobs in memory.
+
+/// Jobs in memory.
+#[derive(Debug, Default)]
+pub struct MemoryJobs;

@@ -1,0 +1,418 @@
+//! What workers do with jobs, and what others ask of workers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::active::Active;
+use super::engine::Jobs;
+use super::fault::JobFault;
+use super::progress::{Beat, Progress, ProgressUpdate};
+use super::record::{Failure, Job, JobId, JobState, Lease};
+use super::secret;
+use crate::event::NewEvent;
+
+/// The most events of items that are appended in one go.
+const ITEMS_TOLD_AT_ONCE: usize = 500;
+
+/// A job that a worker has now.
+#[derive(Debug)]
+pub struct Claimed {
+    /// What it is.
+    pub job: Arc<Job>,
+    /// What the worker shows from now on.
+    pub lease: String,
+    /// How long it counts.
+    pub lease_for: Duration,
+}
+
+/// What came of the work.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It is done.
+    Completed(Option<Box<RawValue>>),
+    /// It can't be done, or not this time.
+    Failed(Failure),
+    /// It was canceled, and its worker has stopped.
+    Canceled(Option<Box<RawValue>>),
+    /// The worker gives it back undone.
+    Released,
+}
+
+impl Jobs {
+    /// The next job of one of these kinds, waiting for one up to `wait`.
+    pub async fn claim(
+        self: &Arc<Self>,
+        namespace: Option<&str>,
+        kinds: &[String],
+        worker: &str,
+        lease: Option<Duration>,
+        wait: Duration,
+    ) -> Result<Option<Claimed>, JobFault> {
+        let worker: String = worker.chars().filter(|c| !c.is_control()).take(100).collect();
+        let lease = lease.map(|lease| lease.clamp(Duration::from_secs(1), self.settings.longest_lease));
+        let deadline = tokio::time::Instant::now() + wait.min(self.settings.longest_wait);
+        loop {
+            let grown = self.queue.grown.notified();
+            tokio::pin!(grown);
+            // Before the queue is looked at: what comes from here on wakes.
+            grown.as_mut().enable();
+            while let Some(active) = self.queue.pop(namespace, kinds) {
+                let (jobs, worker) = (self.clone(), worker.clone());
+                let begun = tokio::spawn(async move { jobs.begin(active, worker, lease).await }).await;
+                match begun.unwrap_or_else(|_| Err(JobFault::Unavailable("the job could not be begun".into())))? {
+                    Some(claimed) => return Ok(Some(claimed)),
+                    None => continue,
+                }
+            }
+            if self.hub.is_draining() || tokio::time::timeout_at(deadline, grown).await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn begin(
+        self: Arc<Self>,
+        active: Arc<Active>,
+        worker: String,
+        lease: Option<Duration>,
+    ) -> Result<Option<Claimed>, JobFault> {
+        let _turn = active.turn.lock().await;
+        if active.shown().job.state != JobState::Queued {
+            // It was canceled while it waited.
+            return Ok(None);
+        }
+        let (secret, hash) = secret::new(secret::LEASE_PREFIX)?;
+        let now = self.hub.clock().now();
+        let begun = self.change(&active, |job| {
+            job.state = JobState::Running;
+            job.attempt += 1;
+            job.started = Some(now);
+            job.error = None;
+            job.progress = Progress::default();
+            job.lease = Some(Lease { hash, worker });
+            if let Some(lease) = lease {
+                job.lease_ms = lease.as_millis() as u64;
+            }
+        });
+        match begun.await {
+            Ok(job) => Ok(Some(Claimed { lease_for: job.lease_for(), job, lease: secret })),
+            Err(fault) => {
+                self.queue.push_first(active.clone());
+                Err(fault)
+            }
+        }
+    }
+
+    /// The job that a lease is for, if it counts: then it counts anew.
+    fn hold(&self, id: &JobId, lease: &str) -> Result<(Arc<Active>, Beat), JobFault> {
+        let active = self.active(id).ok_or(JobFault::LeaseLost)?;
+        let beat = self.renew(&active, &secret::hash(lease))?;
+        Ok((active, beat))
+    }
+
+    fn renew(&self, active: &Active, hash: &[u8; 32]) -> Result<Beat, JobFault> {
+        let now = self.hub.clock().ticks();
+        let mut shown = active.shown();
+        let mut held = *shown.held_by(hash, now).ok_or(JobFault::LeaseLost)?;
+        // One that was canceled has only so long to answer, whatever else it says.
+        if shown.job.canceling.is_none() {
+            held.until = now + shown.job.lease_ms;
+        }
+        shown.lease = Some(held);
+        let lease = Duration::from_millis(held.until.saturating_sub(now));
+        Ok(Beat { cancel: shown.job.canceling.is_some(), lease })
+    }
+
+    /// Whether this is the lease of the job, and counts.
+    pub fn is_held(&self, id: &JobId, lease: &str) -> bool {
+        self.hold(id, lease).is_ok()
+    }
+
+    /// A worker lives. With `wait` it is answered when the job is canceled or the lease is lost, or after that time; the lease counts
+    /// meanwhile.
+    pub async fn heartbeat(&self, id: &JobId, lease: &str, wait: Duration) -> Result<Beat, JobFault> {
+        let hash = secret::hash(lease);
+        let (active, first) = self.hold(id, lease)?;
+        let deadline = tokio::time::Instant::now() + wait.min(self.settings.longest_wait);
+        let renew_every = first.lease / 3;
+        loop {
+            let changed = active.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let beat = self.renew(&active, &hash)?;
+            let now = tokio::time::Instant::now();
+            if beat.cancel || now >= deadline || self.hub.is_draining() {
+                return Ok(beat);
+            }
+            let _ = tokio::time::timeout_at(deadline.min(now + renew_every), changed).await;
+        }
+    }
+
+    /// A worker says how far it is. Cheap: watchers are told the newest, now and then.
+    pub fn progress(&self, id: &JobId, lease: &str, update: ProgressUpdate) -> Result<Beat, JobFault> {
+        let (active, beat) = self.hold(id, lease)?;
+        let now = self.hub.clock().ticks();
+        let mut shown = active.shown();
+        shown.progress = shown.progress.updated(update, self.settings.item_bytes)?;
+        shown.is_noted = false;
+        if !shown.is_due {
+            shown.is_due = true;
+            let every = self.settings.progress_every.as_millis() as u64;
+            let at = shown.told_at.map_or(now, |told| (told + every).max(now));
+            drop(shown);
+            self.due.put(at, active);
+        }
+        Ok(beat)
+    }
+
+    /// Appends items of the result, the first at index `from`; those that are there already are passed over. With `tell` each is
+    /// an event.
+    pub async fn append_items(
+        self: &Arc<Self>,
+        id: &JobId,
+        lease: &str,
+        from: u64,
+        items: Vec<Bytes>,
+        tell: bool,
+    ) -> Result<(u64, Beat), JobFault> {
+        let (active, _) = self.hold(id, lease)?;
+        if let Some(item) = items.iter().find(|item| item.len() > self.settings.item_bytes) {
+            return Err(JobFault::TooLarge { field: "item", bytes: item.len(), most: self.settings.item_bytes });
+        }
+        let (jobs, hash) = (self.clone(), secret::hash(lease));
+        let appended = tokio::spawn(async move { jobs.append(active, hash, from, items, tell).await }).await;
+        appended.unwrap_or_else(|_| Err(JobFault::Unavailable("the items could not be kept".into())))
+    }
+
+    async fn append(
+        self: Arc<Self>,
+        active: Arc<Active>,
+        hash: [u8; 32],
+        from: u64,
+        mut items: Vec<Bytes>,
+        tell: bool,
+    ) -> Result<(u64, Beat), JobFault> {
+        let _turn = active.turn.lock().await;
+        let beat = self.renew(&active, &hash)?;
+        let (job, count) = {
+            let shown = active.shown();
+            (shown.job.clone(), shown.items)
+        };
+        if from > count {
+            return Err(JobFault::ItemsGap { count });
+        }
+        let known = usize::try_from(count - from).unwrap_or(usize::MAX).min(items.len());
+        items.drain(..known);
+        if items.is_empty() {
+            return Ok((count, beat));
+        }
+        let after = count + items.len() as u64;
+        if after > self.settings.items {
+            return Err(JobFault::TooManyItems(self.settings.items));
+        }
+        // Told before they are kept: should the program end between the two, the worker sends them again, and the log knows which of
+        // them it tells already.
+        if tell {
+            let known = active.shown().items_told;
+            let told = match known {
+                Some(told) => told,
+                None => self.items_told(&job).await?,
+            };
+            let event = |(index, item): (u64, &Bytes)| self.item_event(&job, index, item);
+            let untold = (count..).zip(&items).filter(|(index, _)| *index >= told);
+            let events: Vec<NewEvent> = untold.map(event).collect();
+            for some in events.chunks(ITEMS_TOLD_AT_ONCE) {
+                active.shown().items_told = None;
+                let told = self.hub.append(some.to_vec()).await;
+                told.map_err(|error| JobFault::Unavailable(error.to_string()))?;
+            }
+            active.shown().items_told = Some(after.max(told));
+        }
+        self.store.append_items(&job.id, count, items).await?;
+        active.shown().items = after;
+        Ok((after, beat))
+    }
+
+    fn item_event(&self, job: &Job, index: u64, item: &Bytes) -> NewEvent {
+        let mut data = format!("{{\"id\":\"{}\",\"index\":{index},\"item\":", job.id).into_bytes();
+        data.extend_from_slice(item);
+        data.push(b'}');
+        NewEvent { key: None, ..self.event(job, super::ITEM_EVENT, data.into()) }
+    }
+
+    /// A worker is done with a job, in one way or another. The same again is the same.
+    pub async fn finish(self: &Arc<Self>, id: &JobId, lease: &str, outcome: Outcome) -> Result<Job, JobFault> {
+        self.check_outcome(&outcome)?;
+        let Ok((active, _)) = self.hold(id, lease) else { return self.finished_before(id, lease, &outcome).await };
+        let (jobs, hash) = (self.clone(), secret::hash(lease));
+        let finished = tokio::spawn(async move { jobs.end(active, hash, outcome).await }).await;
+        finished.unwrap_or_else(|_| Err(JobFault::Unavailable("the end could not be kept".into())))
+    }
+
+    fn check_outcome(&self, outcome: &Outcome) -> Result<(), JobFault> {
+        let too_large = |field, bytes, most| Err(JobFault::TooLarge { field, bytes, most });
+        match outcome {
+            Outcome::Completed(Some(result)) | Outcome::Canceled(Some(result))
+                if result.get().len() > self.settings.result_bytes =>
+            {
+                too_large("result", result.get().len(), self.settings.result_bytes)
+            }
+            Outcome::Failed(failure) if failure.code.is_empty() => {
+                Err(JobFault::Invalid { field: "error.code", detail: "a failure has a code, like `not-found`".into() })
+            }
+            Outcome::Failed(failure) if failure.code.len() > 100 => too_large("error.code", failure.code.len(), 100),
+            Outcome::Failed(failure) if failure.message.len() > 2_000 => {
+                too_large("error.message", failure.message.len(), 2_000)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A worker says again what it has said: its answer was lost, or its lease.
+    async fn finished_before(&self, id: &JobId, lease: &str, outcome: &Outcome) -> Result<Job, JobFault> {
+        let Some(job) = self.get(id).await? else { return Err(JobFault::NoSuchJob) };
+        if !job.state.is_end() {
+            return Err(JobFault::LeaseLost);
+        }
+        let was_theirs = job.last_lease == Some(secret::hash(lease));
+        let same = matches!(
+            (outcome, job.state),
+            (Outcome::Completed(_), JobState::Completed)
+                | (Outcome::Failed(_), JobState::Failed)
+                | (Outcome::Canceled(_), JobState::Canceled)
+        );
+        match (was_theirs, same) {
+            (true, true) => Ok(job),
+            (true, false) => Err(JobFault::AlreadyEnded(job.state)),
+            (false, _) => Err(JobFault::LeaseLost),
+        }
+    }
+
+    async fn end(self: Arc<Self>, active: Arc<Active>, hash: [u8; 32], outcome: Outcome) -> Result<Job, JobFault> {
+        let turn = active.turn.lock().await;
+        // Whoever had the turn before may have ended it.
+        self.renew(&active, &hash)?;
+        let (attempt, attempts, canceling) = {
+            let shown = active.shown();
+            (shown.job.attempt, shown.job.attempts, shown.job.canceling.is_some())
+        };
+        let job = match outcome {
+            Outcome::Completed(result) => {
+                self.change(&active, |job| {
+                    job.state = JobState::Completed;
+                    job.result = result;
+                    if let Some(total) = job.progress.total {
+                        job.progress.done = total;
+                    }
+                })
+                .await?
+            }
+            Outcome::Canceled(_) if !canceling => return Err(JobFault::NotCanceling),
+            Outcome::Canceled(result) => {
+                self.change(&active, |job| {
+                    job.state = JobState::Canceled;
+                    job.result = result;
+                })
+                .await?
+            }
+            // Who has canceled it does not want it tried again.
+            Outcome::Failed(_) | Outcome::Released if canceling => {
+                self.change(&active, |job| job.state = JobState::Canceled).await?
+            }
+            Outcome::Failed(failure) if failure.retryable && attempt < attempts => {
+                self.requeue(&active, Some(failure), false).await?
+            }
+            Outcome::Failed(failure) => {
+                self.change(&active, |job| {
+                    job.state = JobState::Failed;
+                    job.error = Some(failure);
+                })
+                .await?
+            }
+            Outcome::Released => self.requeue(&active, None, true).await?,
+        };
+        drop(turn);
+        Ok((*job).clone())
+    }
+
+    /// Has the job wait for a worker again. The caller holds its turn.
+    pub(super) async fn requeue(
+        self: &Arc<Self>,
+        active: &Arc<Active>,
+        error: Option<Failure>,
+        is_undone: bool,
+    ) -> Result<Arc<Job>, JobFault> {
+        let job = self.change(active, |job| {
+            job.state = JobState::Queued;
+            job.lease = None;
+            job.error = error;
+            job.started = None;
+            if is_undone {
+                job.attempt = job.attempt.saturating_sub(1);
+            }
+        });
+        let job = job.await?;
+        match is_undone {
+            true => self.queue.push_first(active.clone()),
+            false => self.queue.push(active.clone()),
+        }
+        Ok(job)
+    }
+
+    /// Cancels a job. One that waits has ended then; of one that runs the worker is asked to stop, and `wait` says how long to wait for that.
+    /// Again is the same.
+    pub async fn cancel(self: &Arc<Self>, id: &JobId, wait: Duration) -> Result<Job, JobFault> {
+        let Some(active) = self.active(id) else {
+            let Some(job) = self.get(id).await? else { return Err(JobFault::NoSuchJob) };
+            return match job.state {
+                JobState::Canceled => Ok(job),
+                other => Err(JobFault::AlreadyEnded(other)),
+            };
+        };
+        let (jobs, its) = (self.clone(), active.clone());
+        let begun = tokio::spawn(async move { jobs.begin_cancel(its).await }).await;
+        begun.unwrap_or_else(|_| Err(JobFault::Unavailable("the job could not be canceled".into())))?;
+        let deadline = tokio::time::Instant::now() + wait.min(self.settings.longest_wait);
+        loop {
+            let changed = active.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let job = active.job();
+            match job.state {
+                JobState::Canceled => return Ok(job),
+                state if state.is_end() => return Err(JobFault::AlreadyEnded(state)),
+                _ => {}
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Ok(active.job());
+            }
+        }
+    }
+
+    async fn begin_cancel(self: Arc<Self>, active: Arc<Active>) -> Result<(), JobFault> {
+        let _turn = active.turn.lock().await;
+        let (state, canceling) = {
+            let shown = active.shown();
+            (shown.job.state, shown.job.canceling.is_some())
+        };
+        match state {
+            JobState::Queued => {
+                self.change(&active, |job| job.state = JobState::Canceled).await?;
+            }
+            JobState::Running if !canceling => {
+                let now = self.hub.clock().now();
+                self.change(&active, |job| job.canceling = Some(now)).await?;
+                let grace = self.settings.cancel_grace.as_millis() as u64;
+                let until = self.hub.clock().ticks() + grace;
+                if let Some(held) = &mut active.shown().lease {
+                    held.until = until;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
