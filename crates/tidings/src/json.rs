@@ -188,11 +188,11 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The members of an object, or the elements of an array with an empty key. `text` begins with its bracket.
-fn items(text: &str) -> Items<'_> {
+pub(crate) fn items(text: &str) -> Items<'_> {
     Items { text, at: 1, object: text.starts_with('{'), state: State::First }
 }
 
-struct Items<'a> {
+pub(crate) struct Items<'a> {
     text: &'a str,
     at: usize,
     object: bool,

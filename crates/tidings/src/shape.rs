@@ -1,15 +1,18 @@
 //! How an event looks on the wire of one profile.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::cursor::Cursor;
 use crate::event::NewEvent;
+use crate::form::{Form, FormFacts};
 use crate::grant::Grants;
 use crate::json::{self, Edit, JsonPath};
 use crate::template::{Facts, Template};
 
-/// How an event looks: its name on the wire, what is redacted for whom, the case of values, the wrapper.
+/// How an event looks: its name on the wire, what is redacted for whom, the case of values, the form, the wrapper.
 ///
 /// The default changes nothing. What is not declared is never touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +22,7 @@ pub struct Shape {
     wrap: Option<String>,
     cases: Vec<(JsonPath, Case)>,
     redactions: Vec<Redaction>,
+    form: Option<Arc<Form>>,
     args: Args,
     namespace: Option<Arc<str>>,
 }
@@ -105,6 +109,27 @@ impl Shape {
         Ok(self)
     }
 
+    /// The same with the data in this form, which is filled from what the redactions and cases leave of it.
+    pub fn with_form(mut self, form: Form) -> Self {
+        self.form = Some(Arc::new(form));
+        self
+    }
+
+    /// The same in the place of `rule`, for events of that rule: what is hidden there is hidden here too.
+    pub fn in_place_of(mut self, rule: &Shape) -> Result<Self, InvalidShape> {
+        let own = std::mem::replace(&mut self.redactions, rule.redactions.clone());
+        self.namespace.clone_from(&rule.namespace);
+        own.into_iter().try_fold(self, |shape, redaction| match shape.redactions.contains(&redaction) {
+            true => Ok(shape),
+            false => shape.redact(redaction),
+        })
+    }
+
+    /// Whether the events of both are of the same profile.
+    pub fn is_beside(&self, other: &Shape) -> bool {
+        self.namespace == other.namespace
+    }
+
     /// The same with this many arguments.
     pub fn with_args(mut self, args: Args) -> Self {
         self.args = args;
@@ -150,34 +175,49 @@ impl Shape {
         variant
     }
 
-    /// The data as it is shown: redacted, its cases changed, wrapped, in that order. Without any of these it is the
-    /// event's own bytes.
+    /// The data as it is shown: redacted, its cases changed, put into its form, wrapped, in that order. Without any of these it
+    /// is the event's own bytes.
     ///
     /// It never fails. Data without the path of a redaction stays as it is; data that is no JSON at all is shown as
     /// `null` where something was to be redacted.
     pub fn render(&self, event: &NewEvent, variant: u32) -> Bytes {
-        self.rendered(event, variant, self.wrap.as_deref())
+        self.render_at(event, variant, None, true)
     }
 
     /// The same without the wrapper, for a transport on which the app shows its events bare.
     pub fn render_bare(&self, event: &NewEvent, variant: u32) -> Bytes {
-        self.rendered(event, variant, None)
+        self.render_at(event, variant, None, false)
     }
 
-    fn rendered(&self, event: &NewEvent, variant: u32, wrap: Option<&str>) -> Bytes {
-        if wrap.is_none() && self.cases.is_empty() && variant == 0 {
+    /// The same with or without the wrapper, for a reader who is told the event's place: a form may show it.
+    pub fn render_at(&self, event: &NewEvent, variant: u32, cursor: Option<Cursor>, wrapped: bool) -> Bytes {
+        let wrap = self.wrap.as_deref().filter(|_| wrapped);
+        if wrap.is_none() && self.form.is_none() && self.cases.is_empty() && variant == 0 {
             return event.data.clone();
         }
-        let Ok(text) = std::str::from_utf8(&event.data) else {
-            return wrapped_text(wrap, "null");
-        };
-        let mut shown = std::borrow::Cow::Borrowed(text);
+        let shown = self.edited(&event.data, variant);
+        match &self.form {
+            Some(form) => {
+                let filled = form.render(&self.facts(event, &shown, cursor));
+                match wrap {
+                    Some(wrap) => [wrap.as_bytes(), &filled, b"}"].concat().into(),
+                    None => filled,
+                }
+            }
+            None => wrapped_text(wrap, &shown),
+        }
+    }
+
+    /// The data with what is to be redacted gone and its cases changed. `null` where it can't be redacted, as it then might hold
+    /// just what was to be hidden.
+    fn edited<'a>(&self, data: &'a [u8], variant: u32) -> Cow<'a, str> {
+        let Ok(text) = std::str::from_utf8(data) else { return "null".into() };
+        let mut shown = Cow::Borrowed(text);
         for (_, redaction) in self.redactions.iter().enumerate().filter(|(index, _)| variant & (1 << index) != 0) {
             let how = if redaction.with_null { Edit::Replace("null") } else { Edit::Remove };
             shown = match json::edit(shown.trim_ascii(), &redaction.path, how) {
                 Ok(edited) => edited.into(),
-                // Shown as it is, it might hold just what was to be hidden.
-                Err(json::Malformed) => return wrapped_text(wrap, "null"),
+                Err(json::Malformed) => return "null".into(),
             };
         }
         for (path, case) in &self.cases {
@@ -185,7 +225,14 @@ impl Shape {
                 shown = edited.into();
             }
         }
-        wrapped_text(wrap, &shown)
+        shown
+    }
+
+    fn facts<'a>(&self, event: &'a NewEvent, data: &'a str, cursor: Option<Cursor>) -> FormFacts<'a> {
+        let topic = event.topic.as_str();
+        let local = self.namespace.as_deref().and_then(|namespace| topic.strip_prefix(namespace)?.strip_prefix('/'));
+        let topic = local.unwrap_or(topic);
+        FormFacts { data: data.as_bytes(), name: &event.name, topic, time: event.time, cursor, more: &[] }
     }
 }
 
@@ -242,6 +289,7 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+    use crate::form::{FormNode, FormWords};
     use crate::grant::Audience;
     use proptest::prelude::*;
 
@@ -316,6 +364,57 @@ mod tests {
         assert_eq!(shape.render(&event, 1), r#"{"Medias":{"medias":[{"action":"Added"},{"action":7}]}}"#);
     }
 
+    fn form(members: &[(&str, &str)]) -> Form {
+        let members = members.iter().map(|(name, text)| (name.to_string(), FormNode::Text(text.to_string())));
+        Form::new(&FormNode::Object(members.collect()), &FormWords::new(), &[]).unwrap()
+    }
+
+    #[test]
+    fn a_form_is_filled_after_redaction_and_case_and_before_the_wrapper() {
+        let shape = Shape::default()
+            .wrapped("Job")
+            .case("state".parse().unwrap(), Case::Pascal)
+            .redact(redaction("owner", &["role/admin"], false))
+            .unwrap()
+            .with_form(form(&[
+                ("status", "{data.state}"),
+                ("by", "{data.owner}"),
+                ("on", "{topic}"),
+                ("what", "{name}"),
+                ("at", "{cursor}"),
+            ]));
+        let profile = Shape::default().within(Some(&"app".into()));
+        let shape = shape.in_place_of(&profile).unwrap();
+        let mut event = event(r#"{"state":"in_progress","owner":"u1"}"#);
+        event.topic = "app/job/1".parse().unwrap();
+        assert_eq!(shape.render(&event, 1), r#"{"Job":{"status":"InProgress","on":"job/1","what":"e"}}"#);
+        let cursor = "9f3c2a1b-42".parse().ok();
+        let placed = r#"{"status":"InProgress","by":"u1","on":"job/1","what":"e","at":"9f3c2a1b-42"}"#;
+        assert_eq!(shape.render_at(&event, 0, cursor, false), placed);
+        event.data = "no JSON".into();
+        assert_eq!(shape.render_bare(&event, 1), r#"{"on":"job/1","what":"e"}"#);
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_rules_shape_hides_what_that_hides() {
+        let rule =
+            Shape::default().redact(redaction("key", &["role/admin"], true)).unwrap().within(Some(&"app".into()));
+        let own = Shape::default().redact(redaction("path", &["role/admin"], false)).unwrap();
+        let own = own.redact(redaction("key", &["role/admin"], true)).unwrap().named("mine").unwrap();
+        let shape = own.in_place_of(&rule).unwrap();
+        assert_eq!(shape.redactions().len(), 2, "what both hide is hidden once");
+        assert!(shape.is_beside(&rule) && !shape.is_beside(&Shape::default()));
+        let event = event(r#"{"key":1,"path":2}"#);
+        for (grant, shown) in [("app/role/admin", r#"{"key":1,"path":2}"#), ("role/admin", r#"{"key":null}"#)] {
+            let held = Grants::parse([grant]).unwrap();
+            assert_eq!(shape.render(&event, shape.variant(&held, &event)), shown);
+        }
+        let many = |name: &str| {
+            (0..20).try_fold(Shape::default(), |shape, i| shape.redact(redaction(&format!("{name}{i}"), &[], true)))
+        };
+        assert_eq!(many("a").unwrap().in_place_of(&many("b").unwrap()), Err(InvalidShape::TooManyRedactions));
+    }
+
     #[test]
     fn words_are_found_in_any_case() {
         for (text, pascal, camel, snake) in [
@@ -369,6 +468,28 @@ mod tests {
             let shown = shape.render(&event, shape.variant(&Grants::parse(["**"]).unwrap(), &event));
             prop_assert!(!shown.windows(6).any(|window| window == b"MARKER"));
             prop_assert!(serde_json::from_slice::<serde_json::Value>(&shown).is_ok());
+        }
+
+        #[test]
+        fn a_redacted_value_does_not_come_back_through_a_form(
+            around in json(),
+            with_null: bool,
+            hole in "\\{data(\\.a|\\.a\\[0\\]){0,1}(\\.secret|\\.deep|\\[0\\]){0,3}(\\|data){0,1}(:text){0,1}\\}",
+        ) {
+            let marker = serde_json::json!({"deep": ["MARKER"]});
+            let data = match with_null {
+                true => serde_json::json!({"a": {"secret": marker, "x": around}}),
+                false => serde_json::json!({"a": [{"secret": marker}, {"secret": "MARKER"}, around]}),
+            };
+            let path = if with_null { "a.secret" } else { "a[].secret" };
+            let form = form(&[("alone", &hole), ("text", &format!("<{hole}>")), ("all", "{data}")]);
+            let rule = Shape::default().redact(redaction(path, &[], with_null)).unwrap();
+            for shape in [rule.clone().with_form(form.clone()), Shape::default().with_form(form).in_place_of(&rule).unwrap()] {
+                let event = event(&data.to_string());
+                let shown = shape.render(&event, shape.variant(&Grants::parse(["**"]).unwrap(), &event));
+                prop_assert!(!shown.windows(6).any(|window| window == b"MARKER"), "{shown:?}");
+                prop_assert!(serde_json::from_slice::<serde_json::Value>(&shown).is_ok(), "{shown:?}");
+            }
         }
 
         #[test]
