@@ -1,5 +1,177 @@
 //! Jobs in memory.
 
-/// Jobs in memory.
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::progress::Progress;
+use super::record::{Job, JobId};
+use super::store::{JobQuery, JobStore, JobStoreError};
+use crate::clock::Timestamp;
+
+/// Keeps jobs in memory: for programs that embed the hub, and for tests. They end with the process.
+///
+/// A token goes with its job, whether it has expired or not.
 #[derive(Debug, Default)]
-pub struct MemoryJobs;
+pub struct MemoryJobs(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    jobs: HashMap<JobId, Entry>,
+    /// Their order: that of a list, backwards.
+    by_creation: BTreeSet<(Timestamp, JobId)>,
+    tokens: HashMap<[u8; 32], (JobId, Timestamp)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: Job,
+    items: Vec<Bytes>,
+    tokens: Vec<[u8; 32]>,
+}
+
+impl Entry {
+    fn job(&self) -> Job {
+        Job { items: self.items.len() as u64, ..self.job.clone() }
+    }
+
+    fn is_told(&self) -> bool {
+        self.job.announced >= self.job.revision
+    }
+}
+
+impl Kept {
+    fn entry(&mut self, id: &JobId) -> Result<&mut Entry, JobStoreError> {
+        self.jobs.get_mut(id).ok_or_else(|| JobStoreError(format!("there is no job {id}")))
+    }
+
+    /// All that fit, the oldest first.
+    fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.by_creation.iter().filter_map(|(_, id)| self.jobs.get(id))
+    }
+}
+
+impl MemoryJobs {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl JobStore for MemoryJobs {
+    async fn create(&self, job: &Job) -> Result<Option<Job>, JobStoreError> {
+        let mut kept = self.kept();
+        if let Some(there) = kept.jobs.get(&job.id) {
+            return Ok(Some(there.job()));
+        }
+        kept.by_creation.insert((job.created, job.id.clone()));
+        let entry = Entry { job: job.clone(), items: Vec::new(), tokens: Vec::new() };
+        kept.jobs.insert(job.id.clone(), entry);
+        Ok(None)
+    }
+
+    async fn read(&self, id: &JobId) -> Result<Option<Job>, JobStoreError> {
+        Ok(self.kept().jobs.get(id).map(Entry::job))
+    }
+
+    async fn replace(&self, job: &Job, from: u64) -> Result<bool, JobStoreError> {
+        let mut kept = self.kept();
+        let Some(entry) = kept.jobs.get_mut(&job.id).filter(|entry| entry.job.revision == from) else {
+            return Ok(false);
+        };
+        let before = std::mem::replace(&mut entry.job, job.clone());
+        if before.created != job.created {
+            kept.by_creation.remove(&(before.created, before.id));
+            kept.by_creation.insert((job.created, job.id.clone()));
+        }
+        Ok(true)
+    }
+
+    async fn note_progress(&self, progress: Vec<(JobId, Progress)>) -> Result<(), JobStoreError> {
+        let mut kept = self.kept();
+        for (id, progress) in progress {
+            if let Some(entry) = kept.jobs.get_mut(&id).filter(|entry| entry.job.ended.is_none()) {
+                entry.job.progress = progress;
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_announced(&self, id: &JobId, revision: u64, end: Option<String>) -> Result<(), JobStoreError> {
+        if let Some(Entry { job, .. }) = self.kept().jobs.get_mut(id) {
+            job.announced = job.announced.max(revision);
+            job.end = end.or(job.end.take());
+        }
+        Ok(())
+    }
+
+    async fn open_jobs(&self) -> Result<Vec<Job>, JobStoreError> {
+        let kept = self.kept();
+        Ok(kept.entries().filter(|entry| entry.job.ended.is_none() || !entry.is_told()).map(Entry::job).collect())
+    }
+
+    async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, JobStoreError> {
+        let kept = self.kept();
+        let fits = |job: &Job| {
+            query.state.is_none_or(|state| job.state == state)
+                && query.kind.as_ref().is_none_or(|kind| job.kind == *kind)
+                && query.before.as_ref().is_none_or(|(created, id)| (job.created, &job.id) < (*created, id))
+        };
+        Ok(kept.entries().rev().filter(|entry| fits(&entry.job)).take(query.limit).map(Entry::job).collect())
+    }
+
+    async fn append_items(&self, id: &JobId, from: u64, items: Vec<Bytes>) -> Result<(), JobStoreError> {
+        let mut kept = self.kept();
+        let there = &mut kept.entry(id)?.items;
+        if there.len() as u64 != from {
+            let count = there.len();
+            return Err(JobStoreError(format!("job {id} has {count} items, so the next has index {count}, not {from}")));
+        }
+        there.extend(items);
+        Ok(())
+    }
+
+    async fn items(&self, id: &JobId, from: u64, limit: usize, max_bytes: usize) -> Result<Vec<Bytes>, JobStoreError> {
+        let kept = self.kept();
+        let there = kept.jobs.get(id).map_or(&[][..], |entry| &entry.items);
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(there.len());
+        let mut bytes = 0;
+        let fits = |(nth, item): &(usize, &Bytes)| {
+            bytes += item.len();
+            *nth == 0 || bytes <= max_bytes
+        };
+        Ok(there[from..].iter().take(limit).enumerate().take_while(fits).map(|(_, item)| item.clone()).collect())
+    }
+
+    async fn put_token(&self, hash: [u8; 32], id: &JobId, expires: Timestamp) -> Result<(), JobStoreError> {
+        let mut kept = self.kept();
+        kept.entry(id)?.tokens.push(hash);
+        kept.tokens.insert(hash, (id.clone(), expires));
+        Ok(())
+    }
+
+    async fn token(&self, hash: [u8; 32]) -> Result<Option<(JobId, Timestamp)>, JobStoreError> {
+        Ok(self.kept().tokens.get(&hash).cloned())
+    }
+
+    async fn ended_before(&self, time: Timestamp, limit: usize) -> Result<Vec<Job>, JobStoreError> {
+        let kept = self.kept();
+        let ended = |entry: &&Entry| entry.job.ended.is_some_and(|ended| ended < time) && entry.is_told();
+        let mut found: Vec<&Entry> = kept.entries().filter(ended).collect();
+        found.sort_by_key(|entry| (entry.job.ended, &entry.job.id));
+        Ok(found.into_iter().take(limit).map(Entry::job).collect())
+    }
+
+    async fn remove(&self, id: &JobId) -> Result<(), JobStoreError> {
+        let mut kept = self.kept();
+        if let Some(Entry { job, tokens, .. }) = kept.jobs.remove(id) {
+            kept.by_creation.remove(&(job.created, job.id));
+            for token in tokens {
+                kept.tokens.remove(&token);
+            }
+        }
+        Ok(())
+    }
+}
