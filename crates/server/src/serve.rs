@@ -153,7 +153,7 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let trusted = settings.proxy.trusted.clone();
     let limiter =
         Limiter::behind(&settings.limits, Box::new(move |peer| crate::auth::proxy_header::is_in(&trusted, peer)));
-    let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter);
+    let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter, None);
 
     let doors = assemble::open_doors(&settings, &plan, &hub, store, clock)?;
     let mounts = assemble::mounts(&settings, &plan, &doors);

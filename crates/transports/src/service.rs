@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::{HeaderValue, Method, StatusCode, header};
+use tidings::job::Jobs;
 use tidings::{Hub, Profile};
 
 use crate::auth::Authenticate;
@@ -31,6 +32,8 @@ pub struct Service {
     pub limiter: Arc<Limiter>,
     /// Remembers what became of requests with an `Idempotency-Key`; without it they are refused.
     pub idempotency: Option<Arc<dyn Idempotency>>,
+    /// The jobs; without them there are none, and the paths for them are not served.
+    pub jobs: Option<Arc<Jobs>>,
     /// Whether the program is about to stop: `/ready` says no from here on.
     pub draining: AtomicBool,
     /// What the handlers counted.
@@ -53,20 +56,21 @@ impl Service {
     /// The handlers' share of `hub`.
     pub fn new(hub: Arc<Hub>, lanes: Option<Arc<Lanes>>, idempotency: Option<Arc<dyn Idempotency>>) -> Arc<Self> {
         let limiter = Limiter::new(hub.limits());
-        Service::limited(hub, lanes, idempotency, limiter)
+        Service::limited(hub, lanes, idempotency, limiter, None)
     }
 
-    /// The same with a limiter of its own, for a program behind reverse proxies.
+    /// The same with a limiter of its own, for a program behind reverse proxies, and with jobs.
     pub fn limited(
         hub: Arc<Hub>,
         lanes: Option<Arc<Lanes>>,
         idempotency: Option<Arc<dyn Idempotency>>,
         limiter: Arc<Limiter>,
+        jobs: Option<Arc<Jobs>>,
     ) -> Arc<Self> {
         let bodies = lanes.as_ref().map_or_else(Arc::default, |lanes| lanes.counters().clone());
         let (draining, counters) = (AtomicBool::new(false), ServiceCounters::default());
         let pollers = Arc::default();
-        Arc::new(Service { hub, lanes, limiter, idempotency, draining, counters, bodies, pollers })
+        Arc::new(Service { hub, lanes, limiter, idempotency, jobs, draining, counters, bodies, pollers })
     }
 
     /// How many streams are open.

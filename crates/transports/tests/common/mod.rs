@@ -154,7 +154,7 @@ impl Server {
         let lanes =
             (driver != Driver::Bodies).then(|| Lanes::start(&hub, 2, &tokio::runtime::Handle::current()).unwrap());
         let limiter = Limiter::behind(hub.limits(), Box::new(move |peer| options.proxies.contains(&peer)));
-        let service = Service::limited(hub.clone(), lanes, None, limiter);
+        let service = Service::limited(hub.clone(), lanes, None, limiter, None);
         let gate = Arc::<Gate>::default();
         let auth: Arc<dyn Authenticate> = Arc::new(Tokens(gate.clone()));
         let mount = |path: &str, answer, codec| {
