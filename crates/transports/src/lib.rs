@@ -9,7 +9,8 @@
 //! - [`events`], [`poll`], [`publish`], [`service`]: the HTTP handlers and their routes.
 //! - [`sse`], [`websocket`], [`socketio`]: frames ↔ bytes, pure. [`stream`]: how one mount's streams behave. [`query`]: what a
 //!   request asks for.
-//! - [`auth`]: the seam to who asks. [`limiter`]: how many there may be. [`problem`]: refusals.
+//! - [`upload`]: a file on its way to the disk.
+//! - [`auth`]: the seam to who asks. [`limiter`]: how many there may be. [`rate`]: how many requests. [`problem`]: refusals.
 
 pub mod accept;
 mod adopt;
@@ -25,11 +26,13 @@ pub mod poll;
 pub mod problem;
 pub mod publish;
 pub mod query;
+pub mod rate;
 pub mod service;
 pub mod session;
 pub mod socketio;
 pub mod sse;
 pub mod stream;
+pub mod upload;
 pub mod websocket;
 
 pub use accept::{Acceptor, Handshake};

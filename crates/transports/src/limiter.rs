@@ -157,7 +157,7 @@ impl Counts {
 
 /// Whom an address stands for: of IPv6 its first 64 bits, as whoever is given addresses is given at least so many (RFC 6177) and could
 /// come from a new one each time.
-fn household(address: IpAddr) -> IpAddr {
+pub(crate) fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {
