@@ -6,10 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cursor::Cursor;
+use crate::entry::Entry;
 use crate::event::NewEvent;
 use crate::form::{Form, FormFacts};
 use crate::grant::Grants;
 use crate::json::{self, Edit, JsonPath};
+use crate::profile::Profile;
 use crate::template::{Facts, Template};
 
 /// How an event looks: its name on the wire, what is redacted for whom, the case of values, the form, the wrapper.
@@ -115,19 +117,23 @@ impl Shape {
         self
     }
 
-    /// The same in the place of `rule`, for events of that rule: what is hidden there is hidden here too.
-    pub fn in_place_of(mut self, rule: &Shape) -> Result<Self, InvalidShape> {
-        let own = std::mem::replace(&mut self.redactions, rule.redactions.clone());
-        self.namespace.clone_from(&rule.namespace);
+    /// The same for events of this name, in the place of the shape that `profile` gives them: what that hides is hidden here too.
+    pub fn in_place_of(mut self, profile: &Profile, name: &str) -> Result<Self, InvalidShape> {
+        let hidden = profile.rule(name).map(|rule| rule.shape.redactions.clone());
+        let own = std::mem::replace(&mut self.redactions, hidden.unwrap_or_default());
+        self.namespace = profile.namespace().map(Arc::from);
         own.into_iter().try_fold(self, |shape, redaction| match shape.redactions.contains(&redaction) {
             true => Ok(shape),
             false => shape.redact(redaction),
         })
     }
 
-    /// Whether the events of both are of the same profile.
-    pub fn is_beside(&self, other: &Shape) -> bool {
-        self.namespace == other.namespace
+    /// Whether the entry is an event of the profile whose shape this is. The built-in profile's streams tell events of others too.
+    pub fn is_for(&self, entry: &Entry) -> bool {
+        match &self.namespace {
+            Some(namespace) => local(entry.event.topic.as_str(), namespace).is_some(),
+            None => entry.rule.shape.namespace.is_none(),
+        }
     }
 
     /// The same with this many arguments.
@@ -230,10 +236,14 @@ impl Shape {
 
     fn facts<'a>(&self, event: &'a NewEvent, data: &'a str, cursor: Option<Cursor>) -> FormFacts<'a> {
         let topic = event.topic.as_str();
-        let local = self.namespace.as_deref().and_then(|namespace| topic.strip_prefix(namespace)?.strip_prefix('/'));
-        let topic = local.unwrap_or(topic);
+        let topic = self.namespace.as_deref().and_then(|namespace| local(topic, namespace)).unwrap_or(topic);
         FormFacts { data: data.as_bytes(), name: &event.name, topic, time: event.time, cursor, more: &[] }
     }
+}
+
+/// A topic without this namespace, if it has it.
+fn local<'a>(topic: &'a str, namespace: &str) -> Option<&'a str> {
+    topic.strip_prefix(namespace)?.strip_prefix('/')
 }
 
 fn wrapped_text(wrap: Option<&str>, data: &str) -> Bytes {
@@ -289,8 +299,11 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+    use crate::cursor::Offset;
+    use crate::event::Event;
     use crate::form::{FormNode, FormWords};
     use crate::grant::Audience;
+    use crate::profile::EventRule;
     use proptest::prelude::*;
 
     fn event(data: &str) -> NewEvent {
@@ -383,8 +396,7 @@ mod tests {
                 ("what", "{name}"),
                 ("at", "{cursor}"),
             ]));
-        let profile = Shape::default().within(Some(&"app".into()));
-        let shape = shape.in_place_of(&profile).unwrap();
+        let shape = shape.in_place_of(&profile(Shape::default()), "e").unwrap();
         let mut event = event(r#"{"state":"in_progress","owner":"u1"}"#);
         event.topic = "app/job/1".parse().unwrap();
         assert_eq!(shape.render(&event, 1), r#"{"Job":{"status":"InProgress","on":"job/1","what":"e"}}"#);
@@ -395,15 +407,20 @@ mod tests {
         assert_eq!(shape.render_bare(&event, 1), r#"{"on":"job/1","what":"e"}"#);
     }
 
-    #[test]
-    fn what_stands_in_the_place_of_a_rules_shape_hides_what_that_hides() {
+    /// A profile whose events look so.
+    fn profile(shape: Shape) -> Profile {
         let rule =
-            Shape::default().redact(redaction("key", &["role/admin"], true)).unwrap().within(Some(&"app".into()));
+            EventRule { shape, ..EventRule::new("e", "t".parse().unwrap(), vec![vec!["everyone".parse().unwrap()]]) };
+        Profile::new("app", Some("app"), Default::default(), [rule])
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_an_events_own_shape_hides_what_that_hides() {
+        let rule = Shape::default().redact(redaction("key", &["role/admin"], true)).unwrap();
         let own = Shape::default().redact(redaction("path", &["role/admin"], false)).unwrap();
         let own = own.redact(redaction("key", &["role/admin"], true)).unwrap().named("mine").unwrap();
-        let shape = own.in_place_of(&rule).unwrap();
+        let shape = own.in_place_of(&profile(rule), "e").unwrap();
         assert_eq!(shape.redactions().len(), 2, "what both hide is hidden once");
-        assert!(shape.is_beside(&rule) && !shape.is_beside(&Shape::default()));
         let event = event(r#"{"key":1,"path":2}"#);
         for (grant, shown) in [("app/role/admin", r#"{"key":1,"path":2}"#), ("role/admin", r#"{"key":null}"#)] {
             let held = Grants::parse([grant]).unwrap();
@@ -412,7 +429,26 @@ mod tests {
         let many = |name: &str| {
             (0..20).try_fold(Shape::default(), |shape, i| shape.redact(redaction(&format!("{name}{i}"), &[], true)))
         };
-        assert_eq!(many("a").unwrap().in_place_of(&many("b").unwrap()), Err(InvalidShape::TooManyRedactions));
+        let (many, others) = (many("a").unwrap(), profile(many("b").unwrap()));
+        assert_eq!(many.clone().in_place_of(&others, "e"), Err(InvalidShape::TooManyRedactions));
+        assert_eq!(many.in_place_of(&others, "other").unwrap().redactions().len(), 20);
+    }
+
+    #[test]
+    fn a_shape_in_the_place_of_another_is_for_events_of_its_profile_alone() {
+        let (app, open) = (profile(Shape::default()), Profile::open());
+        let entry = |topic: &str, profile: &Profile| {
+            let body = NewEvent { topic: topic.parse().unwrap(), ..event("1") };
+            Entry::new(Event { offset: Offset(1), body }, profile.rule("e").unwrap().clone(), Offset(1))
+        };
+        let of_app = Shape::default().in_place_of(&app, "e").unwrap();
+        let of_open = Shape::default().in_place_of(&open, "e").unwrap();
+        for (topic, from, for_app, for_open) in
+            [("app/t", &app, true, false), ("t", &open, false, true), ("apple/t", &open, false, true)]
+        {
+            let entry = entry(topic, from);
+            assert_eq!((of_app.is_for(&entry), of_open.is_for(&entry)), (for_app, for_open), "{topic}");
+        }
     }
 
     #[test]
@@ -484,7 +520,7 @@ mod tests {
             let path = if with_null { "a.secret" } else { "a[].secret" };
             let form = form(&[("alone", &hole), ("text", &format!("<{hole}>")), ("all", "{data}")]);
             let rule = Shape::default().redact(redaction(path, &[], with_null)).unwrap();
-            for shape in [rule.clone().with_form(form.clone()), Shape::default().with_form(form).in_place_of(&rule).unwrap()] {
+            for shape in [rule.clone().with_form(form.clone()), Shape::default().with_form(form).in_place_of(&profile(rule), "e").unwrap()] {
                 let event = event(&data.to_string());
                 let shown = shape.render(&event, shape.variant(&Grants::parse(["**"]).unwrap(), &event));
                 prop_assert!(!shown.windows(6).any(|window| window == b"MARKER"), "{shown:?}");

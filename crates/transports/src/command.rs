@@ -171,10 +171,10 @@ pub fn filter(
         (None, Some(_)) => Filter::topics([pattern("**")?]),
         (None, None) => Filter::all(),
     };
-    Ok(match names {
+    Ok(stream.narrowed(match names {
         Some(names) => filter.names(names.iter().map(|name| Arc::from(name.as_str()))),
         None => filter,
-    })
+    }))
 }
 
 fn refused(id: Option<String>, code: &'static str, detail: impl Into<String>) -> Refused {

@@ -192,7 +192,7 @@ impl Driving {
         let stream = &self.counted.stream;
         match delivery {
             Delivery::Event(entry) => {
-                let variant = entry.rule.shape.variant(&self.subscriber.principal().grants, &entry.event);
+                let variant = stream.variant(&entry, &self.subscriber.principal().grants);
                 bytes.extend_from_slice(stream.frame(&entry, variant, self.hub.cursor(entry.at)));
                 self.counted.counters.delivered.fetch_add(1, Ordering::Relaxed);
                 self.updated_at = Instant::now();

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header, request};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidings::{CloseReason, Delivery, Entry};
+use tidings::{CloseReason, Cursor, Delivery, Entry, Grants};
 use tokio::time::Instant;
 
 use crate::events::Mount;
@@ -17,6 +17,7 @@ use crate::handover::Granted;
 use crate::problem::Problem;
 use crate::query;
 use crate::service::Service;
+use crate::stream::Stream;
 
 /// How long a poll waits if it does not say: below the minute at which common proxies cut.
 const DEFAULT_WAIT: Duration = Duration::from_secs(25);
@@ -68,7 +69,7 @@ impl Mount {
         let mut answer = Answer { events: Vec::new(), cursor: String::new(), gap: None, closed: None };
         if first {
             // Without its place: it tells the present state, it is not the next event.
-            let state = |entry: &Arc<Entry>| Polled { cursor: None, ..polled(service, entry, &principal.grants) };
+            let state = |entry: &Arc<Entry>| polled(service, &stream, entry, &principal.grants, None);
             answer.events = subscriber.retained().iter().map(state).collect();
         }
         let deadline = Instant::now() + if first { Duration::ZERO } else { wait };
@@ -85,7 +86,8 @@ impl Mount {
             match delivery {
                 Delivery::Event(entry) => {
                     bytes += entry.event.weight();
-                    answer.events.push(polled(service, &entry, &principal.grants));
+                    let cursor = (!entry.event.is_signal()).then(|| hub.cursor(entry.at));
+                    answer.events.push(polled(service, &stream, &entry, &principal.grants, cursor));
                     service.counters().delivered.fetch_add(1, Ordering::Relaxed);
                 }
                 Delivery::Gap(gap) => answer.gap = RawValue::from_string(gap.to_json()).ok(),
@@ -107,18 +109,18 @@ impl Mount {
     }
 }
 
-fn polled(service: &Service, entry: &Entry, grants: &tidings::Grants) -> Polled {
-    let (event, shape) = (&entry.event, &entry.rule.shape);
-    let data = shape.render(event, shape.variant(grants, event));
+fn polled(service: &Service, stream: &Stream, entry: &Entry, grants: &Grants, cursor: Option<Cursor>) -> Polled {
+    let event = &entry.event;
+    let data = stream.render(entry, stream.variant(entry, grants), cursor);
     let data = String::from_utf8(data.to_vec()).ok().and_then(|data| RawValue::from_string(data).ok());
     let profile = service.hub.profiles().of(event.topic.as_str());
     Polled {
-        name: shape.wire_name(event).to_owned(),
+        name: stream.shape(entry).wire_name(event).to_owned(),
         topic: profile.local(event.topic.as_str()).to_owned(),
         // Data was checked to be JSON when it was published.
         data: data.unwrap_or_default(),
         time: event.time.0,
-        cursor: (!event.is_signal()).then(|| service.hub.cursor(event.offset).to_string()),
+        cursor: cursor.map(|cursor| cursor.to_string()),
     }
 }
 

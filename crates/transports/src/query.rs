@@ -83,10 +83,10 @@ pub fn filter(stream: &Stream, uri: &Uri, most: usize) -> Result<Filter, Problem
             None => Filter::all(),
         },
     };
-    Ok(match names {
+    Ok(stream.narrowed(match names {
         Some(names) => filter.names(names),
         None => filter,
-    })
+    }))
 }
 
 fn pattern(stream: &Stream, parameter: &str, text: &str) -> Result<TopicPattern, Problem> {

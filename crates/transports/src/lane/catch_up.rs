@@ -117,6 +117,9 @@ impl Lane {
                 return;
             }
             let Some(connection) = self.connections.get_mut(slot) else { return };
+            if self.gather.are_last {
+                connection.ends_at = AFTER_ALL;
+            }
             let Some(behind) = &mut connection.behind else { return };
             let (owed, bytes) = (behind.rest.len(), self.gather.bytes());
             let total = owed + bytes.len();
@@ -151,8 +154,12 @@ impl Lane {
                     }
                 }
                 if behind.position == Position::Window(self.place) && bound.is_none() && !rest_alone {
+                    let has_ended = connection.ends_at == AFTER_ALL;
                     connection.behind = None;
                     self.counters.behind.fetch_sub(1, Ordering::Relaxed);
+                    if has_ended {
+                        self.finish(slot);
+                    }
                     return;
                 }
                 budget = budget.saturating_sub(written);
@@ -209,10 +216,11 @@ impl Lane {
                 return false;
             }
             if class.interest.covers(&entry.event) && bound.is_none_or(|bound| bound.takes(entry)) {
-                let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
+                let variant = stream.variant(entry, &class.interest.grants);
                 let frame = stream.frame(entry, variant, epoch);
                 gather.push(frame, Position::Window(place), entry.at);
                 gather.told = kept(entry).or(gather.told);
+                gather.are_last |= stream.ends_with(entry);
             }
             reached = (place, entry.at);
             gather.bytes().len() < max
@@ -255,10 +263,11 @@ impl Lane {
                 break;
             }
             if class.interest.covers(&entry.event) {
-                let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
+                let variant = stream.variant(entry, &class.interest.grants);
                 let frame = stream.frame(entry, variant, epoch);
                 self.gather.push(frame, Position::Log(entry.at), entry.at);
                 self.gather.told = Some(entry.at);
+                self.gather.are_last |= stream.ends_with(entry);
             }
         }
         self.gather.reached = Some((Position::Log(reached), reached));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidings::{CloseReason, Entry, Offset, Place};
 
 use super::catch_up::kept;
-use super::connection::{Behind, Position};
+use super::connection::{AFTER_ALL, Behind, Position};
 use super::gather::rest;
 use super::socket::Wrote;
 use super::thread::Lane;
@@ -23,6 +23,8 @@ pub(super) struct Pieces {
     frames: Vec<(Bytes, Place, Offset)>,
     /// The offset of the last kept event among them.
     told: Option<Offset>,
+    /// Whether nothing comes after them.
+    are_last: bool,
 }
 
 impl Lane {
@@ -57,10 +59,11 @@ impl Lane {
                     used += 1;
                     class.members.pieces = used as u32;
                 }
-                let variant = entry.rule.shape.variant(&class.interest.grants, &entry.event);
+                let variant = stream.variant(entry, &class.interest.grants);
                 let frame = stream.frame(entry, variant, epoch);
                 let pieces = &mut pieces[class.members.pieces as usize - 1];
                 pieces.told = kept(entry).or(pieces.told);
+                pieces.are_last |= stream.ends_with(entry);
                 pieces.frames.push((frame.clone(), *place, entry.at));
             });
         }
@@ -74,13 +77,18 @@ impl Lane {
             let mut pieces = std::mem::take(&mut self.pieces[index]);
             self.write_class(&pieces, from);
             pieces.frames.clear();
-            pieces.told = None;
+            (pieces.told, pieces.are_last) = (None, false);
             // Keeps the allocation of a usual round, not of the largest ever.
             pieces.frames.shrink_to(ENTRIES_A_ROUND);
             self.pieces[index] = pieces;
         }
         if used > 1024 {
             self.pieces.truncate(1024);
+        }
+        for timer in std::mem::take(&mut self.finishing) {
+            if self.find(timer).is_some() {
+                self.finish(timer.slot as usize);
+            }
         }
         // Only now: an end may have last words for others, which would put them behind in the middle of their round.
         for timer in std::mem::take(&mut self.failing) {
@@ -108,6 +116,7 @@ impl Lane {
         };
         let bytes: &[u8] = single.as_deref().unwrap_or_else(|| self.gather.bytes());
         let (mut delivered, mut written_bytes, mut failed, mut blocked) = (0u64, 0u64, Vec::new(), 0u64);
+        let mut finishing = Vec::new();
         for &slot in &slots {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
             if connection.behind.is_some() {
@@ -122,6 +131,9 @@ impl Lane {
                     }
                     delivered += pieces.frames.len() as u64;
                     written_bytes += bytes.len() as u64;
+                    if pieces.are_last {
+                        finishing.push(Timer { slot, generation: connection.generation });
+                    }
                 }
                 Wrote::Part(written) => {
                     blocked += 1;
@@ -141,6 +153,9 @@ impl Lane {
                     };
                     behind.blocked_at = self.now.max(1);
                     connection.behind = Some(behind);
+                    if pieces.are_last {
+                        connection.ends_at = AFTER_ALL;
+                    }
                 }
                 Wrote::Failed => failed.push(Timer { slot, generation: connection.generation }),
             }
@@ -153,6 +168,7 @@ impl Lane {
         self.counters.blocked.fetch_add(blocked, Ordering::Relaxed);
         self.counters.behind.fetch_add(blocked, Ordering::Relaxed);
         self.failing.extend(failed);
+        self.finishing.extend(finishing);
     }
 
     /// The window moved on past this lane: every socket that was caught up reads on from the log by itself.

@@ -1,14 +1,17 @@
 //! How one mount's streams behave, whatever the transport, and how what they say looks on it.
 
+mod one_job;
 mod settings;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tidings::{CloseReason, Cursor, Entry, FrameKey, Gap, Grants, Principal, Profile};
+use tidings::{CloseReason, Cursor, Entry, Filter, FrameKey, Gap, Grants, Principal, Profile, Shape};
 
+pub use self::one_job::{Dialect, Heard, JobNamed, OneJob};
 pub use self::settings::{Cors, Filtering, Greeting, Heartbeat, IdleEnd, Rejection, SocketIoSettings, StreamSettings};
 use crate::socketio::{self, packet};
 use crate::sse;
@@ -46,6 +49,8 @@ pub struct Stream {
     pub open: AtomicU64,
     /// How many were sent away.
     sent_away: AtomicU64,
+    /// Those of the settings, with what the profile hides.
+    shapes: HashMap<Arc<str>, Shape>,
     encoding: u32,
 }
 
@@ -81,11 +86,14 @@ impl Stream {
         let heartbeat = match (codec, &settings.heartbeat) {
             (Codec::Sse, Heartbeat::Comment(text)) => sse::comment(text),
             (Codec::Sse, Heartbeat::Event { name, data }) => sse::block(name, data.as_bytes(), None),
+            (Codec::WebSocket, _) if settings.dialect.is_some() => frame::ping(b""),
             (Codec::WebSocket, _) => [frame::ping(b""), frame::text(message::HEARTBEAT.as_bytes())].concat().into(),
             (Codec::SocketIo, _) => frame::text(b"2"),
         };
+        let shapes = shapes(&settings, &profile);
         // Streams whose events look alike share the frames.
         let own = match codec {
+            _ if !shapes.is_empty() || settings.dialect.is_some() => id,
             Codec::SocketIo if namespace != "/" => id,
             Codec::WebSocket if profile.namespace().is_some() => id,
             _ => 0,
@@ -101,6 +109,7 @@ impl Stream {
             heartbeat,
             open: AtomicU64::new(0),
             sent_away: AtomicU64::new(0),
+            shapes,
             encoding,
         }
     }
@@ -109,6 +118,32 @@ impl Stream {
     pub fn open_now(&self) -> u64 {
         let siblings = self.siblings.iter().map(|sibling| sibling.open.load(Ordering::Relaxed));
         self.open.load(Ordering::Relaxed) + siblings.sum::<u64>()
+    }
+
+    /// How an event looks here.
+    pub fn shape<'e>(&'e self, entry: &'e Entry) -> &'e Shape {
+        if self.shapes.is_empty() {
+            return &entry.rule.shape;
+        }
+        self.shapes.get(&entry.event.name).filter(|own| own.is_for(entry)).unwrap_or(&entry.rule.shape)
+    }
+
+    /// Which [variant](Shape::variant) of it who holds `grants` is shown here.
+    pub fn variant(&self, entry: &Entry, grants: &Grants) -> u32 {
+        self.shape(entry).variant(grants, &entry.event)
+    }
+
+    /// Whether nothing comes after this event on a stream of this kind.
+    pub fn ends_with(&self, entry: &Entry) -> bool {
+        self.settings.job.is_some() && job::is_end(&entry.event.name)
+    }
+
+    /// What was asked for, of the events that are told here.
+    pub fn narrowed(&self, filter: Filter) -> Filter {
+        let Some(told) = &self.settings.names else { return filter };
+        let asked = filter.names.clone();
+        let is_asked = |name: &&Arc<str>| asked.as_ref().is_none_or(|asked| asked.contains(name));
+        filter.names(told.iter().filter(is_asked).cloned())
     }
 
     /// The frame of an event as who gets `variant` of its shape sees it; encoded once and shared by all streams that
@@ -124,23 +159,23 @@ impl Stream {
 
     fn encode(&self, entry: &Entry, variant: u32, cursor: Option<Cursor>) -> Bytes {
         let cursor = cursor.filter(|_| self.settings.ids);
-        let data = self.render(entry, variant);
-        let name = entry.rule.shape.wire_name(&entry.event);
+        let data = self.render(entry, variant, cursor);
+        let shape = self.shape(entry);
+        let name = shape.wire_name(&entry.event);
         match self.codec {
             Codec::Sse => sse::block(name, &data, cursor),
-            Codec::WebSocket => frame::text(message::event(&self.profile, entry, &data, cursor).as_bytes()),
+            Codec::WebSocket if self.settings.dialect.is_some() => frame::text(&data),
+            Codec::WebSocket => frame::text(message::event(&self.profile, entry, name, &data, cursor).as_bytes()),
             Codec::SocketIo => {
-                let args = socketio::arguments(entry.rule.shape.args(), &data, cursor);
+                let args = socketio::arguments(shape.args(), &data, cursor);
                 frame::text(self.event(name, &args.each()).as_bytes())
             }
         }
     }
 
-    fn render(&self, entry: &Entry, variant: u32) -> Bytes {
-        match self.settings.wrapped {
-            true => entry.rule.shape.render(&entry.event, variant),
-            false => entry.rule.shape.render_bare(&entry.event, variant),
-        }
+    /// The data as it is shown here. `cursor` is the place that the reader is told.
+    pub(crate) fn render(&self, entry: &Entry, variant: u32, cursor: Option<Cursor>) -> Bytes {
+        self.shape(entry).render_at(&entry.event, variant, cursor, self.settings.wrapped)
     }
 
     /// An event of the app's, on Socket.IO. A client breaks off when it is told one under a name that the protocol keeps for itself.
@@ -203,9 +238,13 @@ impl Stream {
             }
         }
         for entry in retained {
-            // Without its place: it tells the present state, it is not the next event.
-            let place = (self.codec == Codec::SocketIo).then_some(cursor);
-            bytes.extend_from_slice(&self.encode(entry, entry.rule.shape.variant(grants, &entry.event), place));
+            // Without its place: it tells the present state, it is not the next event. But for an end, which is the last: who has it
+            // and comes back is known by that.
+            let place = match self.codec {
+                Codec::SocketIo => Some(cursor),
+                _ => self.ends_with(entry).then(|| Cursor { offset: entry.event.offset, ..cursor }),
+            };
+            bytes.extend_from_slice(&self.encode(entry, self.variant(entry, grants), place));
         }
         if bytes.is_empty() && self.codec == Codec::Sse {
             // A byte must leave at once: proxies and clients wait for it.
@@ -224,14 +263,20 @@ impl Stream {
     ) -> BytesMut {
         let mut bytes = BytesMut::new();
         for entry in retained {
-            let data = self.render(entry, entry.rule.shape.variant(grants, &entry.event));
+            if self.settings.dialect.is_some() {
+                bytes.extend_from_slice(&self.encode(entry, self.variant(entry, grants), None));
+                continue;
+            }
+            let shape = self.shape(entry);
+            let data = self.render(entry, shape.variant(grants, &entry.event), None);
+            let name = shape.wire_name(&entry.event);
             let text = match self.codec {
                 Codec::SocketIo => {
                     let cursor = self.settings.ids.then_some(cursor);
-                    let args = socketio::arguments(entry.rule.shape.args(), &data, cursor);
-                    self.event(entry.rule.shape.wire_name(&entry.event), &args.each())
+                    let args = socketio::arguments(shape.args(), &data, cursor);
+                    self.event(name, &args.each())
                 }
-                Codec::Sse | Codec::WebSocket => message::retained(subscription, &self.profile, entry, &data),
+                Codec::Sse | Codec::WebSocket => message::retained(subscription, &self.profile, entry, name, &data),
             };
             frame::put_text(&mut bytes, text.as_bytes());
         }
@@ -302,6 +347,21 @@ impl Stream {
         }
         bytes
     }
+}
+
+/// The shapes of the settings, each with what the profile hides of its events.
+fn shapes(settings: &StreamSettings, profile: &Profile) -> HashMap<Arc<str>, Shape> {
+    let mut shapes = HashMap::with_capacity(settings.shapes.len());
+    for (name, shape) in &settings.shapes {
+        match shape.clone().in_place_of(profile, name) {
+            Ok(shape) => {
+                shapes.insert(Arc::clone(name), shape);
+            }
+            // Rather as the profile has it look than with less hidden.
+            Err(error) => tracing::error!(event = %name, %error, "a mount can't show the event in its own shape"),
+        }
+    }
+    shapes
 }
 
 /// A greeting's data with its places filled: in one go, so that what an app says of somebody is not taken for a place.

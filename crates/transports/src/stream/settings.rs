@@ -1,9 +1,12 @@
 //! What a profile sets for a mount.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidings::TopicPattern;
+use tidings::{Form, Shape, TopicPattern};
+
+use super::one_job::{Dialect, OneJob};
 
 /// How the streams of one mount behave.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +45,21 @@ pub struct StreamSettings {
     pub headers: Vec<(String, String)>,
     /// Whether events wear the wrapper that their shape gives them. A profile may say it differently of two transports.
     pub wrapped: bool,
+    /// The events that are told here, by their names as published; `None` is all of them. A reader can't ask for others.
+    pub names: Option<Vec<Arc<str>>>,
+    /// How events look here, by their names as published, in the place of how their profile has them look; what that hides is hidden
+    /// here too.
+    pub shapes: BTreeMap<Arc<str>, Shape>,
     /// Whether clients may subscribe, publish and authenticate anew over the connection (WebSocket, Socket.IO).
     pub commands: bool,
     /// Whether a WebSocket subprotocol other than `tidings.v1` and `bearer.<token>` is taken for a credential as it is, and echoed.
     pub bare_token: bool,
     /// What is Socket.IO's own.
     pub socketio: SocketIoSettings,
+    /// Whether each stream is of one job, and ends with it.
+    pub job: Option<OneJob>,
+    /// Whether a WebSocket speaks the app's own messages.
+    pub dialect: Option<Dialect>,
 }
 
 /// How one mount speaks Socket.IO.
@@ -132,6 +144,8 @@ pub struct IdleEnd {
     pub after: Duration,
     /// The event that says so: name and data. `None` ends it with `tidings.close` alone.
     pub event: Option<(String, String)>,
+    /// What the data is made of instead, on a stream of one job: the state of the job.
+    pub form: Option<Form>,
 }
 
 /// Which other origins may read a stream from a browser.
@@ -177,9 +191,13 @@ impl Default for StreamSettings {
             refusals: BTreeMap::new(),
             headers: Vec::new(),
             wrapped: true,
+            names: None,
+            shapes: BTreeMap::new(),
             commands: true,
             bare_token: false,
             socketio: SocketIoSettings::default(),
+            job: None,
+            dialect: None,
         }
     }
 }

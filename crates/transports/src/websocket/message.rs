@@ -15,10 +15,10 @@ pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// An event, or a signal, which has no cursor.
-pub fn event(profile: &Profile, entry: &Entry, data: &Bytes, cursor: Option<Cursor>) -> String {
+/// An event, or a signal, which has no cursor. `name` is its name on the wire.
+pub fn event(profile: &Profile, entry: &Entry, name: &str, data: &Bytes, cursor: Option<Cursor>) -> String {
     let kind = if entry.event.is_signal() { "signal" } else { "event" };
-    let mut text = format!("{{\"type\":\"{kind}\"{}", body(profile, entry, data));
+    let mut text = format!("{{\"type\":\"{kind}\"{}", body(profile, entry, name, data));
     if let Some(cursor) = cursor {
         text.push_str(&format!(",\"cursor\":\"{cursor}\""));
     }
@@ -27,14 +27,14 @@ pub fn event(profile: &Profile, entry: &Entry, data: &Bytes, cursor: Option<Curs
 }
 
 /// The newest of a retained kind, for a subscription that has just begun.
-pub fn retained(subscription: &str, profile: &Profile, entry: &Entry, data: &Bytes) -> String {
-    format!("{{\"type\":\"retained\",\"id\":{}{}}}", quoted(subscription), body(profile, entry, data))
+pub fn retained(subscription: &str, profile: &Profile, entry: &Entry, name: &str, data: &Bytes) -> String {
+    format!("{{\"type\":\"retained\",\"id\":{}{}}}", quoted(subscription), body(profile, entry, name, data))
 }
 
-fn body(profile: &Profile, entry: &Entry, data: &Bytes) -> String {
+fn body(profile: &Profile, entry: &Entry, name: &str, data: &Bytes) -> String {
     // Data was checked to be JSON, which is UTF-8, when it was published.
     let data = std::str::from_utf8(data).unwrap_or("null");
-    let (event, name) = (&entry.event, entry.rule.shape.wire_name(&entry.event));
+    let event = &entry.event;
     let topic = profile.local(event.topic.as_str());
     format!(",\"name\":{},\"topic\":{},\"data\":{data},\"time\":{}", quoted(name), quoted(topic), event.time.0)
 }
