@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidings::{Clock, Hub, Profile};
-use tidings_transports::stream::Codec;
+use tidings_transports::stream::{Codec, OneJob};
 use tidings_transports::{Answer, Authenticate, Mount, Publishing, Stream, StreamSettings};
 
 use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations, RevokeCallback};
@@ -122,6 +122,9 @@ pub(crate) fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mou
         let free = paths.iter().filter(|path| !plan.serves(path));
         mounts.extend(free.map(|path| mount(path, answer, &stream, &doors.open)));
     }
+    // Of one job each.
+    let of_job = StreamSettings { job: Some(OneJob::default()), ..v1 };
+    mounts.push(mount("/v1/jobs/{job}/events", Answer::Sse, &stream(Answer::Sse, of_job, open), &doors.open));
     for loaded in &plan.profiles {
         let auth = &doors.profiles[loaded.profile.name()];
         for served in &loaded.mounts {

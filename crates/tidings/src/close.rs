@@ -28,6 +28,8 @@ pub enum CloseReason {
     Protocol,
     /// The client has no right to connect.
     Refused,
+    /// What the stream was about has ended, and that was told.
+    Finished,
     /// The log could not be read; nothing is skipped, the client resumes when it is back.
     Unavailable,
 }
@@ -48,6 +50,7 @@ impl CloseReason {
             CloseReason::Disconnected => 4004,
             CloseReason::Protocol => 4005,
             CloseReason::Refused => 4006,
+            CloseReason::Finished => 4007,
         }
     }
 
@@ -66,6 +69,7 @@ impl CloseReason {
             CloseReason::Disconnected => "disconnected",
             CloseReason::Protocol => "protocol",
             CloseReason::Refused => "refused",
+            CloseReason::Finished => "finished",
         }
     }
 
@@ -84,6 +88,7 @@ impl CloseReason {
             CloseReason::Disconnected => "an operator ended the connection",
             CloseReason::Protocol => "the client broke the rules of the protocol",
             CloseReason::Refused => "the client has no right to connect",
+            CloseReason::Finished => "it has ended, and that was told",
         }
     }
 
@@ -93,7 +98,7 @@ impl CloseReason {
     }
 
     /// All of them, for documents and metrics.
-    pub const ALL: [CloseReason; 12] = [
+    pub const ALL: [CloseReason; 13] = [
         CloseReason::Draining,
         CloseReason::Reauthenticate,
         CloseReason::Idle,
@@ -106,6 +111,7 @@ impl CloseReason {
         CloseReason::Disconnected,
         CloseReason::Protocol,
         CloseReason::Refused,
+        CloseReason::Finished,
     ];
 }
 

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
 use serde_json::{Map, Value};
+use tidings::job::JobFault;
 use tidings::{Moment, Principal, Profile};
 
 use crate::auth::Request;
@@ -15,6 +17,7 @@ use crate::problem::Problem;
 use crate::publish::Publisher;
 use crate::service::{Publishing, Service};
 use crate::stream::Cors;
+use crate::watch::no_such_job;
 use crate::websocket::handshake::is_same_origin;
 
 /// One mount's way to the rest of the program.
@@ -169,6 +172,23 @@ impl Door {
         let publisher = Publisher { service: service.clone(), principal, since, profile: self.profile() };
         publisher.check_credential()?;
         publisher.publish_document(events.as_bytes(), None).await
+    }
+
+    /// Cancels the job with this topic for `principal`.
+    pub(crate) async fn cancel(&self, principal: &Principal, topic: &str) -> Result<(), Problem> {
+        let service = self.service()?;
+        let id = topic.rsplit('/').next().and_then(|id| id.parse().ok()).ok_or_else(no_such_job)?;
+        let Some(jobs) = &service.jobs else { return Err(no_such_job()) };
+        let unavailable = |fault: JobFault| Problem::unavailable(2, "jobs-unavailable", fault.to_string());
+        let job = jobs.get(&id).await.map_err(unavailable)?.ok_or_else(no_such_job)?;
+        if !job.may_be_canceled_by(principal) {
+            let detail = "whoever may only watch a job does not cancel it";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "may-not-cancel", detail));
+        }
+        jobs.cancel(&id, Duration::ZERO).await.map(drop).map_err(|fault| match fault {
+            JobFault::AlreadyEnded(_) => Problem::new(StatusCode::CONFLICT, "already-ended", fault.to_string()),
+            fault => unavailable(fault),
+        })
     }
 
     /// The profile that is published to: the mount's own, else the one that a publish over HTTP goes to when it names none.

@@ -90,7 +90,7 @@ impl Mount {
     fn later(&self, problem: &Problem) -> Response {
         let after = problem.headers.iter().find(|(name, _)| *name == header::RETRY_AFTER);
         let after = after.and_then(|(_, value)| value.to_str().ok()?.parse().ok()).unwrap_or(3);
-        let goodbye = self.stream.closing(CloseReason::Unavailable, Some(Duration::from_secs(after)));
+        let goodbye = self.stream.closing(CloseReason::Unavailable, Some(Duration::from_secs(after)), None);
         self.head(Body::from(goodbye.freeze()))
     }
 
@@ -119,11 +119,24 @@ impl Mount {
             let detail = format!("this is a stream of {content_type}: send `Accept: {content_type}`");
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail));
         }
-        let (principal, since) = self.authenticate(service, request(parts)).await?;
+        let (mut principal, since) = self.authenticate(service, request(parts)).await?;
+        let watched = match &self.stream.settings.job {
+            Some(one) => Some(self.watched(service, parts, principal.clone(), one).await?),
+            None => None,
+        };
         let address = service.limiter.shared(peer(parts), parts.version, &parts.headers);
         let permit = service.limiter.stream(&principal, address)?;
-        let filter = query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?;
-        let start = service.hub.start(query::resume(&parts.headers, &parts.uri).as_deref());
+        let (filter, start) = match watched {
+            Some(watched) => {
+                principal = watched.principal;
+                let start = self.start_of(service, parts, &watched.job).ok_or_else(finished)?;
+                (watched.filter, start)
+            }
+            None => {
+                let filter = query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?;
+                (filter, service.hub.start(query::resume(&parts.headers, &parts.uri).as_deref()))
+            }
+        };
         Ok(Granted { principal, filter, stream: self.stream.clone(), start, since, permit })
     }
 
@@ -147,6 +160,9 @@ impl Mount {
 
     /// The refusal in the app's own form, where its profile gives one.
     pub(crate) fn refuse(&self, problem: Problem) -> Response {
+        if problem.status == StatusCode::NO_CONTENT {
+            return problem.status.into_response();
+        }
         let own = self.stream.settings.refusals.get(&problem.status.as_u16()).cloned();
         let mut response = problem.into_response();
         if let Some(body) = own {
@@ -173,6 +189,11 @@ impl Mount {
         answer.extend(cors);
         response
     }
+}
+
+/// 204: whoever asks has the end already. It is what makes an EventSource stop (WHATWG HTML §9.2.3, "reestablish the connection").
+fn finished() -> Problem {
+    Problem::new(StatusCode::NO_CONTENT, "finished", "the job has ended, and you were told")
 }
 
 /// The parts of a request that may carry a credential.

@@ -131,13 +131,18 @@ fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frame
     let counted = Counted { stream: stream.clone(), counters, closed: None };
     let (cursor, gap) = (hub.cursor(start.after), start.gap.take());
     let subscriber = hub.subscribe_at(principal.clone(), filter, start, since);
-    let hello = stream.opening(cursor, gap.as_ref(), &subscriber.retained(), &principal.grants).freeze();
+    let (retained, mut counted) = (subscriber.retained(), counted);
+    let mut hello = stream.opening(cursor, gap.as_ref(), &retained, &principal.grants);
+    if retained.iter().any(|entry| stream.ends_with(entry)) {
+        hello.extend_from_slice(&stream.closing(CloseReason::Finished, None, None));
+        counted.closed = Some(CloseReason::Finished);
+    }
     let now = Instant::now();
     let driving = Driving {
         hub,
         subscriber,
         counted,
-        hello: Some(hello),
+        hello: Some(hello.freeze()),
         written_at: now,
         updated_at: now,
         told_at: now,
@@ -154,11 +159,11 @@ fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frame
 impl Driving {
     /// The next bytes; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
-        if self.counted.closed.is_some() {
-            return None;
-        }
         if let Some(hello) = self.hello.take() {
             return Some(hello);
+        }
+        if self.counted.closed.is_some() {
+            return None;
         }
         let settings = &self.counted.stream.settings;
         let mut due = self.written_at + settings.heartbeat_every;
@@ -201,11 +206,15 @@ impl Driving {
                     self.told_at = self.updated_at;
                     self.told = Some(self.hub.cursor(entry.at));
                 }
+                if stream.ends_with(&entry) {
+                    bytes.extend_from_slice(&stream.closing(CloseReason::Finished, None, None));
+                    self.counted.closed = Some(CloseReason::Finished);
+                }
             }
             Delivery::Gap(gap) => bytes.extend_from_slice(&stream.gap(&gap)),
             Delivery::Closed(reason) => {
                 let retry = (reason == CloseReason::Draining).then(|| stream.come_back_after());
-                bytes.extend_from_slice(&stream.closing(reason, retry));
+                bytes.extend_from_slice(&stream.closing(reason, retry, None));
                 self.counted.closed = Some(reason);
             }
         }
@@ -217,7 +226,8 @@ impl Driving {
         let now = Instant::now();
         if stream.settings.idle.as_ref().is_some_and(|idle| self.updated_at + idle.after <= now) {
             self.counted.closed = Some(CloseReason::Idle);
-            return stream.closing(CloseReason::Idle, None).freeze();
+            let state = stream.settings.job.is_some().then(|| self.subscriber.retained().pop()).flatten();
+            return stream.closing(CloseReason::Idle, None, state.as_deref()).freeze();
         }
         let mut bytes = BytesMut::from(&stream.heartbeat[..]);
         if stream.settings.announce && self.told_at + stream.settings.cursor_every <= now {

@@ -33,6 +33,7 @@ pub mod socketio;
 pub mod sse;
 pub mod stream;
 pub mod upload;
+mod watch;
 pub mod websocket;
 
 pub use accept::{Acceptor, Handshake};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -20,6 +20,7 @@ use crate::limiter::Limiter;
 use crate::problem::Problem;
 use crate::publish::{self, Idempotency};
 use crate::socketio::polling::Pollers;
+use crate::watch::PathJob;
 use crate::websocket::mount::over_foreign_server;
 
 /// What the handlers of one process share.
@@ -135,6 +136,12 @@ pub fn router(service: &Arc<Service>, mounts: Vec<Mount>, publishing: Vec<Publis
 
 async fn listen(State((service, door)): State<(Arc<Service>, Arc<Door>)>, request: axum::extract::Request) -> Response {
     let (mut parts, body) = request.into_parts();
+    if let Ok(params) = RawPathParams::from_request_parts(&mut parts, &()).await
+        && let Some((_, job)) = params.iter().find(|(name, _)| *name == "job")
+    {
+        let job = PathJob(job.to_owned());
+        parts.extensions.insert(job);
+    }
     // HTTP/2 says it in the target (RFC 9113 §8.3.1), and whoever asks which origin this is looks at the header.
     if let (false, Some(authority)) = (parts.headers.contains_key(header::HOST), parts.uri.authority())
         && let Ok(host) = HeaderValue::from_str(authority.as_str())

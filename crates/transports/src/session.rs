@@ -42,6 +42,8 @@ pub struct Session {
     pub(crate) unanswered_since: u64,
     /// Since when a message is incomplete; 0 if none is.
     pub(crate) incomplete_since: u64,
+    /// Until when what is to be told waits for the client, in ticks of the clock; 0 if it does not.
+    pub(crate) begin_by: u64,
     /// What its request asked for.
     pub(crate) asked: Option<Box<(Filter, Option<String>)>>,
 }
@@ -172,6 +174,7 @@ impl Session {
             pinged_at: 0,
             unanswered_since: 0,
             incomplete_since: 0,
+            begin_by: 0,
             asked: None,
         })
     }

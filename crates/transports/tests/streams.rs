@@ -266,7 +266,11 @@ async fn a_quiet_stream_beats_and_is_told_where_it_stands() {
 async fn a_stream_without_updates_ends_and_heartbeats_do_not_count() {
     let settings = StreamSettings {
         heartbeat_every: Duration::from_secs(30),
-        idle: Some(IdleEnd { after: Duration::from_secs(100), event: Some(("timeout".into(), "{\"e\":1}".into())) }),
+        idle: Some(IdleEnd {
+            after: Duration::from_secs(100),
+            event: Some(("timeout".into(), "{\"e\":1}".into())),
+            form: None,
+        }),
         ..StreamSettings::default()
     };
     let server = Server::start(Driver::Lanes, Options { settings, ..Options::default() }).await;

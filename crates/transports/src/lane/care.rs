@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tidings::{CloseReason, Revocation, Timestamp};
 
 use super::OpenStream;
-use super::connection::{Behind, Position};
+use super::connection::{AFTER_ALL, Behind, Position};
 use super::socket::{Socket, Wrote};
 use super::thread::Lane;
 
@@ -125,6 +125,9 @@ impl Lane {
         if connection.principal.is_expired(self.hub.clock().now()) {
             return self.say_goodbye(slot, CloseReason::Expired, None);
         }
+        if (1..=now).contains(&connection.ends_at) {
+            return self.say_goodbye(slot, CloseReason::Finished, None);
+        }
         if idle.is_some_and(|idle| connection.updated_at + idle <= now) {
             return self.say_goodbye(slot, CloseReason::Idle, None);
         }
@@ -185,6 +188,16 @@ impl Lane {
             }
         }
         true
+    }
+
+    /// What the connection was about has ended, and that is written.
+    pub(super) fn finish(&mut self, slot: usize) {
+        let lingers = self.stream(slot).settings.job.as_ref().map_or(0, |job| job.lingers.as_millis() as u64);
+        if lingers == 0 {
+            return self.say_goodbye(slot, CloseReason::Finished, None);
+        }
+        self.connections[slot].ends_at = self.now + lingers;
+        self.set_timer(slot);
     }
 
     /// Says why, where the socket is at the border of two frames, and closes.
@@ -312,6 +325,9 @@ impl Lane {
         let mut due = due.min(self.now + self.stall());
         if let Some(idle) = idle {
             due = due.min(connection.updated_at + idle);
+        }
+        if (1..AFTER_ALL).contains(&connection.ends_at) {
+            due = due.min(connection.ends_at);
         }
         if let Some(session) = &connection.session {
             due = due.min(self.session_due(session, stream));

@@ -8,7 +8,7 @@ use tidings::history::LogPage;
 use tidings::{BrokerError, CloseReason, Entry, Offset, Place};
 
 use super::Message;
-use super::connection::{Behind, Position};
+use super::connection::{AFTER_ALL, Behind, Position};
 use super::socket::Wrote;
 use super::thread::Lane;
 use super::wheel::Timer;

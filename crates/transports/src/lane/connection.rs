@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) told_at: u64,
     /// On which tick of the wheel it is next looked at; 0 if on none. A timer that comes up on a later one is stale.
     pub(super) timer_tick: u64,
+    /// When it ends because what it was about has, in ticks of the clock: 0 if it has not, [`AFTER_ALL`] once all of it is written.
+    pub(super) ends_at: u64,
     pub(super) principal: Arc<Principal>,
     /// `None` while it is caught up: then the lane's own place is its place.
     pub(super) behind: Option<Box<Behind>>,
@@ -66,6 +68,9 @@ pub(crate) enum Position {
     /// In the log, behind the window.
     Log(Offset),
 }
+
+/// Stands in [`Connection::ends_at`] while the end is on its way to the socket.
+pub(super) const AFTER_ALL: u64 = u64::MAX;
 
 /// Stands in [`Connection::member`] once it is closed, until its slot is freed.
 pub(super) const GONE: u32 = u32::MAX;

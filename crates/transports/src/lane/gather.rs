@@ -15,6 +15,8 @@ pub(super) struct Gather {
     pub(super) told: Option<Offset>,
     /// Where reading goes on after all of it, and the offset there. May lie beyond the last frame: what did not concern the reader.
     pub(super) reached: Option<(Position, Offset)>,
+    /// Whether nothing comes after them.
+    pub(super) are_last: bool,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ impl Gather {
         self.frames.clear();
         self.told = None;
         self.reached = None;
+        self.are_last = false;
     }
 
     /// Adds a frame; `position` and `offset` are those after it.

@@ -27,6 +27,7 @@ impl Lane {
         let Some(session) = &self.connections[slot].session else { return };
         let stream = &session.stream;
         let hello = match &session.voice {
+            Voice::Tidings if stream.settings.dialect.is_some() => return,
             Voice::Tidings => frame::text(message::open(cursor, stream.settings.heartbeat_every).as_bytes()),
             Voice::SocketIo(speaker) => speaker.open(stream, polls, self.hub.limits().message_bytes),
         };
@@ -38,6 +39,13 @@ impl Lane {
         let (now, patience) = (self.now, self.hub.limits().header_timeout.as_millis() as u64);
         let Some(session) = &mut self.connections[slot].session else { return };
         session.pinged_at = now;
+        if let Some(dialect) = &session.stream.settings.dialect {
+            session.begin_by = dialect.waits.map_or(0, |waits| now + waits.as_millis() as u64);
+            if session.begin_by == 0 {
+                self.begin_telling(slot);
+            }
+            return;
+        }
         let asked = session.asked.take();
         if let Voice::SocketIo(speaker) = &mut session.voice {
             speaker.deadline = now + patience;
@@ -306,6 +314,7 @@ impl Lane {
         let stream = self.stream(slot).clone();
         match stream.codec {
             Codec::SocketIo => self.hear_packet(slot, text),
+            Codec::WebSocket if let Some(dialect) = &stream.settings.dialect => self.hear_said(slot, text, dialect),
             Codec::WebSocket | Codec::Sse => {
                 if !text.trim_start().starts_with('{') {
                     return self.break_off(slot, 1007, "a message is a JSON object");
@@ -335,6 +344,13 @@ impl Lane {
             self.break_off(slot, 1008, "a message was begun and not ended");
             return false;
         }
+        if (1..=now).contains(&session.begin_by) {
+            self.begin_telling(slot);
+            if self.connections.get(slot).is_none_or(|connection| !connection.is_open()) {
+                return false;
+            }
+        }
+        let Some(session) = &self.connections[slot].session else { return true };
         match &session.voice {
             Voice::SocketIo(_) => self.look_at_speaker(slot, &stream),
             Voice::Tidings => {
@@ -359,6 +375,9 @@ impl Lane {
                 Voice::SocketIo(_) => stream.settings.socketio.ping_timeout.as_millis() as u64,
             };
             due = due.min(session.unanswered_since + patience);
+        }
+        if session.begin_by > 0 {
+            due = due.min(session.begin_by);
         }
         if let Voice::SocketIo(speaker) = &session.voice {
             due = due.min(speaker.due(session.pinged_at, stream));

@@ -8,6 +8,7 @@ mod bell;
 mod care;
 mod catch_up;
 mod connection;
+mod dialect;
 mod gather;
 mod hear;
 mod live;

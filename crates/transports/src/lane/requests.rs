@@ -26,6 +26,8 @@ pub(super) enum Outcome {
     Connect(Result<Admitted, Problem>, Option<Map<String, Value>>),
     /// Of a publish; the answer to one who wants it is made of it.
     Published(Result<String, Problem>, Option<String>, Asker),
+    /// Of a job that was to be canceled: what came of it, its events tell.
+    Canceled,
     /// Of a new credential.
     Authenticated(Result<Admitted, Problem>, Option<String>, Asker),
 }
@@ -120,6 +122,7 @@ impl Lane {
                 self.answer(slot, asker, &message::error(id.as_deref(), &problem));
             }
             Outcome::Authenticated(Ok(admitted), id, asker) => self.take_credential(slot, admitted, id, asker),
+            Outcome::Canceled => {}
             Outcome::Lost => {
                 tracing::error!("a question for a connection ended in a panic");
                 self.say_goodbye(slot, CloseReason::Unavailable, None);

@@ -368,7 +368,10 @@ impl Lane {
             // It shares its connection, which goes on.
             Some(speaker) if speaker.is_other => stream.parting(reason).freeze(),
             Some(speaker) if speaker.stage != Stage::Inside => frame::close(1000, reason.name()),
-            _ => stream.closing(reason, retry).freeze(),
+            _ => {
+                let state = stream.settings.job.is_some().then(|| self.job_state(slot)).flatten();
+                stream.closing(reason, retry, state.as_deref()).freeze()
+            }
         }
     }
 

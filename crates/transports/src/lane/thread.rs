@@ -11,7 +11,7 @@ use tidings::{CloseReason, Hub, Interest, Moment, Offset, Place, Principal, Regi
 use tokio::runtime::Handle;
 
 use super::care::Lingering;
-use super::connection::{Behind, Connection, GONE, Position};
+use super::connection::{AFTER_ALL, Behind, Connection, GONE, Position};
 use super::gather::Gather;
 use super::live::Pieces;
 use super::socket::Socket;
@@ -50,6 +50,8 @@ pub(super) struct Lane {
     pub(super) lingering: Vec<Lingering>,
     /// Connections that failed while others of their round still had to be given theirs.
     pub(super) failing: Vec<Timer>,
+    /// Connections that were given the end of what they were about.
+    pub(super) finishing: Vec<Timer>,
     /// Which moment it was among the revocations in the round before this one: those until then have reached this lane.
     pub(super) moment: Moment,
     /// Connections that may be heard again.
@@ -111,6 +113,7 @@ impl Lane {
             hear_again: Vec::new(),
             lingering: Vec::new(),
             failing: Vec::new(),
+            finishing: Vec::new(),
             moment,
             unbusy: Vec::new(),
             speaking: Arc::default(),
@@ -239,7 +242,11 @@ impl Lane {
             let interest = &class.expect("entered in the lines above").interest;
             let retained = if closed.is_none() { self.hub.retained(interest, start.after) } else { Vec::new() };
             let grants = interest.grants.clone();
-            let opening = self.stream(slot).opening(cursor, start.gap.as_ref(), &retained, &grants);
+            let stream = self.stream(slot);
+            let opening = stream.opening(cursor, start.gap.as_ref(), &retained, &grants);
+            if retained.iter().any(|entry| stream.ends_with(entry)) {
+                self.connections[slot].ends_at = AFTER_ALL;
+            }
             self.append_rest(slot, &opening);
         }
         if let Some(reason) = closed {
@@ -300,6 +307,7 @@ impl Lane {
             told,
             told_at: self.now,
             timer_tick: 0,
+            ends_at: 0,
             principal,
             behind: Some(behind),
             session,

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tidings::{CloseReason, Cursor, Entry, Filter, FrameKey, Gap, Grants, Principal, Profile, Shape};
+use tidings::job;
+use tidings::{CloseReason, Cursor, Entry, Filter, FormFacts, FrameKey, Gap, Grants, Principal, Profile, Shape};
 
 pub use self::one_job::{Dialect, Heard, JobNamed, OneJob};
 pub use self::settings::{Cors, Filtering, Greeting, Heartbeat, IdleEnd, Rejection, SocketIoSettings, StreamSettings};
@@ -319,22 +320,30 @@ impl Stream {
         bytes
     }
 
-    /// What it ends with.
-    pub fn closing(&self, reason: CloseReason, retry: Option<Duration>) -> BytesMut {
+    /// What it ends with. `state` is that of the job, on a stream of one.
+    pub fn closing(&self, reason: CloseReason, retry: Option<Duration>, state: Option<&Entry>) -> BytesMut {
         let mut bytes = BytesMut::new();
         match self.codec {
             Codec::Sse => {
                 if let Some(after) = retry {
                     bytes.extend_from_slice(&sse::retry(after));
                 }
-                if let (CloseReason::Idle, Some(IdleEnd { event: Some((name, data)), .. })) =
+                if let (CloseReason::Idle, Some(IdleEnd { event: Some((name, data)), form, .. })) =
                     (reason, &self.settings.idle)
                 {
-                    bytes.extend_from_slice(&sse::block(name, data.as_bytes(), None));
+                    let data = match (form, state) {
+                        (Some(form), Some(state)) => form.render(&self.facts(state)),
+                        _ => Bytes::copy_from_slice(data.as_bytes()),
+                    };
+                    bytes.extend_from_slice(&sse::block(name, &data, None));
                 }
                 if self.settings.announce {
                     bytes.extend_from_slice(&sse::close(reason));
                 }
+            }
+            Codec::WebSocket if let Some(dialect) = &self.settings.dialect => {
+                let (code, sentence) = dialect.close(reason, state.map(|state| &*state.event.name));
+                bytes.extend_from_slice(&frame::close(code, sentence));
             }
             Codec::WebSocket => {
                 frame::put_text(&mut bytes, message::close(reason).as_bytes());
@@ -346,6 +355,20 @@ impl Stream {
             }
         }
         bytes
+    }
+}
+
+impl Stream {
+    /// What a form is filled from that is about this event.
+    pub(crate) fn facts<'e>(&'e self, entry: &'e Entry) -> FormFacts<'e> {
+        FormFacts {
+            data: &entry.event.data,
+            name: &entry.event.name,
+            topic: self.profile.local(entry.event.topic.as_str()),
+            time: entry.event.time,
+            cursor: None,
+            more: &[],
+        }
     }
 }
 

@@ -34,8 +34,8 @@ impl Mount {
         let upgrade = handshake::check(parts)?;
         can_upgrade(self, service, parts)?;
         let settings = &self.stream.settings;
-        let asks = query::asks(&self.stream, &parts.uri) || !settings.commands;
-        let asked = match asks {
+        let asks = settings.job.is_none() && (query::asks(&self.stream, &parts.uri) || !settings.commands);
+        let mut asked = match asks {
             true => {
                 let filter = query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?;
                 Some(Box::new((filter, query::resume(&parts.headers, &parts.uri))))
@@ -43,7 +43,12 @@ impl Mount {
             false => None,
         };
         let handshake = Handshake::new(service, parts, &settings.cors);
-        let Admitted { principal, since, permit } = door.admit(&handshake, None).await?;
+        let Admitted { mut principal, since, permit } = door.admit(&handshake, None).await?;
+        if let Some(one) = &settings.job {
+            let watched = self.watched(service, parts, principal, one).await?;
+            principal = watched.principal;
+            asked = Some(Box::new((watched.filter, None)));
+        }
         let protocol = choose(&upgrade, settings.bare_token);
         let mut session = Session::tidings(door.clone(), handshake.peer);
         session.asked = asked;

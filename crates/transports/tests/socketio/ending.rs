@@ -64,7 +64,7 @@ async fn who_is_in_no_namespace_yet_is_only_let_go_when_the_server_stops() {
 #[tokio::test]
 async fn a_stream_without_updates_ends_with_the_event_that_says_so() {
     let event = Some(("timeout".to_owned(), r#"{"after":20}"#.to_owned()));
-    let idle = Some(IdleEnd { after: Duration::from_secs(20), event });
+    let idle = Some(IdleEnd { after: Duration::from_secs(20), event, form: None });
     let server = start(StreamSettings { idle, ..settings() }).await;
     for (eio, by) in ALL {
         let mut session = inside(&server, eio, by, ANN).await;
