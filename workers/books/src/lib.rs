@@ -1,5 +1,9 @@
 //! A worker for jobs about books: imports lists, looks books up, reads bookshelves.
 
 pub mod book;
+mod cancel;
+pub mod enrich;
 pub mod isbn;
+pub mod openlibrary;
 pub mod report;
+pub mod standin;
