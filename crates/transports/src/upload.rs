@@ -99,11 +99,11 @@ pub async fn receive(
     refuse_encoded(headers)?;
     let length = text(headers, header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     let pieces = Pieces::new(body, limits.request_timeout);
-    let (receiver, around) = (Receiver { to, settings }, AROUND);
+    let receiver = Receiver { to, settings };
     match essence(media) {
         kind if kind == "multipart/form-data" => {
             let boundary = boundary(media)?;
-            receiver.refuse_large(length.map(|length| length.saturating_sub(around)))?;
+            receiver.refuse_large(length.map(|length| length.saturating_sub(AROUND)))?;
             receiver.multipart(pieces, boundary).await
         }
         kind if settings.raw && !kind.starts_with("multipart/") => {
@@ -138,11 +138,10 @@ impl Receiver<'_> {
         let mut multipart = Multipart::new(gate.admit(pieces), boundary);
         let mut received = Received::default();
         while let Some(field) = gate.drive(|cx| multipart.poll_next_field(cx)).await.map_err(refused)? {
-            match self.is_file(&field)? {
-                true if received.file.is_some() => {
-                    let detail = "there are two files in this request; send one in each";
-                    return Err(Problem::new(StatusCode::BAD_REQUEST, "two-files", detail));
-                }
+            if field.index() > FIELDS {
+                return Err(too_many_fields());
+            }
+            match self.is_file(&field, received.file.is_some())? {
                 true => received.file = self.file(&gate, field).await?,
                 false => received.fields.push(self.field(&gate, field, received.fields.len()).await?),
             }
@@ -153,18 +152,20 @@ impl Receiver<'_> {
         }
     }
 
-    /// Whether `field` is the file; refuses a file in another part, as nobody would miss it before it is needed.
-    fn is_file(&self, field: &Field<'_>) -> Result<bool, Problem> {
+    /// Whether `field` is the file. Refuses another one, and one in another part: it would be missed only when it is needed.
+    fn is_file(&self, field: &Field<'_>, has_one: bool) -> Result<bool, Problem> {
         // Of a form where none was chosen, browsers send a file with an empty name.
         let has_file_name = field.file_name().is_some_and(|name| !name.is_empty());
-        match (&self.settings.part, field.name()) {
-            (None, _) => Ok(has_file_name),
-            (Some(part), Some(name)) if part == name => Ok(true),
-            (Some(_), Some(name)) if has_file_name => {
-                Err(self.no_file(&format!("the file is in part {name:?}")).with("part", name))
-            }
-            (Some(_), _) => Ok(false),
+        let is_named = self.settings.part.as_deref().map_or(has_file_name, |part| field.name() == Some(part));
+        if has_one && (is_named || has_file_name) {
+            let detail = "there are two files in this request; send one in each";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "two-files", detail));
         }
+        if has_file_name && !is_named {
+            let part = field.name().unwrap_or_default();
+            return Err(self.no_file(&format!("the file is in part {part:?}")).with("part", part));
+        }
+        Ok(is_named)
     }
 
     /// The file in `field`, on the disk; `None` if none was chosen in the form.
@@ -188,8 +189,7 @@ impl Receiver<'_> {
     /// A text part, behind `before` others.
     async fn field(&self, gate: &Gate, mut field: Field<'_>, before: usize) -> Result<(String, String), Problem> {
         if before == FIELDS {
-            let detail = format!("there are more than {FIELDS} parts beside the file");
-            return Err(too_large("too-many-fields", detail, FIELDS as u64));
+            return Err(too_many_fields());
         }
         let Some(name) = field.name().map(str::to_owned) else {
             let detail = format!("part {} has no name in its Content-Disposition (RFC 7578 §4.2)", field.index() + 1);
@@ -343,6 +343,11 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 
 fn too_large(code: &'static str, detail: String, limit: u64) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, code, detail).with("limit", limit)
+}
+
+fn too_many_fields() -> Problem {
+    let detail = format!("there are more than {FIELDS} parts beside the file");
+    too_large("too-many-fields", detail, FIELDS as u64)
 }
 
 /// What the parser's error says to the client.

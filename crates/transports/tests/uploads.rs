@@ -141,7 +141,7 @@ async fn every_refusal_says_what_is_wrong_and_leaves_nothing() {
     let raw = UploadSettings { raw: true, ..settings.clone() };
     let file = |value: &str| form(&[("name=file; filename=a.csv", value)]);
     let cut = |text: String, by: usize| text[..text.len() - by].to_owned();
-    let many: Vec<_> = (0..33).map(|_| ("name=a", "")).collect();
+    let many = |head| form(&vec![(head, ""); 34]);
     let (large, long) = ("x".repeat((64 << 10) + 1), format!("name={}", "x".repeat(100 << 10)));
     let nothing = json!({});
     let cases: &[(&UploadSettings, &str, String, u16, &str, Value)] = &[
@@ -168,14 +168,23 @@ async fn every_refusal_says_what_is_wrong_and_leaves_nothing() {
         (
             &settings,
             FORM,
-            form(&[("name=file; filename=a.csv", "x"), ("name=file; filename=b.csv", "y")]),
+            form(&[("name=file; filename=a.csv", "x"), ("name=file", "y")]),
             400,
             "two-files",
             nothing.clone(),
         ),
         (&settings, FORM, file("12345678901"), 413, "file-too-large", json!({ "limit": 10 })),
         (&raw, "text/csv", "12345678901".into(), 413, "file-too-large", json!({ "limit": 10 })),
-        (&settings, FORM, form(&many), 413, "too-many-fields", json!({ "limit": 32 })),
+        (&settings, FORM, many("name=a"), 413, "too-many-fields", json!({ "limit": 32 })),
+        (&settings, FORM, many("name=file; filename=\"\""), 413, "too-many-fields", json!({ "limit": 32 })),
+        (
+            &settings,
+            FORM,
+            form(&[("name=file; filename=a.csv", "x"), ("name=b; filename=b.csv", "y")]),
+            400,
+            "two-files",
+            nothing.clone(),
+        ),
         (&settings, FORM, form(&[("name=a", &large)]), 413, "field-too-large", json!({ "limit": 65536, "field": "a" })),
         (
             &settings,
