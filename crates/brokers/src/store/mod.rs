@@ -5,10 +5,14 @@
 //! - [`revocation`]: who may no longer, though what they hold has not expired.
 //! - [`idempotency`]: what was answered to a request that may be sent again.
 //! - [`place`]: how far the log has been looked through.
+//! - `job`: jobs, the items of their results and their tokens: the store is a [`JobStore`](tidings::job::JobStore).
 //!
-//! The methods block on the disk, most for some microseconds, a write for one sync: call them where that is allowed.
+//! The methods block on the disk, most for some microseconds, a write for one sync: call them where that is allowed. Those of
+//! `JobStore` wait without blocking.
 
+mod group;
 pub mod idempotency;
+mod job;
 pub mod key;
 pub mod place;
 pub mod revocation;
@@ -16,7 +20,7 @@ pub mod ticket;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -31,7 +35,7 @@ pub use revocation::{Revocation, Revoked};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Each brings the database from the version of its place to the next. They are never changed, only added to.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE keys (
         id TEXT PRIMARY KEY,
@@ -89,11 +93,14 @@ const MIGRATIONS: [&str; 3] = [
     INSERT INTO revocations SELECT kind, value, '', at, until FROM everywhere;
     DROP TABLE everywhere;
 ",
+    job::TABLES,
 ];
 
-/// The database. One connection behind a lock that is held for one statement.
+/// The database. One connection behind a lock that is held for one statement; jobs have connections of their own.
 pub struct Store {
-    connection: Mutex<Connection>,
+    /// Ends before the connection is closed: what was handed in is written first.
+    jobs: job::JobTables,
+    connection: group::Shared,
     /// How often this process changed what a running server remembers.
     changes: AtomicU64,
 }
@@ -116,6 +123,9 @@ pub enum StoreError {
     /// The system gave no random bytes, and a secret made without them would be none.
     #[error("the system gave no random bytes: {0}")]
     Random(getrandom::Error),
+    /// The system gave no thread.
+    #[error("the system gave no thread to write with: {0}")]
+    Thread(std::io::Error),
 }
 
 /// SQLite's numbers are signed; no time of ours reaches the sign.
@@ -130,15 +140,15 @@ fn from_sql(time: i64) -> Timestamp {
 impl Store {
     /// Opens the database at `path`, or makes it, and brings it to the newest version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::prepare(Connection::open(path)?)
+        Self::prepare(Connection::open(path)?, Some(path))
     }
 
     /// A database that ends with the process.
     pub fn in_memory() -> Result<Self, StoreError> {
-        Self::prepare(Connection::open_in_memory()?)
+        Self::prepare(Connection::open_in_memory()?, None)
     }
 
-    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+    fn prepare(mut connection: Connection, path: Option<&Path>) -> Result<Self, StoreError> {
         connection.busy_timeout(BUSY)?;
         // WAL: readers and the one writer do not wait for each other. FULL: a key that was shown survives a power cut.
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -155,7 +165,9 @@ impl Store {
         }
         change.pragma_update(None, "user_version", known)?;
         change.commit()?;
-        Ok(Store { connection: Mutex::new(connection), changes: AtomicU64::new(0) })
+        let connection = Arc::new(Mutex::new(connection));
+        let jobs = job::JobTables::open(&connection, path)?;
+        Ok(Store { jobs, connection, changes: AtomicU64::new(0) })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -173,12 +185,13 @@ impl Store {
         Ok(self.changes.load(Ordering::Relaxed) << 32 | others as u64 & 0xffff_ffff)
     }
 
-    /// Removes the tickets, revocations and answers that are of no use any more, and returns how many that were.
+    /// Removes the tickets, revocations, answers and tokens of jobs that are of no use any more, and returns how many that were.
     pub fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
         let tickets = self.sweep_tickets(now)?;
         let revocations = self.sweep_revocations(now)?;
         let answers = self.sweep_answers(now)?;
-        Ok(tickets + revocations + answers)
+        let tokens = self.sweep_job_tokens(now)?;
+        Ok(tickets + revocations + answers + tokens)
     }
 }
 
@@ -208,7 +221,7 @@ mod tests {
         let error = Store::open(&path).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "the database has version 99, and this program knows up to 3: use the newer program"
+            "the database has version 99, and this program knows up to 4: use the newer program"
         );
     }
 
