@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings::profile::{ANY_EVENT, MAX_NAME_BYTES};
-use tidings::{Args, Coalesce, EventRule, Implications, JsonPath, Profile, Redaction, Shape, Template, Topic};
+use tidings::{Coalesce, EventRule, Implications, Profile, Template, Topic, job};
 
-use super::file::{self, Audience, Event, File, With};
+use super::file::{Audience, Event, File};
+use super::looks::{self, Looks};
 use super::{LoadedProfile, mounts};
 use crate::auth::{AuthContext, AuthSettings, Authenticator, MemoryStore};
 use crate::settings::decode::At;
@@ -79,6 +80,8 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
     if name != ANY_EVENT && name.contains('*') {
         report.at(place, "only `*` alone stands for every other event");
     }
+    // The hub tells these itself, on the topic of the job and to those who may see it: only how they look is to be said.
+    let is_of_jobs = job::is_reserved(name);
     let mut topics = Vec::new();
     match &event.topic {
         Some(topic) if topic.texts().is_empty() => {
@@ -86,6 +89,7 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
         }
         Some(topic) => topics.extend(topic.texts().iter().filter_map(|topic| template(topic, report))),
         None if !context.clean => {}
+        None if is_of_jobs => topics.push("job/{data.id}".parse().expect("a literal template")),
         None => {
             report.at(place, format!("the event {name:?} has no topic")).help("give it a `topic`, like \"books\"");
         }
@@ -93,6 +97,7 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
     let audience = match &event.audience {
         Some(audience) => rules(audience, report),
         None if event.publisher_audience || !context.clean => Vec::new(),
+        None if is_of_jobs => vec![vec!["job/{data.id}".parse().expect("a literal template")]],
         None => {
             let mistake = report.at(place, format!("the event {name:?} has no audience: nobody would be given it"));
             mistake.help("give it an `audience`, like \"everyone\" or [[\"user/{scope.owner}\"]]");
@@ -108,7 +113,7 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
             report.at(&coalesce.place, "an event may be held back for a minute at most");
         }
     }
-    let shape = shape(event, report);
+    let shape = looks::shape(&Looks::of(event), report);
     if report.mistakes().len() > before || topics.is_empty() {
         return None;
     }
@@ -121,7 +126,7 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
         retain: event.retain,
         publisher_topic: event.publisher_topic,
         publisher_audience: event.publisher_audience,
-        shape: shape?,
+        shape,
         ..EventRule::new(name, topic, audience)
     })
 }
@@ -155,55 +160,13 @@ fn rules(audience: &At<Audience>, report: &mut Report) -> Vec<Vec<Template>> {
     built
 }
 
-fn template(text: &At<String>, report: &mut Report) -> Option<Template> {
+pub(super) fn template(text: &At<String>, report: &mut Report) -> Option<Template> {
     text.value
         .parse()
         .map_err(|error: tidings::template::InvalidTemplate| {
             report.at(&text.place.within(text, error.position), error.reason);
         })
         .ok()
-}
-
-fn shape(event: &Event, report: &mut Report) -> Option<Shape> {
-    let mut shape = Shape::default().with_args(match event.args {
-        file::Args::Zero => Args::Zero,
-        file::Args::One => Args::One,
-        file::Args::Spread => Args::Spread,
-    });
-    if let Some(wire) = &event.wire {
-        match shape.clone().named(wire) {
-            Ok(named) => shape = named,
-            Err(error) => {
-                report.at(&wire.place, error.to_string());
-            }
-        }
-    }
-    if let Some(key) = &event.wrap {
-        shape = shape.wrapped(key);
-    }
-    let path = |text: &At<String>, report: &mut Report| -> Option<JsonPath> {
-        let wrong = |error: tidings::json::InvalidPath| {
-            report.at(&text.place, error.reason);
-        };
-        text.value.parse().map_err(wrong).ok()
-    };
-    for case in &event.cases {
-        if let Some(path) = path(&case.path, report) {
-            shape = shape.case(path, case.to.into());
-        }
-    }
-    for redact in &event.redact {
-        let unless: Vec<Template> = redact.unless.iter().filter_map(|grant| template(grant, report)).collect();
-        let Some(path) = path(&redact.path, report) else { continue };
-        match shape.clone().redact(Redaction { path, unless, with_null: redact.with == With::Null }) {
-            Ok(redacting) => shape = redacting,
-            Err(error) => {
-                report.at(&redact.place, error.to_string());
-                break;
-            }
-        }
-    }
-    Some(shape)
 }
 
 /// Tells every mistake in who may ask: its path in the table, and a sentence.

@@ -95,6 +95,9 @@ pub(super) struct Mount {
     #[serde(default)]
     pub headers: BTreeMap<String, At<String>>,
     pub wrapped: Option<bool>,
+    pub names: Option<At<Vec<At<String>>>>,
+    #[serde(default)]
+    pub shapes: BTreeMap<String, At<Looks>>,
     // A stream whose clients can send.
     pub commands: Option<bool>,
     pub bare_token: Option<bool>,
@@ -188,6 +191,34 @@ pub(super) struct Event {
     pub redact: Vec<At<Redact>>,
     #[serde(default)]
     pub args: Args,
+    pub form: Option<At<FormTree>>,
+    #[serde(default)]
+    pub words: BTreeMap<String, At<Value>>,
+}
+
+/// How an event looks on one mount: the settings of [`Event`] that say so.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Looks {
+    pub wire: Option<At<String>>,
+    pub wrap: Option<At<String>>,
+    #[serde(default)]
+    pub cases: Vec<At<CaseAt>>,
+    #[serde(default)]
+    pub redact: Vec<At<Redact>>,
+    #[serde(default)]
+    pub args: Args,
+    pub form: Option<At<FormTree>>,
+    #[serde(default)]
+    pub words: BTreeMap<String, At<Value>>,
+}
+
+/// A form as it is written: a tree whose members are in their order.
+pub(super) enum FormTree {
+    Text(String),
+    Literal(Value),
+    List(Vec<At<FormTree>>),
+    Table(Vec<(String, At<FormTree>)>),
 }
 
 fn yes() -> bool {
@@ -298,6 +329,44 @@ impl<'de> Deserialize<'de> for TextOrList {
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<TextOrList, A::Error> {
                 Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(TextOrList::List)
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for FormTree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> de::Visitor<'de> for Read {
+            type Value = FormTree;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text like \"{data.id}\", a number, true, false, a list or a table")
+            }
+            fn visit_bool<E>(self, yes: bool) -> Result<FormTree, E> {
+                Ok(FormTree::Literal(yes.into()))
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<FormTree, E> {
+                Ok(FormTree::Literal(number.into()))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<FormTree, E> {
+                Ok(FormTree::Literal(number.into()))
+            }
+            fn visit_f64<E>(self, number: f64) -> Result<FormTree, E> {
+                Ok(FormTree::Literal(number.into()))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<FormTree, E> {
+                Ok(FormTree::Text(text.to_owned()))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<FormTree, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(FormTree::List)
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut table: A) -> Result<FormTree, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = table.next_entry()? {
+                    members.push(member);
+                }
+                Ok(FormTree::Table(members))
             }
         }
         deserializer.deserialize_any(Read)

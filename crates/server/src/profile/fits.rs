@@ -58,7 +58,7 @@ pub(super) fn check(mount: &At<Mount>, report: &mut Report) {
 }
 
 /// Every setting beside the transport and the path: its name, whose it is, and whether the mount has it.
-fn settings(mount: &Mount) -> [(&'static str, Of, bool); 28] {
+fn settings(mount: &Mount) -> [(&'static str, Of, bool); 30] {
     [
         ("ids", Of::Streams, mount.ids.is_some()),
         ("announce", Of::Streams, mount.announce.is_some()),
@@ -70,6 +70,8 @@ fn settings(mount: &Mount) -> [(&'static str, Of, bool); 28] {
         ("refusals", Of::Streams, !mount.refusals.is_empty()),
         ("headers", Of::Streams, !mount.headers.is_empty()),
         ("wrapped", Of::Streams, mount.wrapped.is_some()),
+        ("names", Of::Streams, mount.names.is_some()),
+        ("shapes", Of::Streams, !mount.shapes.is_empty()),
         ("heartbeat_every", Of::Beating, mount.heartbeat_every.is_some()),
         ("heartbeat", Of::Responses, mount.heartbeat.is_some()),
         ("retry", Of::Responses, mount.retry.is_some()),

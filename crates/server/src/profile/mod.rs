@@ -2,7 +2,7 @@
 //!
 //! - [`file`]: the file as it is written.
 //! - [`load`]: reads one, with its variants and values.
-//! - [`build`], [`mounts`], [`stream`], [`socketio`]: make of it what the hub and the transports obey, and find what can't be.
+//! - [`build`], [`looks`], [`mounts`], [`stream`], [`socketio`]: make of it what the hub and the transports obey, and find what can't be.
 //!   [`fits`]: which setting belongs to which transport.
 //! - [`Plan`]: all profiles together, none in the way of another.
 
@@ -10,6 +10,7 @@ mod build;
 mod file;
 mod fits;
 mod load;
+mod looks;
 mod mounts;
 mod plan;
 mod socketio;

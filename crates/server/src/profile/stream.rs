@@ -1,16 +1,20 @@
 //! How the streams of a mount behave, from what its profile says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use tidings::{Topic, TopicPattern};
+use tidings::profile::ANY_EVENT;
+use tidings::shape::InvalidShape;
+use tidings::{Shape, Topic, TopicPattern, job};
 use tidings_transports::{Filtering, Heartbeat, IdleEnd, StreamSettings};
 
 use super::file::{self, File};
+use super::looks::{self, Looks};
 use super::socketio;
 use crate::settings::decode::At;
-use crate::settings::report::Report;
+use crate::settings::report::{Place, Report, nearest};
 
 /// How the streams of `mount` behave. What is wrong is told, and left as it is by default.
 pub(super) fn settings(mount: &At<file::Mount>, file: &File, report: &mut Report) -> StreamSettings {
@@ -30,6 +34,7 @@ pub(super) fn settings(mount: &At<file::Mount>, file: &File, report: &mut Report
         idle: mount.idle.as_ref().map(|idle| IdleEnd {
             after: idle.after,
             event: idle.event.as_ref().map(|name| (one_line(name, report), json_line(idle.data.as_ref(), report))),
+            form: None,
         }),
         require_accept: mount.require_accept.unwrap_or(defaults.require_accept),
         cors: mount.cors.clone().unwrap_or(defaults.cors),
@@ -38,9 +43,13 @@ pub(super) fn settings(mount: &At<file::Mount>, file: &File, report: &mut Report
         refusals: refusals(mount, report),
         headers: headers(mount, report),
         wrapped: mount.wrapped.unwrap_or(defaults.wrapped),
+        names: mount.names.as_ref().map(|names| told(names, file, report)),
+        shapes: shapes(mount, file, report),
         commands: mount.commands.unwrap_or(defaults.commands),
         bare_token: mount.bare_token.unwrap_or(defaults.bare_token),
         socketio: socketio::settings(mount, file, report),
+        job: None,
+        dialect: None,
     }
 }
 
@@ -62,6 +71,44 @@ fn required(grant: &At<String>, report: &mut Report) -> String {
         report.at(&grant.place, error.to_string());
     }
     grant.value.clone()
+}
+
+/// The events that are told at the mount.
+fn told(names: &At<Vec<At<String>>>, file: &File, report: &mut Report) -> Vec<Arc<str>> {
+    if names.is_empty() {
+        report.at(&names.place, "a mount that tells no event is of no use");
+    }
+    for name in &names.value {
+        check_event(name, &name.place, file, report);
+    }
+    names.iter().map(|name| name.value.as_str().into()).collect()
+}
+
+/// How events look at the mount.
+fn shapes(mount: &file::Mount, file: &File, report: &mut Report) -> BTreeMap<Arc<str>, Shape> {
+    let mut shapes = BTreeMap::new();
+    for (name, looks) in &mount.shapes {
+        check_event(name, &looks.place, file, report);
+        let shape = looks::shape(&Looks::on_mount(looks), report);
+        // What the event itself hides is hidden here too.
+        let event = file.events.get(name).or_else(|| file.events.get(ANY_EVENT));
+        if event.map_or(0, |event| event.redact.len()) + looks.redact.len() > 32 {
+            report.at(&looks.place, InvalidShape::TooManyRedactions.to_string());
+        }
+        shapes.insert(name.as_str().into(), shape);
+    }
+    shapes
+}
+
+/// Tells of an event that is never told.
+fn check_event(name: &str, place: &Place, file: &File, report: &mut Report) {
+    let is_known = file.events.contains_key(name) || file.events.contains_key(ANY_EVENT) || job::is_reserved(name);
+    if name == ANY_EVENT || !is_known {
+        let mistake = report.at(place, format!("the profile has no event {name:?}"));
+        if let Some(near) = nearest(name, file.events.keys().map(String::as_str)) {
+            mistake.help(format!("did you mean {near:?}?"));
+        }
+    }
 }
 
 fn refusals(mount: &file::Mount, report: &mut Report) -> BTreeMap<u16, String> {

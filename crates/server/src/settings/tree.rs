@@ -250,7 +250,10 @@ fn table_of(table: &DeTable<'_>, source: &Arc<Source>) -> Kind {
         let node = Node { id: 0, place: place(value.span()), kind: kind_of(value.get_ref(), source) };
         (Key { name: key.get_ref().to_string(), place: place(key.span()) }, node)
     });
-    Kind::Table(entries.collect())
+    let mut entries: Vec<_> = entries.collect();
+    // The parser sorts them by name; where their order says something, it is that in which they are written.
+    entries.sort_by_key(|(key, _): &(Key, Node)| key.place.start);
+    Kind::Table(entries)
 }
 
 fn kind_of(value: &DeValue<'_>, source: &Arc<Source>) -> Kind {
