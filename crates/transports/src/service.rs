@@ -1,8 +1,9 @@
 //! What the handlers share, and the routes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::{FromRequestParts, RawPathParams, State};
@@ -35,6 +36,8 @@ pub struct Service {
     pub idempotency: Option<Arc<dyn Idempotency>>,
     /// The jobs; without them there are none, and the paths for them are not served.
     pub jobs: Option<Arc<Jobs>>,
+    /// The directory of the files that come with jobs; until it is set none are taken.
+    pub job_files: OnceLock<PathBuf>,
     /// Whether the program is about to stop: `/ready` says no from here on.
     pub draining: AtomicBool,
     /// What the handlers counted.
@@ -71,7 +74,8 @@ impl Service {
         let bodies = lanes.as_ref().map_or_else(Arc::default, |lanes| lanes.counters().clone());
         let (draining, counters) = (AtomicBool::new(false), ServiceCounters::default());
         let pollers = Arc::default();
-        Arc::new(Service { hub, lanes, limiter, idempotency, jobs, draining, counters, bodies, pollers })
+        let job_files = OnceLock::new();
+        Arc::new(Service { hub, lanes, limiter, idempotency, jobs, job_files, draining, counters, bodies, pollers })
     }
 
     /// How many streams are open.
