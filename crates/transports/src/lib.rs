@@ -17,6 +17,7 @@ mod adopt;
 pub mod auth;
 pub mod command;
 mod date;
+pub mod desk;
 mod door;
 pub mod events;
 pub mod handover;

@@ -133,6 +133,17 @@ impl Limiter {
         hops.find(|hop| hop.is_none_or(|hop| !(self.trusts)(hop))).flatten()
     }
 
+    /// The client's address, as far as it is known: the proxy's where that does not say whose it is.
+    pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        self.shared(peer, Version::HTTP_2, headers).unwrap_or(peer)
+    }
+
+    /// Whether the client came over TLS, as far as a trusted proxy says.
+    pub fn is_secure(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let proto = headers.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok()).unwrap_or_default();
+        (self.trusts)(peer.to_canonical()) && proto.split(',').next_back().is_some_and(|last| last.trim() == "https")
+    }
+
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -14,6 +14,7 @@ use tidings::job::Jobs;
 use tidings::{Hub, Profile};
 
 use crate::auth::Authenticate;
+use crate::desk::Desk;
 use crate::door::Door;
 use crate::events::{Answer, Mount};
 use crate::lane::{LaneCounters, Lanes, OpenStream};
@@ -138,14 +139,35 @@ pub fn router(service: &Arc<Service>, mounts: Vec<Mount>, publishing: Vec<Publis
     router
 }
 
-async fn listen(State((service, door)): State<(Arc<Service>, Arc<Door>)>, request: axum::extract::Request) -> Response {
+/// The routes at which an app's clients deal with jobs, to be merged as well.
+pub fn desks(service: &Arc<Service>, desks: Vec<Arc<Desk>>) -> Router {
+    let mut router = Router::new();
+    for desk in desks {
+        let path = desk.path.clone();
+        router = router.route(&path, any(attend).with_state((service.clone(), desk)));
+    }
+    router
+}
+
+async fn attend(State((service, desk)): State<(Arc<Service>, Arc<Desk>)>, request: axum::extract::Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    if let Ok(params) = RawPathParams::from_request_parts(&mut parts, &()).await
+    find_job(&mut parts).await;
+    desk.answer(&service, &parts, body).await
+}
+
+/// Takes the job out of the path, where the route has a place for it.
+async fn find_job(parts: &mut http::request::Parts) {
+    if let Ok(params) = RawPathParams::from_request_parts(parts, &()).await
         && let Some((_, job)) = params.iter().find(|(name, _)| *name == "job")
     {
         let job = PathJob(job.to_owned());
         parts.extensions.insert(job);
     }
+}
+
+async fn listen(State((service, door)): State<(Arc<Service>, Arc<Door>)>, request: axum::extract::Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    find_job(&mut parts).await;
     // HTTP/2 says it in the target (RFC 9113 §8.3.1), and whoever asks which origin this is looks at the header.
     if let (false, Some(authority)) = (parts.headers.contains_key(header::HOST), parts.uri.authority())
         && let Ok(host) = HeaderValue::from_str(authority.as_str())

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::{StatusCode, header, request};
-use tidings::job::{Job, JobFault, JobId};
-use tidings::{Cursor, Filter, Grants, Offset, Principal, Start, TopicPattern};
+use tidings::job::{Job, JobFault, JobId, Jobs};
+use tidings::{Cursor, Filter, Grants, Offset, Principal, Profile, Start, TopicPattern};
 
 use crate::events::Mount;
 use crate::problem::Problem;
@@ -36,23 +36,8 @@ impl Mount {
         principal: Arc<Principal>,
         one: &OneJob,
     ) -> Result<Watched, Problem> {
-        let id = named(one, parts)?;
         let Some(jobs) = &service.jobs else { return Err(no_such_job()) };
-        // Whoever begins to listen from here on is given its state, also if it ended long ago.
-        let found = jobs.show(&id).await.map_err(unavailable)?;
-        let here = |job: &Job| {
-            let same_app = self.stream.profile.namespace().is_none_or(|own| job.namespace.as_deref() == Some(own));
-            same_app && (one.kinds.is_empty() || one.kinds.contains(&job.kind))
-        };
-        let job = found.filter(here).ok_or_else(no_such_job)?;
-        if principal.source == "job-token" && !principal.grants.holds(&job.grant()) {
-            // Said plainly: it is not that the job were not there.
-            let detail = "this token is of another job";
-            return Err(Problem { code: "other-job", ..Problem::unauthorized(Some("invalid_token"), detail) });
-        }
-        if !one.open && !job.may_be_seen_by(&principal) {
-            return Err(no_such_job());
-        }
+        let job = job_at(jobs, &self.stream.profile, parts, &principal, one).await?;
         let filter = Filter::topics(job.topic().parse::<TopicPattern>());
         Ok(Watched { filter: self.stream.narrowed(filter), principal: holding(principal, &job), job })
     }
@@ -77,6 +62,33 @@ impl Mount {
             None => start,
         })
     }
+}
+
+/// The job that a request names, if `principal` may see it. Whoever begins to listen to it from here on is given its state, also if it
+/// ended long ago.
+pub(crate) async fn job_at(
+    jobs: &Jobs,
+    profile: &Profile,
+    parts: &request::Parts,
+    principal: &Principal,
+    one: &OneJob,
+) -> Result<Job, Problem> {
+    let id = named(one, parts)?;
+    let found = jobs.show(&id).await.map_err(unavailable)?;
+    let here = |job: &Job| {
+        let same_app = profile.namespace().is_none_or(|own| job.namespace.as_deref() == Some(own));
+        same_app && (one.kinds.is_empty() || one.kinds.contains(&job.kind))
+    };
+    let job = found.filter(here).ok_or_else(no_such_job)?;
+    if principal.source == "job-token" && !principal.grants.holds(&job.grant()) {
+        // Said plainly: it is not that the job were not there.
+        let detail = "this token is of another job";
+        return Err(Problem { code: "other-job", ..Problem::unauthorized(Some("invalid_token"), detail) });
+    }
+    if !one.open && !job.may_be_seen_by(principal) {
+        return Err(no_such_job());
+    }
+    Ok(job)
 }
 
 /// The same principal, who sees the job by its own grant: its owner, or who knows its name where that is enough.
