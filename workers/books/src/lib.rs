@@ -3,7 +3,9 @@
 pub mod book;
 mod cancel;
 pub mod enrich;
+pub mod import;
 pub mod isbn;
 pub mod openlibrary;
 pub mod report;
+pub mod scan;
 pub mod standin;
