@@ -8,6 +8,8 @@ mod reader;
 mod record;
 mod removal;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::path::Path;

@@ -17,6 +17,9 @@ const READ: &str = "
     SELECT jobs.id, document, items, announced, end_cursor, progress, input FROM jobs
     LEFT JOIN job_progress ON job_progress.job = number LEFT JOIN job_inputs ON job_inputs.job = number";
 
+/// A question with what is left open in it.
+type Statement = (String, Vec<Value>);
+
 /// A job as it is stored.
 pub(super) struct Record {
     job: Job,
@@ -160,18 +163,20 @@ pub(super) fn read(database: &Connection, id: &JobId) -> Result<Option<Job>, Fau
 
 /// The jobs that have not ended or of which not all is told, the oldest first.
 pub(super) fn open_jobs(database: &Connection) -> Result<Vec<Job>, Fault> {
+    select(database, open_statement(), usize::MAX)
+}
+
+pub(super) fn open_statement() -> Statement {
     // The words of its condition are those of the index.
-    let sql = format!("{READ} WHERE ended_at IS NULL OR announced < revision ORDER BY created_at, jobs.id");
-    select(database, &sql, vec![], usize::MAX)
+    (format!("{READ} WHERE ended_at IS NULL OR announced < revision ORDER BY created_at, jobs.id"), vec![])
 }
 
 /// The jobs that fit, the newest first.
 pub(super) fn list(database: &Connection, query: &JobQuery) -> Result<Vec<Job>, Fault> {
-    let (sql, params) = list_statement(query);
-    select(database, &sql, params, query.limit)
+    select(database, list_statement(query), query.limit)
 }
 
-pub(super) fn list_statement(query: &JobQuery) -> (String, Vec<Value>) {
+pub(super) fn list_statement(query: &JobQuery) -> Statement {
     let (mut sql, mut params) = (format!("{READ} WHERE true"), Vec::new());
     if let Some(state) = query.state {
         sql.push_str(" AND state = ?");
@@ -191,14 +196,18 @@ pub(super) fn list_statement(query: &JobQuery) -> (String, Vec<Value>) {
 
 /// The jobs that ended before `time`, the oldest first, without those of which not all is told.
 pub(super) fn ended_before(database: &Connection, time: Timestamp, limit: usize) -> Result<Vec<Job>, Fault> {
+    select(database, ended_statement(time), limit)
+}
+
+pub(super) fn ended_statement(time: Timestamp) -> Statement {
     let sql = format!("{READ} WHERE ended_at < ? AND announced >= revision ORDER BY ended_at, jobs.id");
-    select(database, &sql, vec![Value::Integer(to_sql(time))], limit)
+    (sql, vec![Value::Integer(to_sql(time))])
 }
 
 /// At most `limit` jobs. One that is damaged is passed over: it must not keep the others from being found, nor the program from
 /// starting.
-fn select(database: &Connection, sql: &str, params: Vec<Value>, limit: usize) -> Result<Vec<Job>, Fault> {
-    let mut statement = database.prepare_cached(sql)?;
+fn select(database: &Connection, (sql, params): Statement, limit: usize) -> Result<Vec<Job>, Fault> {
+    let mut statement = database.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(params))?;
     let mut jobs = Vec::new();
     // No row is looked at that is not asked for, so the statement needs no limit of its own.
