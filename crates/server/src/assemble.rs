@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidings::job::Jobs;
 use tidings::{Clock, Hub, Profile};
+use tidings_transports::desk::Desk;
 use tidings_transports::stream::{Codec, OneJob};
 use tidings_transports::{Answer, Authenticate, Mount, Publishing, Stream, StreamSettings};
 
@@ -50,6 +52,7 @@ pub(crate) fn open_doors(
     hub: &Arc<Hub>,
     store: Arc<dyn AuthStore>,
     clock: Arc<dyn Clock>,
+    jobs: Arc<Jobs>,
 ) -> Result<Doors, Failure> {
     let revocations = Arc::new(Revocations::open(store.clone(), clock.clone())?);
     let revoke: crate::auth::RevokeCallback = {
@@ -72,6 +75,7 @@ pub(crate) fn open_doors(
         revocations: revocations.clone(),
         recheck: recheck.clone(),
         client: Client::new(),
+        jobs: Some(jobs),
         base: settings.base.clone(),
     };
     let open: Arc<dyn Authenticate> =
@@ -133,7 +137,7 @@ pub(crate) fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mou
                 Transport::Poll(own) => (Answer::Poll, own),
                 Transport::WebSocket(own) => (Answer::WebSocket, own),
                 Transport::SocketIo(own) => (Answer::SocketIo, own),
-                Transport::Ready(_) | Transport::Health(_) => continue,
+                Transport::Ready(_) | Transport::Health(_) | Transport::Desk(_) => continue,
             };
             let own = StreamSettings { drain_retry: settings.drain.retry, ..own.clone() };
             let stream = stream(answer, own, loaded.profile.clone());
@@ -141,6 +145,20 @@ pub(crate) fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mou
         }
     }
     mounts
+}
+
+/// Where the clients of each profile deal with jobs.
+pub(crate) fn desks(plan: &Plan, doors: &Doors) -> Vec<Arc<Desk>> {
+    let mut desks = Vec::new();
+    for loaded in &plan.profiles {
+        let auth = &doors.profiles[loaded.profile.name()];
+        for served in &loaded.mounts {
+            let Transport::Desk(settings) = &served.transport else { continue };
+            let desk = |path: &str| Desk::new(path, (**settings).clone(), loaded.profile.clone(), auth.clone());
+            desks.extend(served.paths.iter().map(|path| desk(&path.path)));
+        }
+    }
+    desks
 }
 
 /// Streams that clients who are answered so can hold.

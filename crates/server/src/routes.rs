@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tidings::{CloseReason, Cursor, Event, Filter, Offset, Principal, Query, Revocation, TopicPattern, explain};
 use tidings_brokers::Recovery;
+use tidings_transports::desk::Desk;
 use tidings_transports::publish::collect;
 use tidings_transports::{Answer, Authenticate, Mount, Peer, Problem, Publishing, Service, Stream};
 
@@ -51,6 +52,7 @@ pub fn router(
     mounts: Vec<Mount>,
     publishing: Publishing,
     sides: Vec<Side>,
+    desks: Vec<Arc<Desk>>,
     doors: Doors,
     options: RouteOptions,
 ) -> Router {
@@ -94,6 +96,7 @@ pub fn router(
     }
     let router = router
         .merge(tidings_transports::router(service, mounts, vec![publishing]))
+        .merge(tidings_transports::service::desks(service, desks))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method);
     if dev { router.layer(middleware::from_fn(only_this_machine)) } else { router }

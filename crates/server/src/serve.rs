@@ -159,8 +159,9 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let mounts = assemble::mounts(&settings, &plan, &doors);
     let sides = assemble::sides(&plan, &mounts);
     let publishing = assemble::publishing(&plan, &doors);
+    let desks = assemble::desks(&plan, &doors);
     let options = RouteOptions { recovery, page: settings.api.page, dev };
-    let router = routes::router(&service, mounts, publishing, sides, doors, options);
+    let router = routes::router(&service, mounts, publishing, sides, desks, doors, options);
 
     let (stop_accepting, stopped) = watch::channel(false);
     let acceptor = Acceptor::new(service.clone(), router, stopped);

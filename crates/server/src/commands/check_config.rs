@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidings_transports::desk::Does;
+
 use crate::check::{Report, check};
 use crate::profile::{LoadedProfile, Loading, Plan, Transport};
 use crate::settings::Settings;
@@ -93,6 +95,12 @@ fn describe(loaded: &LoadedProfile, out: &mut String) {
             Transport::SocketIo(_) => "socketio",
             Transport::Ready(_) => "ready",
             Transport::Health(_) => "health",
+            Transport::Desk(ref desk) => match desk.does {
+                Does::Create(_) => "job-create",
+                Does::Show { .. } => "job",
+                Does::Cancel { .. } => "job-cancel",
+                Does::Result { .. } => "job-result",
+            },
         };
         for path in &mount.paths {
             let _ = writeln!(out, "    {transport:9} {}", path.path);

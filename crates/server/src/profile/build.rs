@@ -9,7 +9,7 @@ use tidings::{Coalesce, EventRule, Implications, Profile, Template, Topic, job};
 
 use super::file::{Audience, Event, File};
 use super::looks::{self, Looks};
-use super::{LoadedProfile, mounts};
+use super::{LoadedProfile, desk, mounts};
 use crate::auth::{AuthContext, AuthSettings, Authenticator, MemoryStore};
 use crate::settings::decode::At;
 use crate::settings::report::Report;
@@ -49,12 +49,20 @@ pub(super) fn profile(file: File, context: &Context<'_>, report: &mut Report) ->
             report.at(&place_at(root, &format!("auth.{path}")), message);
         });
     }
+    let jobs = desk::kinds(&file.jobs, report);
     if report.mistakes().len() > before || !context.clean {
         return None;
     }
     let base = context.base.to_path_buf();
     let profile = Profile::new(name, Some(namespace), implications?, rules);
-    Some(LoadedProfile { profile: Arc::new(profile), description: file.description, auth: file.auth, base, mounts })
+    Some(LoadedProfile {
+        profile: Arc::new(profile),
+        description: file.description,
+        auth: file.auth,
+        base,
+        mounts,
+        jobs,
+    })
 }
 
 fn implications(file: &File, report: &mut Report) -> Option<Implications> {

@@ -12,7 +12,7 @@ use tidings_transports::Cors;
 use crate::auth::AuthSettings;
 use crate::settings::decode::At;
 use crate::settings::read_cors;
-use crate::settings::value::{duration, optional_duration};
+use crate::settings::value::{duration, optional_duration, size};
 
 /// The whole file, its variants laid over it and its values filled in.
 #[derive(Deserialize)]
@@ -31,6 +31,8 @@ pub(super) struct File {
     pub mounts: Vec<At<Mount>>,
     #[serde(default)]
     pub events: BTreeMap<String, At<Event>>,
+    #[serde(default)]
+    pub jobs: BTreeMap<String, At<JobKind>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -50,6 +52,10 @@ pub(super) enum Kind {
     SocketIo,
     Ready,
     Health,
+    JobCreate,
+    Job,
+    JobCancel,
+    JobResult,
 }
 
 impl Kind {
@@ -62,6 +68,10 @@ impl Kind {
             Kind::SocketIo => "socketio",
             Kind::Ready => "ready",
             Kind::Health => "health",
+            Kind::JobCreate => "job-create",
+            Kind::Job => "job",
+            Kind::JobCancel => "job-cancel",
+            Kind::JobResult => "job-result",
         }
     }
 }
@@ -113,6 +123,28 @@ pub(super) struct Mount {
     pub reject: Option<At<Reject>>,
     #[serde(default)]
     pub greetings: Vec<At<Greeting>>,
+    // A stream of one job, or where jobs are dealt with.
+    pub job: Option<At<OneJob>>,
+    // A WebSocket on which the app's own messages are spoken.
+    pub dialect: Option<At<Dialect>>,
+    // Where jobs are made.
+    pub kind: Option<At<String>>,
+    pub file: Option<At<JobFile>>,
+    pub id: Option<At<String>>,
+    #[serde(default)]
+    pub checks: Vec<At<Check>>,
+    #[serde(default, with = "present_duration")]
+    pub token_ttl: Option<Duration>,
+    pub open: Option<bool>,
+    // Where jobs are dealt with.
+    pub status: Option<At<u16>>,
+    pub answer: Option<At<FormTree>>,
+    pub cancel_answer: Option<At<FormTree>>,
+    #[serde(default)]
+    pub words: BTreeMap<String, At<Value>>,
+    pub rate: Option<At<Rate>>,
+    pub base: Option<At<String>>,
+    pub page: Option<usize>,
     // A side endpoint.
     pub body: Option<At<Map<String, Value>>>,
     pub clients: Option<At<String>>,
@@ -134,6 +166,99 @@ pub(super) struct Idle {
     pub after: Duration,
     pub event: Option<At<String>>,
     pub data: Option<At<String>>,
+    pub form: Option<At<FormTree>>,
+    #[serde(default)]
+    pub words: BTreeMap<String, At<Value>>,
+}
+
+/// Which job a request is about.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OneJob {
+    pub query: Option<At<String>>,
+    #[serde(default)]
+    pub open: bool,
+    #[serde(default)]
+    pub kinds: Vec<At<String>>,
+    #[serde(default, with = "present_duration")]
+    pub lingers: Option<Duration>,
+}
+
+/// What is spoken on a WebSocket.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dialect {
+    pub member: Option<At<String>>,
+    #[serde(default)]
+    pub hears: BTreeMap<String, At<Heard>>,
+    #[serde(default, with = "present_duration")]
+    pub waits: Option<Duration>,
+    #[serde(default)]
+    pub strict: bool,
+    #[serde(default)]
+    pub closes: BTreeMap<String, At<Close>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Heard {
+    pub answer: Option<At<FormTree>>,
+    #[serde(default)]
+    pub words: BTreeMap<String, At<Value>>,
+    #[serde(default)]
+    pub begins: bool,
+    #[serde(default)]
+    pub cancels: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Close {
+    pub code: u16,
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// The file that comes with a job.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobFile {
+    pub part: Option<At<String>>,
+    #[serde(default, with = "present_size")]
+    pub most: Option<u64>,
+    #[serde(default)]
+    pub types: Vec<At<String>>,
+    #[serde(default)]
+    pub raw: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Check {
+    pub member: At<String>,
+    #[serde(default)]
+    pub needed: bool,
+    pub most_items: Option<usize>,
+    pub most_chars: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rate {
+    pub requests: u32,
+    #[serde(with = "duration")]
+    pub per: Duration,
+}
+
+/// What is different for one kind of job.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobKind {
+    #[serde(default, with = "present_duration")]
+    pub lease: Option<Duration>,
+    pub attempts: Option<u32>,
+    #[serde(default, with = "present_size")]
+    pub first: Option<u64>,
 }
 
 /// How somebody is refused.
@@ -413,6 +538,15 @@ impl<'de> Deserialize<'de> for Reject {
             }
         }
         deserializer.deserialize_any(Read)
+    }
+}
+
+/// A size that is there.
+mod present_size {
+    use super::*;
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        size::deserialize(deserializer).map(Some)
     }
 }
 

@@ -13,6 +13,18 @@ enum Of {
     Beating,
     /// What is answered with one HTTP response.
     Responses,
+    /// A stream, or where jobs are dealt with.
+    Answering,
+    /// What can be of one job.
+    Watching,
+    /// Where jobs are dealt with.
+    Desks,
+    /// Where jobs are made.
+    Making,
+    /// Where a job is shown.
+    Showing,
+    /// Where the result of a job is read.
+    Results,
     /// Clients can send.
     TwoWay,
     WebSocket,
@@ -23,9 +35,15 @@ enum Of {
 
 impl Of {
     fn covers(self, kind: Kind) -> bool {
-        use Kind::{Health, Poll, Ready, SocketIo, Sse, WebSocket};
+        use Kind::{Health, Job, JobCancel, JobCreate, JobResult, Poll, Ready, SocketIo, Sse, WebSocket};
         match self {
-            Of::Streams => !matches!(kind, Ready | Health),
+            Of::Streams => matches!(kind, Sse | Poll | WebSocket | SocketIo),
+            Of::Answering => !matches!(kind, Ready | Health),
+            Of::Watching => matches!(kind, Sse | WebSocket | Job | JobCancel | JobResult),
+            Of::Desks => matches!(kind, Job | JobCancel | JobCreate | JobResult),
+            Of::Making => kind == JobCreate,
+            Of::Showing => kind == Job,
+            Of::Results => kind == JobResult,
             Of::Beating => matches!(kind, Sse | Poll | WebSocket),
             Of::Responses => matches!(kind, Sse | Poll),
             Of::TwoWay => matches!(kind, WebSocket | SocketIo),
@@ -38,6 +56,12 @@ impl Of {
     fn name(self) -> &'static str {
         match self {
             Of::Streams => "streams",
+            Of::Answering => "streams and of where jobs are dealt with",
+            Of::Watching => "sse, websocket, job, job-cancel and job-result",
+            Of::Desks => "job, job-create, job-cancel and job-result",
+            Of::Making => "job-create",
+            Of::Showing => "job",
+            Of::Results => "job-result",
             Of::Beating => "sse, poll and websocket",
             Of::Responses => "sse and poll",
             Of::TwoWay => "websocket and socketio",
@@ -58,17 +82,17 @@ pub(super) fn check(mount: &At<Mount>, report: &mut Report) {
 }
 
 /// Every setting beside the transport and the path: its name, whose it is, and whether the mount has it.
-fn settings(mount: &Mount) -> [(&'static str, Of, bool); 30] {
+fn settings(mount: &Mount) -> [(&'static str, Of, bool); 45] {
     [
         ("ids", Of::Streams, mount.ids.is_some()),
         ("announce", Of::Streams, mount.announce.is_some()),
         ("cursor_every", Of::Streams, mount.cursor_every.is_some()),
         ("idle", Of::Streams, mount.idle.is_some()),
-        ("cors", Of::Streams, mount.cors.is_some()),
+        ("cors", Of::Answering, mount.cors.is_some()),
         ("filters", Of::Streams, !mount.filters.is_empty()),
         ("requires", Of::Streams, mount.requires.is_some()),
-        ("refusals", Of::Streams, !mount.refusals.is_empty()),
-        ("headers", Of::Streams, !mount.headers.is_empty()),
+        ("refusals", Of::Answering, !mount.refusals.is_empty()),
+        ("headers", Of::Answering, !mount.headers.is_empty()),
         ("wrapped", Of::Streams, mount.wrapped.is_some()),
         ("names", Of::Streams, mount.names.is_some()),
         ("shapes", Of::Streams, !mount.shapes.is_empty()),
@@ -87,6 +111,21 @@ fn settings(mount: &Mount) -> [(&'static str, Of, bool); 30] {
         ("ping_timeout", Of::SocketIo, mount.ping_timeout.is_some()),
         ("reject", Of::SocketIo, mount.reject.is_some()),
         ("greetings", Of::SocketIo, !mount.greetings.is_empty()),
+        ("job", Of::Watching, mount.job.is_some()),
+        ("dialect", Of::WebSocket, mount.dialect.is_some()),
+        ("kind", Of::Making, mount.kind.is_some()),
+        ("file", Of::Making, mount.file.is_some()),
+        ("id", Of::Making, mount.id.is_some()),
+        ("checks", Of::Making, !mount.checks.is_empty()),
+        ("token_ttl", Of::Making, mount.token_ttl.is_some()),
+        ("open", Of::Making, mount.open.is_some()),
+        ("status", Of::Desks, mount.status.is_some()),
+        ("answer", Of::Desks, mount.answer.is_some()),
+        ("words", Of::Desks, !mount.words.is_empty()),
+        ("rate", Of::Desks, mount.rate.is_some()),
+        ("base", Of::Desks, mount.base.is_some()),
+        ("cancel_answer", Of::Showing, mount.cancel_answer.is_some()),
+        ("page", Of::Results, mount.page.is_some()),
         ("body", Of::Sides, mount.body.is_some()),
         ("clients", Of::Sides, mount.clients.is_some()),
         ("draining", Of::Sides, mount.draining.is_some()),

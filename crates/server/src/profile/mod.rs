@@ -2,11 +2,12 @@
 //!
 //! - [`file`]: the file as it is written.
 //! - [`load`]: reads one, with its variants and values.
-//! - [`build`], [`looks`], [`mounts`], [`stream`], [`socketio`]: make of it what the hub and the transports obey, and find what can't be.
+//! - [`build`], [`looks`], [`mounts`], [`stream`], [`socketio`], [`desk`]: make of it what the hub and the transports obey, and find what can't be.
 //!   [`fits`]: which setting belongs to which transport.
 //! - [`Plan`]: all profiles together, none in the way of another.
 
 mod build;
+mod desk;
 mod file;
 mod fits;
 mod load;
@@ -16,12 +17,15 @@ mod plan;
 mod socketio;
 mod stream;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidings::Profile;
+use tidings::job::KindSettings;
 use tidings_transports::StreamSettings;
+use tidings_transports::desk::DeskSettings;
 
 use crate::auth::AuthSettings;
 pub(crate) use build::check_auth;
@@ -43,6 +47,8 @@ pub struct LoadedProfile {
     pub base: PathBuf,
     /// Where it is heard.
     pub mounts: Vec<Mount>,
+    /// What is different for a kind of job.
+    pub jobs: BTreeMap<String, KindSettings>,
 }
 
 /// A place where a profile is heard.
@@ -78,6 +84,8 @@ pub enum Transport {
     Ready(Ready),
     /// A side endpoint that says that the program lives, in the app's own form: 200 also while it drains.
     Health(Ready),
+    /// Where the app's clients deal with jobs.
+    Desk(Box<DeskSettings>),
 }
 
 impl Transport {
@@ -88,7 +96,7 @@ impl Transport {
             | Transport::Poll(stream)
             | Transport::WebSocket(stream)
             | Transport::SocketIo(stream) => Some(stream),
-            Transport::Ready(_) | Transport::Health(_) => None,
+            Transport::Ready(_) | Transport::Health(_) | Transport::Desk(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::file::{self, File, Kind};
 use super::plan::reserved;
-use super::{Mount, MountPath, Ready, Transport, fits, stream};
+use super::{Mount, MountPath, Ready, Transport, desk, fits, stream};
 use crate::settings::decode::At;
 use crate::settings::report::Report;
 
@@ -28,6 +28,11 @@ pub(super) fn mounts(file: &File, base_path: Option<&At<String>>, report: &mut R
             Kind::Poll => Transport::Poll(stream::settings(mount, file, report)),
             Kind::WebSocket => Transport::WebSocket(stream::settings(mount, file, report)),
             Kind::SocketIo => Transport::SocketIo(stream::settings(mount, file, report)),
+            Kind::JobCreate | Kind::Job | Kind::JobCancel | Kind::JobResult => match desk::settings(mount, report) {
+                Some(settings) => Transport::Desk(Box::new(settings)),
+                // What is wrong was told.
+                None => continue,
+            },
             Kind::Ready => Transport::Ready(side(mount)),
             Kind::Health => Transport::Health(side(mount)),
         };
@@ -49,7 +54,7 @@ fn paths(
     }
     let mut paths: Vec<MountPath> = Vec::new();
     for At { value, place } in written {
-        if let Err(reason) = check_path(&value) {
+        if let Err(reason) = check_job(mount, &value).and_then(|()| check_path(&value.replace("{job}", "job"))) {
             report.at(&place, format!("{value:?} can't be a path: {reason}"));
             continue;
         }
@@ -82,6 +87,18 @@ fn paths(
 /// The path with a slash at its end, or without: Socket.IO clients are told the one and ask for the other.
 fn other_spelling(path: &str) -> String {
     path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned)
+}
+
+/// Whether the path names a job just where the mount is of one that is named so.
+fn check_job(mount: &file::Mount, path: &str) -> Result<(), &'static str> {
+    let by_query = mount.job.as_ref().is_some_and(|job| job.query.is_some());
+    let is_of_job = mount.job.is_some() || matches!(mount.transport, Kind::Job | Kind::JobCancel | Kind::JobResult);
+    match (path.split('/').filter(|segment| *segment == "{job}").count(), is_of_job && !by_query) {
+        (1, true) | (0, false) => Ok(()),
+        (0, true) => Err("it needs a segment `{job}`, which names the job, or `job = { query = … }`"),
+        (1, false) => Err("`{job}` is the place of a job, and this mount is of none, or names it in the query"),
+        _ => Err("one `{job}` is enough"),
+    }
 }
 
 /// Whether it can be a path that is matched as it is.

@@ -100,7 +100,10 @@ fn says_about(source: &SourceSettings) -> bool {
     match source {
         SourceSettings::Jwt(jwt) => jwt.principal.about.is_some(),
         SourceSettings::Forward(forward) => forward.principal.about.is_some(),
-        SourceSettings::ApiKey(_) | SourceSettings::ProxyHeader(_) | SourceSettings::Ticket(_) => false,
+        SourceSettings::ApiKey(_)
+        | SourceSettings::ProxyHeader(_)
+        | SourceSettings::JobToken(_)
+        | SourceSettings::Ticket(_) => false,
     }
 }
 

@@ -10,6 +10,7 @@ use tidings::shape::InvalidShape;
 use tidings::{Shape, Topic, TopicPattern, job};
 use tidings_transports::{Filtering, Heartbeat, IdleEnd, StreamSettings};
 
+use super::desk;
 use super::file::{self, File};
 use super::looks::{self, Looks};
 use super::socketio;
@@ -34,7 +35,7 @@ pub(super) fn settings(mount: &At<file::Mount>, file: &File, report: &mut Report
         idle: mount.idle.as_ref().map(|idle| IdleEnd {
             after: idle.after,
             event: idle.event.as_ref().map(|name| (one_line(name, report), json_line(idle.data.as_ref(), report))),
-            form: None,
+            form: idle.form.as_ref().and_then(|form| looks::form(form, &idle.words, &[], report)),
         }),
         require_accept: mount.require_accept.unwrap_or(defaults.require_accept),
         cors: mount.cors.clone().unwrap_or(defaults.cors),
@@ -48,8 +49,8 @@ pub(super) fn settings(mount: &At<file::Mount>, file: &File, report: &mut Report
         commands: mount.commands.unwrap_or(defaults.commands),
         bare_token: mount.bare_token.unwrap_or(defaults.bare_token),
         socketio: socketio::settings(mount, file, report),
-        job: None,
-        dialect: None,
+        job: mount.job.as_ref().map(|job| desk::one_job(job, report)),
+        dialect: mount.dialect.as_ref().map(|dialect| desk::dialect(dialect, mount, report)),
     }
 }
 
@@ -111,7 +112,7 @@ fn check_event(name: &str, place: &Place, file: &File, report: &mut Report) {
     }
 }
 
-fn refusals(mount: &file::Mount, report: &mut Report) -> BTreeMap<u16, String> {
+pub(super) fn refusals(mount: &file::Mount, report: &mut Report) -> BTreeMap<u16, String> {
     let mut refusals = BTreeMap::new();
     for (status, body) in &mount.refusals {
         match status.parse::<u16>().ok().filter(|status| (400..600).contains(status)) {
@@ -126,7 +127,7 @@ fn refusals(mount: &file::Mount, report: &mut Report) -> BTreeMap<u16, String> {
     refusals
 }
 
-fn headers(mount: &file::Mount, report: &mut Report) -> Vec<(String, String)> {
+pub(super) fn headers(mount: &file::Mount, report: &mut Report) -> Vec<(String, String)> {
     let mut headers = Vec::new();
     for (name, value) in &mount.headers {
         if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
