@@ -82,6 +82,53 @@ fn with_mount(transport: &str, lines: &str) -> String {
 }
 
 #[test]
+fn a_mistake_in_how_events_look_is_found_at_its_line() {
+    let on_event = |line: &str| GOOD.replacen("[values]", &format!("{line}\n[values]"), 1);
+    let on_mount = |line: &str| with_mount("sse", line);
+    let many = |from: usize| {
+        let paths: Vec<String> = (from..from + 20).map(|n| format!("{{ path = \"p{n}\" }}")).collect();
+        format!("redact = [{}]", paths.join(", "))
+    };
+    let too_many = on_mount(&format!("shapes.\"book.updated\".{}", many(20)));
+    let too_many = too_many.replacen("[values]", &format!("{}\n[values]", many(0)), 1);
+    for (line, text, says) in [
+        (10, on_event("form = { a = \"{data.x\" }"), "this `{` is not closed"),
+        (
+            10,
+            on_event("form = { a = [1, { b = \"{date.x}\" }] }"),
+            "`date` is nothing that can be taken; there are data",
+        ),
+        (10, on_event("form = \"{data.x:isso}\""), "`isso` is no filter; there are iso, percent"),
+        (10, on_event("form = \"{data.x:kind}\"\nwords = { kinds = { a = 1 } }"), "seconds, text, kinds"),
+        (10, on_event("words = { a = \"b\" }"), "those of a form"),
+        (10, on_event("form = 1\nwords = { iso = { a = 1 } }"), "not as a filter is"),
+        (10, on_event("form = 1\nwords = { a = [1] }"), "what stands for a word"),
+        (10, on_event(&format!("form = {}1{}", "[".repeat(40), "]".repeat(40))), "at most 32 levels deep"),
+        (7, on_mount("names = []"), "of no use"),
+        (7, on_mount("names = [\"book.updatd\"]"), "did you mean \"book.updated\"?"),
+        (7, on_mount("shapes.\"*\".wire = \"x\""), "the profile has no event \"*\""),
+        (7, on_mount("shapes.\"book.updatd\".wire = \"x\""), "did you mean \"book.updated\"?"),
+        (7, on_mount("shapes.\"book.updated\".wier = \"x\""), "did you mean `wire`?"),
+        (7, on_mount("shapes.\"book.updated\".form = { a = \"{data.x:}\" }"), "is no filter"),
+        (7, on_mount("shapes.\"book.updated\".topic = \"t\""), "unknown key `topic`"),
+        (7, too_many, "at most 32 redactions"),
+    ] {
+        let report = check_text(&text);
+        assert!(report.to_string().contains(says), "{says}: {report}");
+        assert_eq!((report.mistakes().len(), lines(&report)), (1, vec![line]), "{says}: {report}");
+    }
+}
+
+#[test]
+fn the_events_of_jobs_need_no_topic_and_no_audience() {
+    let text = GOOD.replacen("[values]", "[events.\"job.progress\"]\nwire = \"progress\"\n[values]", 1);
+    let text = text.replacen("[events", "names = [\"job.completed\"]\nshapes.\"job.lost\".wire = \"gone\"\n[events", 1);
+    assert!(check_text(&text).is_empty(), "{}", check_text(&text));
+    let report = check_text(&text.replace("job.progress", "job.step"));
+    assert!(report.to_string().contains("the event \"job.step\" has no topic"), "{report}");
+}
+
+#[test]
 fn a_setting_of_another_transport_is_a_mistake() {
     let sse = "sse, poll and websocket";
     for (transport, line, belongs) in [
@@ -94,6 +141,8 @@ fn a_setting_of_another_transport_is_a_mistake() {
         ("socketio", "bare_token = true", "websocket"),
         ("socketio", "clients = \"n\"", "side endpoints"),
         ("ready", "wrapped = false", "streams"),
+        ("ready", "names = [\"book.updated\"]", "streams"),
+        ("health", "shapes = { \"book.updated\" = { wire = \"x\" } }", "streams"),
         ("health", "reject = \"http\"", "socketio"),
     ] {
         let report = check_text(&with_mount(transport, line));

@@ -413,6 +413,46 @@ fn filled(data: &str, principal: &Principal) -> String {
 mod tests {
     use super::*;
 
+    fn entry() -> Entry {
+        let draft = serde_json::from_str(r#"{"name":"n","topic":"t","audience":["all"],"data":{"a":1}}"#).unwrap();
+        let profile = Profile::open();
+        let body = profile.derive(draft, tidings::Timestamp(7), &tidings::Limits::default()).unwrap();
+        let rule = profile.rule("n").unwrap().clone();
+        Entry::new(tidings::Event { offset: tidings::Offset(1), body }, rule, tidings::Offset(1))
+    }
+
+    #[test]
+    fn streams_whose_events_look_alike_share_the_frames_and_no_others_do() {
+        let (entry, cursor) = (entry(), "9f3c2a1b-1".parse().unwrap());
+        let stream = |name: Option<&str>| {
+            let shapes = name.map(|name| ("n".into(), Shape::default().named(name).unwrap()));
+            let settings = StreamSettings { shapes: shapes.into_iter().collect(), ..StreamSettings::default() };
+            Stream::new(settings, Arc::new(Profile::open()))
+        };
+        let streams = [None, None, Some("x"), Some("y"), Some("n")].map(stream);
+        let frames = streams.each_ref().map(|stream| stream.frame(&entry, 0, cursor));
+        assert!(std::ptr::eq(frames[0], frames[1]), "two that are alike");
+        let text = |frame: &Bytes| String::from_utf8(frame.to_vec()).unwrap();
+        for (frame, name) in frames.iter().zip(["n", "n", "x", "y", "n"]) {
+            assert!(text(frame).starts_with(&format!("event: {name}\n")), "{name}: {}", text(frame));
+        }
+    }
+
+    #[test]
+    fn only_what_a_mount_tells_can_be_asked_for() {
+        let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect::<Vec<Arc<str>>>();
+        let filter = |asked: &[&str]| Filter::topics(["t".parse().unwrap()]).names(names(asked));
+        let told = |names| {
+            let settings = StreamSettings { names, ..StreamSettings::default() };
+            Stream::new(settings, Arc::new(Profile::open()))
+        };
+        let (all, some) = (told(None), told(Some(names(&["a", "b"]))));
+        assert_eq!(all.narrowed(filter(&["c"])), filter(&["c"]));
+        assert_eq!(some.narrowed(Filter::topics(["t".parse().unwrap()])), filter(&["a", "b"]));
+        assert_eq!(some.narrowed(filter(&["c", "b"])), filter(&["b"]));
+        assert!(!some.narrowed(filter(&["c"])).wants(&entry().event), "nothing is asked for any more");
+    }
+
     #[test]
     fn what_an_app_says_of_somebody_is_no_place_to_fill() {
         let about = Some(r#"{"name":"{id} {about}"}"#.into());
