@@ -16,8 +16,8 @@ pub(super) type Shared = Arc<Mutex<Connection>>;
 const UNIT: usize = 1 << 10;
 /// How much may wait to be written, in units: 32 MiB, or as many small writes. Who comes then waits until there is room.
 const QUEUE_UNITS: u32 = 32 << 10;
-/// How much is written in one transaction, in units. A group of small writes is written in some 30 ms: so long do other
-/// writers of the database wait at most.
+/// How much is written in one transaction, in units: 2 MiB, or as many small writes, which take some tens of milliseconds. That
+/// long do other writers of the database wait at most, and so much is what a sync is shared by.
 const GROUP_UNITS: u32 = 2 << 10;
 
 /// Why the database could not. Everyone whose write was in a group that failed gets a copy.
@@ -273,8 +273,10 @@ impl Writer {
 
     fn begin<'a>(&self, connection: &'a mut Connection) -> rusqlite::Result<Transaction<'a>> {
         // Whoever is at the other connection may be waiting for the database already, by asking again and again. It is let
-        // through first: else it could lose against this thread each time.
-        let _turn = self.others.as_ref().map(lock);
+        // through first: else it could lose against this thread each time. So it waits for one group at most.
+        if let Some(others) = &self.others {
+            drop(lock(others));
+        }
         connection.transaction_with_behavior(TransactionBehavior::Immediate)
     }
 
