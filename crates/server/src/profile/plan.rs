@@ -9,7 +9,22 @@ use crate::settings::{Report, Settings};
 
 /// The paths of the program itself; one that ends in `/` is all below it. `/socket.io/` is the program's own only as long as no
 /// profile is there.
-pub const RESERVED: [&str; 6] = ["/", "/v1/", "/health", "/ready", "/metrics", "/console/"];
+pub const RESERVED: [&str; 14] = [
+    "/",
+    "/v1/events",
+    "/v1/poll",
+    "/v1/ws",
+    "/v1/publish",
+    "/v1/jobs/",
+    "/v1/tickets",
+    "/v1/revoke",
+    "/v1/explain",
+    "/v1/streams",
+    "/health",
+    "/ready",
+    "/metrics",
+    "/console/",
+];
 
 /// What is served beside `/v1`.
 #[derive(Clone, Debug, Default)]
