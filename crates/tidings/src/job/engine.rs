@@ -1,6 +1,6 @@
 //! The jobs of a hub: what may become of one, stored first and then told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -160,6 +160,12 @@ impl Jobs {
     /// How many have not ended.
     pub fn count_open(&self) -> usize {
         self.open.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The names of the files of all that have not ended.
+    pub fn files(&self) -> HashSet<String> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.values().filter_map(|active| Some(active.shown().job.file.as_ref()?.path.clone())).collect()
     }
 
     pub(super) fn active(&self, id: &JobId) -> Option<Arc<Active>> {

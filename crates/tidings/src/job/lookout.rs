@@ -24,6 +24,9 @@ pub(super) async fn look_out(jobs: Weak<Jobs>) {
     for round in 1u32.. {
         rounds.tick().await;
         let Some(jobs) = jobs.upgrade() else { return };
+        if jobs.hub.is_draining() {
+            jobs.wake_waiting();
+        }
         jobs.end_leases().await;
         if round.is_multiple_of(NOTE_EVERY)
             && let Err(fault) = jobs.note_progress().await
@@ -52,6 +55,12 @@ impl Jobs {
                 }
             }
         }
+    }
+
+    /// Has everybody who waits for a job, or for something to become of one, look again: they see that the program stops.
+    fn wake_waiting(&self) {
+        self.queue.grown.notify_waiters();
+        self.all_open().iter().for_each(|active| active.changed.notify_waiters());
     }
 
     fn all_open(&self) -> Vec<Arc<Active>> {

@@ -68,7 +68,7 @@ pub(crate) fn is_state(event: &NewEvent) -> bool {
 }
 
 /// Whether the last two segments of a topic are those of a job, below a namespace or not.
-pub(crate) fn is_topic(topic: &str) -> bool {
+pub fn is_topic(topic: &str) -> bool {
     let mut segments = topic.rsplitn(3, '/');
     let (_, word, before) = (segments.next(), segments.next(), segments.next());
     word == Some("job") && before.is_none_or(|namespace| !namespace.contains('/'))

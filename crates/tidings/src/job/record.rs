@@ -265,7 +265,8 @@ impl Job {
             || (principal.publish.allow("job.queued", &self.topic()) && self.may_be_seen_by(principal))
     }
 
-    fn is_owned_by(&self, principal: &Principal) -> bool {
+    /// Whether it belongs to `principal`, who is somebody of its app.
+    pub fn is_owned_by(&self, principal: &Principal) -> bool {
         let same_house = principal.namespace.as_deref() == self.namespace.as_deref();
         principal.source != "anonymous" && same_house && self.owner.as_deref() == Some(&*principal.id)
     }

@@ -386,7 +386,7 @@ impl Jobs {
                 state if state.is_end() => return Err(JobFault::AlreadyEnded(state)),
                 _ => {}
             }
-            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+            if self.hub.is_draining() || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Ok(active.job());
             }
         }
