@@ -19,6 +19,7 @@ pub mod close;
 mod coalesce;
 pub mod cursor;
 pub mod draft;
+pub mod duration;
 pub mod entry;
 pub mod event;
 pub mod explain;

@@ -7,19 +7,7 @@ use serde::de::{self, Deserializer, Visitor};
 
 /// Reads a whole number and its unit: `"500ms"`, `"30s"`, `"5m"`, `"12h"`, `"7d"`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split(text);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(format!("{text:?} is no duration: write a whole number and ms, s, m, h or d, like \"30s\"")),
-    };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("{text:?} is no duration: write a whole number before the unit, like \"30s\""))?;
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
+    tidings::duration::parse(text)
 }
 
 /// Reads a number of bytes: `"64MiB"`, `"500kB"`, `"1024"`.
