@@ -9,7 +9,7 @@
 //! - [`events`], [`poll`], [`publish`], [`service`]: the HTTP handlers and their routes.
 //! - [`sse`], [`websocket`], [`socketio`]: frames ↔ bytes, pure. [`stream`]: how one mount's streams behave. [`query`]: what a
 //!   request asks for.
-//! - [`upload`]: a file on its way to the disk.
+//! - [`jobs`]: making jobs, watching them, working on them. [`upload`]: a file on its way to the disk.
 //! - [`auth`]: the seam to who asks. [`limiter`]: how many there may be. [`rate`]: how many requests. [`problem`]: refusals.
 
 pub mod accept;
@@ -21,6 +21,7 @@ pub mod desk;
 mod door;
 pub mod events;
 pub mod handover;
+pub mod jobs;
 pub mod lane;
 pub mod limiter;
 pub mod poll;

@@ -10,12 +10,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header, request};
+use http::{HeaderValue, Method, StatusCode, Uri, header, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidings::event::Dedup;
+use tidings::job;
 use tidings::{
     BrokerError, CloseReason, Cursor, Draft, DraftError, Limits, Moment, NewEvent, Principal, Profile, Published,
 };
@@ -112,14 +113,7 @@ async fn accept(
         let detail = format!("{} may not publish: use an API key with the right to", principal.id);
         return Err(Problem::new(StatusCode::FORBIDDEN, "may-not-publish", detail));
     }
-    let profile = match query::pairs(&parts.uri).find(|(name, _)| name == "profile") {
-        None => &publishing.default,
-        Some((_, name)) => publishing.profiles.get(name.as_ref()).ok_or_else(|| {
-            let known: Vec<_> = publishing.profiles.keys().map(String::as_str).collect();
-            let detail = format!("there is no profile {name:?} here; there is {}", known.join(", "));
-            Problem::new(StatusCode::NOT_FOUND, "unknown-profile", detail)
-        })?,
-    };
+    let profile = publishing.profile(&parts.uri)?;
     let publisher = Publisher { service: service.clone(), principal, since, profile: profile.clone() };
     let media = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
@@ -141,6 +135,18 @@ async fn accept(
             );
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
         }
+    }
+}
+
+impl Publishing {
+    /// The profile that `?profile=` names, or the one that counts where it names none.
+    pub(crate) fn profile(&self, uri: &Uri) -> Result<&Arc<Profile>, Problem> {
+        let Some((_, name)) = query::pairs(uri).find(|(name, _)| name == "profile") else { return Ok(&self.default) };
+        self.profiles.get(name.as_ref()).ok_or_else(|| {
+            let known: Vec<_> = self.profiles.keys().map(String::as_str).collect();
+            let detail = format!("there is no profile {name:?} here; there is {}", known.join(", "));
+            Problem::new(StatusCode::NOT_FOUND, "unknown-profile", detail)
+        })
     }
 }
 
@@ -255,6 +261,10 @@ impl Publisher {
             };
             fault(status, error)
         })?;
+        if job::is_reserved(&event.name) && job::is_topic(event.topic.as_str()) {
+            let detail = format!("{} on the topic of a job is told by the hub alone, when the job changes", event.name);
+            return Err(fault(StatusCode::UNPROCESSABLE_ENTITY, DraftError::new("name", "reserved-event", detail)));
+        }
         if !self.principal.publish.allow(&event.name, event.topic.as_str()) {
             let detail = format!(
                 "{} may not publish {} on {}",
@@ -297,9 +307,9 @@ pub async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
 }
 
 /// Names a request, so that a retry of it is known.
-const IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
+pub(crate) const IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
 
-fn is_idempotency_key(key: &str) -> bool {
+pub(crate) fn is_idempotency_key(key: &str) -> bool {
     (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

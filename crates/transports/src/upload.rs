@@ -15,6 +15,7 @@ use tidings::Limits;
 use crate::problem::Problem;
 use body::{Gate, Pieces, Stopped};
 use file::Partial;
+pub(crate) use file::is_upload;
 pub use file::{Uploaded, sweep};
 
 /// What a route takes.

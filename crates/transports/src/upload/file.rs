@@ -55,7 +55,8 @@ pub fn sweep(directory: &Path, is_known: impl Fn(&str) -> bool) -> io::Result<us
     Ok(swept)
 }
 
-fn is_upload(name: &str) -> bool {
+/// Whether a file is named like those that are received.
+pub(crate) fn is_upload(name: &str) -> bool {
     name.len() == 2 * RANDOM && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -1,0 +1,132 @@
+//! What a request about jobs says: its query and its body.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{StatusCode, header, request};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de};
+use tidings::Limits;
+
+use crate::problem::Problem;
+use crate::publish::collect;
+use crate::query;
+
+/// A parameter of the query; none where it is missing or empty.
+pub(super) fn parameter<T: FromStr>(parts: &request::Parts, name: &str, form: &str) -> Result<Option<T>, Problem> {
+    let found = query::pairs(&parts.uri).find(|(found, value)| found == name && !value.is_empty());
+    let Some((_, value)) = found else { return Ok(None) };
+    value.parse().map(Some).map_err(|_| {
+        let detail = format!("?{name}= takes {form}");
+        Problem::new(StatusCode::BAD_REQUEST, "invalid-query", detail).with("parameter", name)
+    })
+}
+
+/// A duration in the query: `?wait=5s`.
+pub(super) fn duration_parameter(parts: &request::Parts, name: &str) -> Result<Option<Duration>, Problem> {
+    let form = "a whole number and ms, s, m, h or d, like 30s";
+    Ok(parameter::<Written>(parts, name, form)?.map(|Written(duration)| duration))
+}
+
+/// A duration as it is written: `30s`.
+struct Written(Duration);
+
+impl FromStr for Written {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        tidings::duration::parse(text).map(Written)
+    }
+}
+
+/// For `#[serde(deserialize_with)]`: a duration that may be left out.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| tidings::duration::parse(&text)).transpose().map_err(de::Error::custom)
+}
+
+/// The media type of the body, in lower case and without parameters.
+pub(super) fn media(parts: &request::Parts) -> String {
+    let media = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+pub(super) fn is_lines(media: &str) -> bool {
+    matches!(media, "application/x-ndjson" | "application/ndjson" | "application/jsonl")
+}
+
+/// 415. Anything that a page of another origin can send without asking (Fetch standard, "CORS-safelisted") stays out.
+pub(super) fn unsupported(media: &str, takes: &str) -> Problem {
+    let media = if media.is_empty() { "of no type" } else { media };
+    let detail = format!("the body is {media}: send {takes}");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+}
+
+/// A JSON body of a known form; an empty one is the default form.
+pub(super) async fn read<T: DeserializeOwned + Default>(
+    parts: &request::Parts,
+    body: Body,
+    limits: &Limits,
+) -> Result<T, Problem> {
+    let body = collect(body, limits).await?;
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    match media(parts).as_str() {
+        "application/json" => document(&body),
+        other => Err(unsupported(other, "it as `Content-Type: application/json`")),
+    }
+}
+
+/// A JSON document of a known form.
+pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| malformed("the body", &error))
+}
+
+/// 422 for JSON that says what it must not, 400 for what is no JSON.
+pub(super) fn malformed(what: &str, error: &serde_json::Error) -> Problem {
+    let (status, code) = match error.is_data() {
+        true => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request"),
+        false => (StatusCode::BAD_REQUEST, "invalid-json"),
+    };
+    Problem::new(status, code, format!("{what}: {error}"))
+}
+
+/// The elements of an array, or the lines of a text that are not empty.
+pub(super) fn elements(media: &str, body: &Bytes) -> Result<Vec<Bytes>, Problem> {
+    if is_lines(media) {
+        let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        return Ok(lines.map(|line| body.slice_ref(line)).collect());
+    }
+    if media != "application/json" {
+        return Err(unsupported(media, "an array as application/json, or one element a line as application/x-ndjson"));
+    }
+    let raws: Vec<&serde_json::value::RawValue> =
+        serde_json::from_slice(body).map_err(|error| malformed("the body", &error))?;
+    Ok(raws.into_iter().map(|raw| body.slice_ref(raw.get().as_bytes())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elements_of(media: &str, body: &'static str) -> Result<Vec<Bytes>, Problem> {
+        elements(media, &Bytes::from_static(body.as_bytes()))
+    }
+
+    #[test]
+    fn an_array_and_lines_say_the_same() {
+        let array = elements_of("application/json", " [1, {\"a\": 2} ,\"x\"] ").unwrap();
+        let lines = elements_of("application/x-ndjson", "1\r\n\n {\"a\": 2}\n\"x\"").unwrap();
+        assert_eq!(array, lines);
+        assert_eq!(array, [&b"1"[..], b"{\"a\": 2}", b"\"x\""]);
+    }
+
+    #[test]
+    fn what_a_page_can_send_without_asking_is_not_read() {
+        assert_eq!(elements_of("text/plain", "[]").unwrap_err().status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(elements_of("application/json", "{}").unwrap_err().status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(elements_of("application/json", "[1").unwrap_err().status, StatusCode::BAD_REQUEST);
+    }
+}

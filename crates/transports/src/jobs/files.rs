@@ -1,0 +1,216 @@
+//! The files that come with jobs: handing them out, and sweeping up those that nobody needs any more.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, Method, StatusCode, header, request};
+use tidings::job::{JobFault, JobFile, JobId, Jobs};
+
+use super::range::{self, Part};
+use super::{Api, Caller, lease};
+use crate::problem::Problem;
+use crate::upload::is_upload;
+
+/// The most bytes of a file that are read at once.
+const PIECE: usize = 128 << 10;
+
+/// How often it is looked for files that nobody needs.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// A file that no job has may be of one that is being made, for as long as an upload may take.
+const YOUNG: Duration = Duration::from_secs(3600);
+
+impl Api {
+    pub(super) async fn file(&self, id: &JobId, parts: &request::Parts) -> Result<Response, Problem> {
+        let job = match lease::of(&parts.headers) {
+            Some(lease) if self.jobs.is_held(id, lease) => self.jobs.get(id).await?.ok_or(JobFault::LeaseLost)?,
+            Some(_) => return Err(JobFault::LeaseLost.into()),
+            None => {
+                let Caller { principal, .. } = self.caller(parts).await?;
+                let job = self.seen(id, &principal).await?;
+                if !principal.operator && !job.is_owned_by(&principal) {
+                    let detail = "its file is for the owner of a job and for its worker";
+                    return Err(Problem::new(StatusCode::FORBIDDEN, "may-not-read-file", detail));
+                }
+                job
+            }
+        };
+        let Some(file) = job.file else { return Err(no_such_file("this job came without a file")) };
+        let path = self.files()?.join(&file.path);
+        let opened = tokio::task::spawn_blocking(move || File::open(path)).await;
+        match opened {
+            Ok(Ok(opened)) => Ok(sent(parts, &file, opened)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Err(no_such_file("the file is gone: it is kept until the job ends"))
+            }
+            Ok(Err(error)) => Err(JobFault::Unavailable(error.to_string()).into()),
+            Err(_) => Err(JobFault::Unavailable("the file can't be opened".into()).into()),
+        }
+    }
+}
+
+fn no_such_file(detail: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no-such-file", detail)
+}
+
+fn sent(parts: &request::Parts, file: &JobFile, opened: File) -> Response {
+    let (status, part) = match range::wanted(&parts.headers, file.bytes) {
+        Part::Whole => (StatusCode::OK, 0..file.bytes),
+        Part::Bytes(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Part::Beyond => {
+            let detail = format!("the file has {} bytes", file.bytes);
+            return Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "invalid-range", detail)
+                .header(header::CONTENT_RANGE, &format!("bytes */{}", file.bytes))
+                .into_response();
+        }
+    };
+    let body = match parts.method {
+        Method::HEAD => Body::empty(),
+        _ => Body::from_stream(pieces(opened, part.start, part.end)),
+    };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    let unknown = HeaderValue::from_static("application/octet-stream");
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(&file.media_type).unwrap_or(unknown));
+    headers.insert(header::CONTENT_LENGTH, (part.end - part.start).into());
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(range) = HeaderValue::from_str(&format!("bytes {}-{}/{}", part.start, part.end - 1, file.bytes))
+    {
+        headers.insert(header::CONTENT_RANGE, range);
+    }
+    if let Ok(disposition) = HeaderValue::from_str(&disposition(&file.name)) {
+        headers.insert(header::CONTENT_DISPOSITION, disposition);
+    }
+    // Whoever sent it may have sent a page: it is never shown as one of this program's.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    response
+}
+
+/// To be saved under this name (RFC 6266 §4): for all in ASCII, and for those who can in UTF-8 (RFC 8187 §3.2.1).
+fn disposition(name: &str) -> String {
+    let plain =
+        |c: char| if c == ' ' || c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%' | '/') { c } else { '_' };
+    let ascii: String = name.chars().map(plain).collect();
+    if ascii == name {
+        return format!("attachment; filename=\"{ascii}\"");
+    }
+    let mut encoded = String::with_capacity(3 * name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
+}
+
+/// The bytes from `start` up to `end`, a piece at a time as they are wanted.
+fn pieces(file: File, start: u64, end: u64) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
+    stream::try_unfold((Arc::new(file), start), move |(file, at)| async move {
+        let length = usize::try_from(end.saturating_sub(at)).unwrap_or(PIECE).min(PIECE);
+        if length == 0 {
+            return Ok(None);
+        }
+        let read = file.clone();
+        let piece = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; length];
+            read.read_exact_at(&mut piece, at)?;
+            Ok::<_, io::Error>(Bytes::from(piece))
+        });
+        let piece = piece.await.map_err(io::Error::other)??;
+        Ok(Some((piece, (file, at + length as u64))))
+    })
+}
+
+/// Deletes the file of a job that has ended.
+pub(super) async fn remove(directory: &Path, name: &str) {
+    let path = directory.join(name);
+    let removed = tokio::task::spawn_blocking(move || std::fs::remove_file(path)).await;
+    if let Ok(Err(error)) = removed
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "the file of a job that has ended can't be deleted; it is tried again");
+    }
+}
+
+/// Deletes the files in `directory` that belong to no job that goes on, now and then, for as long as there are jobs.
+///
+/// A file whose job has ended goes at the next look; one that no job is known to have had goes when it is an hour old, as an upload may
+/// be under way.
+pub async fn sweep(directory: PathBuf, jobs: Weak<Jobs>) {
+    let mut needed = HashSet::new();
+    loop {
+        let Some(open) = jobs.upgrade().map(|jobs| jobs.files()) else { return };
+        let before = std::mem::replace(&mut needed, open.clone());
+        let directory = directory.clone();
+        let swept = tokio::task::spawn_blocking(move || sweep_once(&directory, &open, &before)).await;
+        match swept {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(files)) => tracing::info!(files, "files of jobs that have ended were deleted"),
+            Ok(Err(error)) => tracing::warn!(%error, "files of jobs that have ended can't be deleted"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Deletes all but those of `open`: at once those that were `open` before, others when they are old. Says how many.
+fn sweep_once(directory: &Path, open: &HashSet<String>, before: &HashSet<String>) -> io::Result<usize> {
+    let mut swept = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| is_upload(name) && !open.contains(*name)) else { continue };
+        let age = || entry.metadata()?.modified().map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+        if before.contains(name) || age()? >= YOUNG {
+            std::fs::remove_file(entry.path())?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_not_leave_its_header() {
+        assert_eq!(disposition("books.csv"), "attachment; filename=\"books.csv\"");
+        assert_eq!(disposition("a\"b\r\n.csv"), "attachment; filename=\"a_b__.csv\"; filename*=UTF-8''a%22b%0D%0A.csv");
+        assert_eq!(disposition("Bücher.csv"), "attachment; filename=\"B_cher.csv\"; filename*=UTF-8''B%C3%BCcher.csv");
+    }
+
+    #[test]
+    fn only_what_no_open_job_needs_is_swept_and_what_may_be_under_way_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |n: u8| format!("{n:032x}");
+        let age = |name: &str, age: Duration| {
+            let file = File::create(directory.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        age(&name(1), 2 * YOUNG);
+        age(&name(2), 2 * YOUNG);
+        age(&name(3), Duration::ZERO);
+        age(&name(4), Duration::ZERO);
+        age("notes.txt", 2 * YOUNG);
+        let (open, before) = (HashSet::from([name(1)]), HashSet::from([name(1), name(3)]));
+        assert_eq!(sweep_once(directory.path(), &open, &before).unwrap(), 2);
+        let there = |name: &str| directory.path().join(name).exists();
+        assert!(there(&name(1)), "its job goes on");
+        assert!(!there(&name(2)), "it is old, and no job has it");
+        assert!(!there(&name(3)), "its job has ended");
+        assert!(there(&name(4)), "it may be under way");
+        assert!(there("notes.txt"), "it is no upload");
+    }
+}
