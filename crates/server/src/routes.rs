@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tidings::{CloseReason, Cursor, Event, Filter, Offset, Principal, Query, Revocation, TopicPattern, explain};
 use tidings_brokers::Recovery;
 use tidings_transports::desk::Desk;
+use tidings_transports::jobs::JobRoutes;
 use tidings_transports::publish::collect;
 use tidings_transports::{Answer, Authenticate, Mount, Peer, Problem, Publishing, Service, Stream};
 
@@ -44,6 +45,8 @@ pub struct RouteOptions {
     pub page: bool,
     /// Whether only this machine is answered, and that whatever it asks.
     pub dev: bool,
+    /// The most bytes of a file that comes with a job.
+    pub upload_bytes: u64,
 }
 
 /// All routes of the program.
@@ -56,7 +59,7 @@ pub fn router(
     doors: Doors,
     options: RouteOptions,
 ) -> Router {
-    let RouteOptions { recovery, page, dev } = options;
+    let RouteOptions { recovery, page, dev, upload_bytes } = options;
     let streams: Vec<_> = mounts
         .iter()
         .map(|mount| {
@@ -94,7 +97,9 @@ pub fn router(
         let state = (service.clone(), Arc::new(side));
         router = router.route(&path, get(side_endpoint).with_state(state));
     }
+    let jobs = JobRoutes { publishing: publishing.clone(), upload_bytes };
     let router = router
+        .merge(tidings_transports::jobs::router(service, jobs))
         .merge(tidings_transports::router(service, mounts, vec![publishing]))
         .merge(tidings_transports::service::desks(service, desks))
         .fallback(not_found)

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use tidings::Limits;
+use tidings::job::JobSettings;
 use tidings_transports::Cors;
 
 use crate::auth::AuthSettings;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// The streams of `/v1`.
     pub api: ApiSettings,
+    /// Long work that somebody else watches.
+    pub jobs: JobsSettings,
     /// The reverse proxies before it.
     pub proxy: ProxySettings,
     /// How it stops.
@@ -173,6 +176,61 @@ impl Default for ApiSettings {
             retry: Some(Duration::from_secs(3)),
             page: true,
         }
+    }
+}
+
+/// Long work that somebody else watches.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobsSettings {
+    /// How long a worker may be silent before its job is given to another, where the job does not say.
+    #[serde(with = "duration")]
+    pub lease: Duration,
+    /// How often a job may be tried, where it does not say.
+    pub attempts: u32,
+    /// How long a worker has to answer a cancel.
+    #[serde(with = "duration")]
+    pub cancel_grace: Duration,
+    /// How long a job is kept after its end, with its result.
+    #[serde(with = "duration")]
+    pub keep_for: Duration,
+    /// How long a job's token counts.
+    #[serde(with = "duration")]
+    pub token_ttl: Duration,
+    /// At most once in this time is a job's progress told.
+    #[serde(with = "duration")]
+    pub progress_every: Duration,
+    /// The most bytes of a file that comes with a job.
+    #[serde(with = "size")]
+    pub upload_bytes: u64,
+    /// The most jobs that have not ended.
+    pub open_jobs: usize,
+}
+
+impl Default for JobsSettings {
+    fn default() -> Self {
+        let JobSettings { lease, attempts, cancel_grace, keep_for, token_ttl, progress_every, open_jobs, .. } =
+            JobSettings::default();
+        let upload_bytes = 100_000_000;
+        JobsSettings { lease, attempts, cancel_grace, keep_for, token_ttl, progress_every, upload_bytes, open_jobs }
+    }
+}
+
+impl JobsSettings {
+    /// What the engine obeys.
+    pub(crate) fn engine(&self) -> JobSettings {
+        let JobsSettings {
+            lease,
+            attempts,
+            cancel_grace,
+            keep_for,
+            token_ttl,
+            progress_every,
+            upload_bytes: _,
+            open_jobs,
+        } = *self;
+        let engine = JobSettings::default();
+        JobSettings { lease, attempts, cancel_grace, keep_for, token_ttl, progress_every, open_jobs, ..engine }
     }
 }
 
@@ -332,6 +390,14 @@ impl Settings {
         }
         if self.api.heartbeat_every < Duration::from_secs(1) {
             report.at(&place("api", "heartbeat_every"), "a heartbeat more often than once a second only costs");
+        }
+        let longest = JobSettings::default().longest_lease;
+        if self.jobs.lease < Duration::from_secs(1) || self.jobs.lease > longest {
+            let message = format!("a lease is 1s to {}s: so long a job waits whose worker has died", longest.as_secs());
+            report.at(&place("jobs", "lease"), message);
+        }
+        if !(1..=100).contains(&self.jobs.attempts) {
+            report.at(&place("jobs", "attempts"), "a job is tried 1 to 100 times");
         }
         for (profile, node) in self.profiles.iter().zip(match root.get("profiles").map(|node| &node.kind) {
             Some(tree::Kind::List(items)) => items.as_slice(),

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tidings::job::Jobs;
 use tidings::{Clock, Implications, Principal, SystemClock};
 use tidings_transports::{Authenticate, Problem, Request};
 
 use super::api_key::ApiKeys;
 use super::forward::Forward;
 use super::identity;
+use super::job_token::JobTokens;
 use super::jwt::Jwt;
 use super::proxy_header::ProxyHeader;
 use super::settings::{AnonymousSettings, AuthSettings, OnInvalid, SourceSettings};
@@ -40,6 +42,8 @@ pub struct AuthContext {
     pub recheck: Arc<Recheck>,
     /// For asking the app and fetching key sets.
     pub client: Client,
+    /// The jobs whose tokens count; without them none does.
+    pub jobs: Option<Arc<Jobs>>,
     /// Where relative paths of files in the settings start.
     pub base: PathBuf,
 }
@@ -65,6 +69,7 @@ impl AuthContext {
             store,
             clock,
             client: Client::new(),
+            jobs: None,
             base: PathBuf::new(),
         })
     }
@@ -90,6 +95,8 @@ pub enum Source {
     Forward(Box<Forward>),
     /// A reverse proxy's header.
     ProxyHeader(Box<ProxyHeader>),
+    /// Tokens of jobs.
+    JobToken(JobTokens),
     /// One-time tickets.
     Ticket(Tickets),
 }
@@ -117,6 +124,9 @@ impl Authenticator {
                 }
                 SourceSettings::ProxyHeader(settings) => {
                     (Source::ProxyHeader(Box::new(ProxyHeader::new(settings, &path, &words)?)), OnInvalid::Reject)
+                }
+                SourceSettings::JobToken(settings) => {
+                    (Source::JobToken(JobTokens::new(settings, &path, &context)?), settings.on_invalid)
                 }
                 SourceSettings::Ticket(settings) => {
                     (Source::Ticket(Tickets::new(settings, &path, &context)?), settings.on_invalid)
@@ -190,6 +200,7 @@ impl Source {
             Source::Jwt(source) => source.check(request).await,
             Source::Forward(source) => source.check(request).await,
             Source::ProxyHeader(source) => source.check(request),
+            Source::JobToken(source) => source.check(request).await,
             Source::Ticket(source) => source.check(request).await,
         }
     }

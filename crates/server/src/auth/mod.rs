@@ -2,7 +2,7 @@
 //!
 //! - [`AuthSettings`]: the table, in the server's TOML and in each profile.
 //! - [`Authenticator`]: asks the sources. [`Source`](authenticator::Source): one of them, by file: `api_key`, `jwt`
-//!   (`jws`, `jwks`, `pem`), `forward`, `proxy_header`, `ticket`.
+//!   (`jws`, `jwks`, `pem`), `forward`, `proxy_header`, `job_token`, `ticket`.
 //! - [`Words`](words::Words): from what a source says to a principal: implications, `everyone`, the namespace.
 //! - [`Revocations`]: who was shut out. [`Recheck`]: asks the app again about open streams.
 //!   [`AuthStore`]: what is kept.
@@ -16,6 +16,7 @@ pub mod duration;
 pub mod error;
 pub mod forward;
 pub mod identity;
+pub mod job_token;
 pub mod jwks;
 pub mod jws;
 pub mod jwt;

@@ -18,7 +18,7 @@ use super::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct AuthSettings {
     /// Where credentials come from, in this order: the first source whose credential is in the request decides.
-    /// Default: the keys and the tickets that the program makes, so that nothing else has to be set up.
+    /// Default: the keys, the tokens of jobs and the tickets that the program makes, so that nothing else has to be set up.
     pub sources: Vec<SourceSettings>,
     /// What happens to a request without any credential. Default `"reject"`: nothing is shown to nobody.
     pub anonymous: AnonymousSettings,
@@ -27,7 +27,11 @@ pub struct AuthSettings {
 impl Default for AuthSettings {
     fn default() -> Self {
         AuthSettings {
-            sources: vec![SourceSettings::ApiKey(Default::default()), SourceSettings::Ticket(Default::default())],
+            sources: vec![
+                SourceSettings::ApiKey(Default::default()),
+                SourceSettings::JobToken(Default::default()),
+                SourceSettings::Ticket(Default::default()),
+            ],
             anonymous: AnonymousSettings::Reject,
         }
     }
@@ -45,6 +49,8 @@ pub enum SourceSettings {
     Forward(Box<ForwardSettings>),
     /// A reverse proxy that has logged the user in says who it is.
     ProxyHeader(Box<ProxyHeaderSettings>),
+    /// Tokens of jobs, from `POST /v1/jobs`.
+    JobToken(JobTokenSettings),
     /// One-time tickets from `POST /v1/tickets`.
     Ticket(TicketSettings),
 }
@@ -277,6 +283,31 @@ impl Default for ProxyHeaderSettings {
             trusted: Vec::new(),
             principal: PrincipalSettings::default(),
         }
+    }
+}
+
+/// Tokens of jobs.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobTokenSettings {
+    /// Where to look. Default: `Authorization: Bearer tdj_…`, the parameter `token` of the query, as an EventSource can send no header,
+    /// the subprotocol `bearer.tdj_…`, and `token` of what the client says first. A `cookie` is possible.
+    #[serde(rename = "in")]
+    pub places: Vec<PlaceSettings>,
+    /// Whether a wrong token is refused or the next source is asked. Default `"reject"`.
+    pub on_invalid: OnInvalid,
+}
+
+impl Default for JobTokenSettings {
+    fn default() -> Self {
+        let places = [
+            PlaceSettings::bearer(),
+            PlaceSettings::query("token"),
+            PlaceSettings::subprotocol(),
+            PlaceSettings::payload("token"),
+        ];
+        let places = places.map(|place| place.prefixed(tidings::job::TOKEN_PREFIX)).to_vec();
+        JobTokenSettings { places, on_invalid: OnInvalid::Reject }
     }
 }
 

@@ -17,7 +17,7 @@ fn the_commented_file_is_the_defaults() {
 
 #[test]
 fn the_commented_file_names_every_setting() {
-    for section in ["listen", "data", "broker", "lanes", "limits", "tls", "api", "proxy", "drain", "log"] {
+    for section in ["listen", "data", "broker", "lanes", "limits", "tls", "api", "jobs", "proxy", "drain", "log"] {
         let report = mistakes(&format!("[{section}]\nzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz = 1\n"), &[]);
         let known = report.split("known here: ").nth(1).unwrap().lines().next().unwrap();
         let start = DEFAULT_CONFIG.find(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("[{section}]"));
