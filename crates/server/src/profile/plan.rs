@@ -1,6 +1,8 @@
 //! All profiles together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tidings::job::KindSettings;
 
 use super::load::Loading;
 use super::{LoadedProfile, MountPath};
@@ -49,6 +51,15 @@ impl Plan {
         }
         find_clashes(&profiles, &places, &mut report);
         report.into_result(Some(Plan { profiles }))
+    }
+
+    /// What is different for a kind of job, by namespace and kind.
+    pub fn kinds(&self) -> BTreeMap<(Option<String>, String), KindSettings> {
+        let kinds = self.profiles.iter().flat_map(|loaded| {
+            let namespace = loaded.profile.namespace().map(str::to_owned);
+            loaded.jobs.iter().map(move |(kind, settings)| ((namespace.clone(), kind.clone()), settings.clone()))
+        });
+        kinds.collect()
     }
 
     /// Whether one of the profiles is at this path.

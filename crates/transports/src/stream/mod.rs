@@ -228,7 +228,8 @@ impl Stream {
         if let Some(gap) = gap {
             bytes.extend_from_slice(&self.gap(gap));
         }
-        if self.settings.announce {
+        // Not behind an end that it has not told yet: who was cut off between the two would be taken for one who has it.
+        if self.settings.announce && !retained.iter().any(|entry| self.ends_with(entry)) {
             match self.codec {
                 Codec::Sse => bytes.extend_from_slice(&sse::open(cursor)),
                 Codec::SocketIo => {
