@@ -124,12 +124,24 @@ fn the_delimiter_is_the_one_that_makes_columns_of_the_header() {
         ('\t', "title\tauthor\nDune\tFrank Herbert\n"),
         (';', "sep=;\r\ntitle;author\r\nDune;Frank Herbert\r\n"),
         ('|', "sep=|\ntitle|author\nDune|Frank Herbert\n"),
-        (';', "\"title, long\";title;author\n;Dune;Frank Herbert\n"),
+        (';', "title;author;x, y, z, and more\nDune;Frank Herbert;\n"),
     ] {
         let (summary, books) = imported(text.as_bytes());
         assert_eq!(summary.delimiter, delimiter, "{text}");
         assert_eq!(books, [json!({"title": "Dune", "authors": ["Frank Herbert"]})]);
     }
+}
+
+#[test]
+fn in_a_list_of_one_column_a_comma_is_part_of_a_title() {
+    let (_, books) = imported(b"Title\nEats, Shoots & Leaves\nDune\n");
+    assert_eq!(books, [json!({"title": "Eats, Shoots & Leaves"}), json!({"title": "Dune"})]);
+}
+
+#[test]
+fn a_name_that_stands_twice_is_said_once() {
+    let (_, books) = imported(b"title;author;shelf;tags\nA;\"B. B;C. C; B.  B\";x;\"x,y,x\"\n");
+    assert_eq!(books, [json!({"title": "A", "authors": ["B. B", "C. C"], "shelves": ["x", "y"]})]);
 }
 
 #[test]
@@ -380,6 +392,31 @@ fn a_file_that_can_not_be_read_now_may_be_read_later() {
     };
     assert_eq!((failure.code.as_str(), failure.retryable), ("unreadable-file", true));
     assert!(failure.message.contains("the disk is on fire"));
+}
+
+#[test]
+fn the_bar_never_gets_past_its_total_though_the_file_grows() {
+    struct Growing(Cursor<Vec<u8>>, u32);
+    impl Read for Growing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+    impl Seek for Growing {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.1 += 1;
+            // Once for the header, once to count, once to import.
+            if self.1 == 3 {
+                self.0.get_mut().extend_from_slice(&b"b\n".repeat(1_000));
+            }
+            self.0.seek(to)
+        }
+    }
+    let report = Collected::default();
+    let file = Growing(Cursor::new(b"title\na\n".to_vec()), 0);
+    let summary = import::run(file, &Options::default(), &report).unwrap();
+    assert_eq!(summary.imported, 1_001);
+    assert!(report.progress().iter().all(|at| at.total.is_none_or(|total| at.done <= total)));
 }
 
 #[test]

@@ -250,6 +250,7 @@ mod tests {
         assert_eq!(goodreads.source, Source::Goodreads);
         let story = columns("Title,Authors,Contributors,ISBN/UID,Format,Read Status,Date Added,Star Rating");
         assert_eq!(story.source, Source::StoryGraph);
+        assert_eq!(columns("title,ISBN/UID").source, Source::StoryGraph);
         let thing = columns("Book Id,Title,Sort Character,Primary Author,Secondary Author,Publication,Date,ISBN,ISBNs");
         assert_eq!((thing.source, thing.place(Column::Year)), (Source::LibraryThing, Some(6)));
         let plain = columns("title,author,isbn,date");

@@ -11,7 +11,8 @@ use crate::report::{Failure, Unfinished};
 
 /// How much of a file is looked at to find the names of its columns. The widest known export needs 600 bytes.
 const BEGINNING: usize = 64 * 1024;
-/// What may stand between fields. A comma wins where two would do.
+/// What may stand between fields. The last wins where several would do: in a list of one column, where none of them
+/// stands in the header, a comma is part of a title and a tab is not.
 const DELIMITERS: [u8; 3] = *b",;\t";
 
 /// What the first row says.
@@ -54,8 +55,7 @@ fn header(bytes: &[u8]) -> Result<Header, Failure> {
     if candidates.iter().any(|candidate| candidate.is_binary) {
         return Err(refusal::binary());
     }
-    // The first of equals: `max_by_key` would give the last.
-    let best = candidates.into_iter().rev().max_by_key(|candidate| (candidate.columns.known(), candidate.names.len()));
+    let best = candidates.into_iter().max_by_key(|candidate| (candidate.columns.known(), candidate.names.len()));
     let best = best.ok_or_else(refusal::no_header)?;
     if !best.columns.name_books() {
         return Err(refusal::wrong_columns(&best.names));

@@ -63,6 +63,7 @@ mod tests {
     #[test]
     fn a_family_name_in_front_goes_behind() {
         assert_eq!(read("Rowling, J.K."), ["J.K. Rowling"]);
+        assert_eq!(read("Rowling, Joanne Kathleen"), ["Joanne Kathleen Rowling"]);
         assert_eq!(read("García Márquez, Gabriel"), ["Gabriel García Márquez"]);
         assert_eq!(read("Le Guin, Ursula K."), ["Ursula K. Le Guin"]);
         assert_eq!(read("Plato,"), ["Plato"]);

@@ -60,8 +60,8 @@ fn checked<'a>(row: &Row<'a>, columns: &Columns) -> Result<TextRow<'a>, Reason> 
     if row.recovered && row.len() != columns.count {
         return Err(Reason::BehindOpenQuote);
     }
-    let too_many = text.fields().skip(columns.count).any(|field| !field.trim().is_empty());
-    if too_many {
+    let is_filled = |index| text.field(index).is_some_and(|field| !field.trim().is_empty());
+    if (columns.count..row.len()).any(is_filled) {
         return Err(Reason::TooManyFields { found: row.len(), expected: columns.count });
     }
     Ok(text)

@@ -66,6 +66,7 @@ impl<'a> Tally<'a> {
             }
         }
         if is_stride {
+            // A file that has grown since it was counted has more rows than that.
             self.report.progress(self.seen, Some(self.total.max(self.seen)), None, item);
         }
         Ok(())
