@@ -302,6 +302,20 @@ fn a_variant_lays_a_table_over_each_mount() {
 }
 
 #[test]
+fn a_form_is_replaced_whole_by_that_of_a_variant_and_an_event_of_that_name_is_not() {
+    let event = "[events.form]\ntopic = \"t\"\naudience = \"everyone\"\nform = { a = \"{data.a}\" }\n[values]";
+    let over = "[variants.b]\nevents.form.form = { b = 1 }";
+    let text = GOOD.replacen("[values]", event, 1).replace("[variants.b]", over);
+    let mut report = Report::default();
+    let loading = Loading::read(&Source::file("profile.toml", text), PathBuf::new(), &mut report);
+    let loaded =
+        loading.finish(&[At::nowhere("b".into())], &[], None, &mut report).unwrap_or_else(|| panic!("{report}"));
+    let draft = serde_json::from_str(r#"{"name":"form","data":{"a":1}}"#).unwrap();
+    let event = loaded.profile.derive(draft, Default::default(), &tidings::Limits::default()).unwrap();
+    assert_eq!(loaded.profile.rule("form").unwrap().shape.render(&event, 0), r#"{"b":1}"#);
+}
+
+#[test]
 fn a_variant_lays_a_table_over_the_mounts_that_it_means() {
     let second = "[[mounts]]\ntransport = \"socketio\"\npath = \"/io\"\n[events";
     let laid = |wanted: &str| {

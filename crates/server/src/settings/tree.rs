@@ -48,6 +48,12 @@ pub struct Key {
 /// The name under which a table that is laid over a list says which of its tables are meant.
 const WHERE: &str = "where";
 
+/// Forms, which are documents: one that is laid over another takes its place, members and all.
+const WHOLE: [&str; 3] = ["form", "answer", "cancel_answer"];
+
+/// The tables whose entries have names that somebody chose, which may be any.
+const CHOSEN: [&str; 5] = ["events", "hears", "jobs", "shapes", "values"];
+
 impl Node {
     /// Reads TOML. Mistakes of the grammar go to the report; what could be read is given all the same.
     pub fn parse(source: &Arc<Source>, report: &mut Report) -> Node {
@@ -166,19 +172,25 @@ impl Node {
         }
     }
 
-    /// Lays `over` over this: tables are merged name by name, a table over a list of tables is laid over each of these (with
+    /// Lays `over` over this: tables are merged name by name (forms are not), a table over a list of tables is laid over each of these (with
     /// `where = { … }`, over each that has these values; none of them is a mistake), and everything else is replaced.
     pub fn overlay(&mut self, over: Node, report: &mut Report) {
+        self.overlay_within("", over, report);
+    }
+
+    /// The same for the value that is called `name`.
+    fn overlay_within(&mut self, name: &str, over: Node, report: &mut Report) {
         match (&mut self.kind, over.kind) {
             (Kind::Table(_), Kind::Table(entries)) => {
+                let is_whole = |key: &str| WHOLE.contains(&key) && !CHOSEN.contains(&name);
                 for (key, value) in entries {
                     let known = match &mut self.kind {
                         Kind::Table(own) => own.iter_mut().find(|(own, _)| own.name == key.name),
                         _ => None,
                     };
                     match known {
-                        Some((_, own)) => own.overlay(value, report),
-                        None => self.put(key, value),
+                        Some((_, own)) if !is_whole(&key.name) => own.overlay_within(&key.name, value, report),
+                        _ => self.put(key, value),
                     }
                 }
             }
@@ -193,7 +205,7 @@ impl Node {
                 }
                 for item in meant {
                     let over = Node { id: 0, place: over.place.clone(), kind: Kind::Table(entries.clone()) };
-                    item.overlay(over, report);
+                    item.overlay_within(name, over, report);
                 }
             }
             (kind, over_kind) => {
