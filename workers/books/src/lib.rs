@@ -3,6 +3,7 @@
 pub mod book;
 mod cancel;
 pub mod enrich;
+mod http;
 pub mod import;
 pub mod isbn;
 pub mod openlibrary;

@@ -2,7 +2,7 @@
 
 mod standin;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_books::enrich::{self, Input, Settings, Summary};
@@ -145,13 +145,15 @@ async fn a_host_that_refuses_this_program_ends_the_work_for_good() {
 }
 
 #[tokio::test]
-async fn a_cancel_ends_the_work_within_a_second_also_while_an_answer_is_awaited() {
+async fn a_cancel_ends_the_work_also_while_an_answer_is_awaited() {
     let running = standin::start().await;
     let report = CancelsWhenAsked { standin: running.standin.clone(), collected: Collected::default() };
-    let start = Instant::now();
-    let ended = enrich(&running.client(), json!([{"title": "stand-in silent"}, {"title": "Dune"}]), &report).await;
+    let client = running.client();
+    let work = enrich(&client, json!([{"title": "stand-in silent"}, {"title": "Dune"}]), &report);
+    // Far below the time that a request may take; that it is a tenth of a second is tested beside the code.
+    let ended = tokio::time::timeout(Duration::from_secs(10), work).await.unwrap();
     assert_eq!(ended, Err(Unfinished::Canceled));
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(running.paths().len(), 1);
 }
 
 #[tokio::test]

@@ -155,7 +155,6 @@ async fn no_answer_within_the_time_is_an_error() {
     let settings = Settings { timeout: Duration::from_millis(50), retries: 1, ..running.settings() };
     let error = Client::new(settings).unwrap().by_isbns(&[trick(Trick::Silent)]).await.unwrap_err();
     assert_eq!(error, Error::Unreachable("it took too long".into()));
-    assert_eq!(running.paths().len(), 2);
 }
 
 #[tokio::test]

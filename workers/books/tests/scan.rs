@@ -4,7 +4,7 @@ mod standin;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use standin::Running;
@@ -126,13 +126,14 @@ async fn a_model_that_does_not_answer_in_time_or_is_not_there_may_be_asked_again
 }
 
 #[tokio::test]
-async fn a_cancel_ends_the_wait_for_a_model_within_a_second() {
+async fn a_cancel_ends_the_wait_for_a_model() {
     let running = standin::start().await;
     running.standin.play(Some(Trick::Silent));
     let report = CancelsWhen(|| !running.standin.requests().is_empty());
-    let start = Instant::now();
-    assert_eq!(scan(&running, &shelf(), vision(&running, "plain"), &report).await, Err(Unfinished::Canceled));
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let (photo, engine) = (shelf(), vision(&running, "plain"));
+    // Far below the time that the model may take; that it is a tenth of a second is tested beside the code.
+    let ended = tokio::time::timeout(Duration::from_secs(10), scan(&running, &photo, engine, &report)).await.unwrap();
+    assert_eq!(ended, Err(Unfinished::Canceled));
 }
 
 #[tokio::test]

@@ -99,7 +99,9 @@ impl Client {
     }
 
     async fn search_title(&self, title: &str, author: Option<&str>) -> Result<Option<Record>, Error> {
-        let mut query = vec![("title", title)];
+        // Its words in capitals, AND and OR, are operators of the search.
+        let lower = title.to_lowercase();
+        let mut query = vec![("title", lower.as_str())];
         let name = author.map(last_name);
         query.extend(name.as_deref().map(|name| ("author", name)));
         let hits = self.search(&query).await?;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::pace::Pace;
 use super::{Error, Settings};
+use crate::http::{self, BodyError};
 
 /// The most redirects that are followed: `http` to `https`, and a merged record to the one that stayed.
 const REDIRECTS: usize = 3;
@@ -36,10 +37,8 @@ enum Trouble {
 impl Asker {
     /// An asker for `settings.base_url`.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        // Whoever links several TLS users installs one provider for all; that it is there already is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let base = base_url(&settings.base_url)?;
-        let http = reqwest::Client::builder()
+        let http = http::client(&base)
             .user_agent(settings.agent())
             .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
             .timeout(settings.timeout)
@@ -94,21 +93,12 @@ impl Asker {
         if !status.is_success() {
             return Err(unexpected(format!("status {}", status.as_u16())));
         }
-        let body = self.body(response).await?;
-        serde_json::from_slice(&body).map_err(|error| unexpected(format!("no JSON ({error})")))
-    }
-
-    /// The whole body, unless it is larger than it may be.
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Trouble> {
         let most = self.settings.answer_bytes;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if chunk.len() > most - body.len() {
-                return Err(unexpected(format!("more than {most} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        let body = http::body(response, most).await.map_err(|error| match error {
+            BodyError::Broken(error) => unreachable(error),
+            BodyError::TooLarge => unexpected(format!("more than {most} bytes")),
+        })?;
+        serde_json::from_slice(&body).map_err(|error| unexpected(format!("no JSON ({error})")))
     }
 }
 

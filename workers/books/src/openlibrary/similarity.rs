@@ -170,6 +170,8 @@ fn push_plain(word: &mut String, c: char) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn authors(names: &[&str]) -> Vec<String> {
@@ -235,6 +237,19 @@ mod tests {
         assert!(
             spine(&words("FRANKENSTEIN MARY SHELLEY"), "Frankenstein: or, The Modern Prometheus", &shelley).is_some()
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_two_titles_are_alike_from_0_to_1(a in ".{0,80}", b in ".{0,80}") {
+            let alike = titles(&a, &b);
+            prop_assert!((0.0..=1.0).contains(&alike));
+        }
+
+        #[test]
+        fn a_title_is_the_same_as_itself(title in "[a-zA-Z]{1,9}( [a-zA-Z0-9:é']{1,9}){0,8}") {
+            prop_assert!(titles(&title, &title) > 0.999, "{}", titles(&title, &title));
+        }
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::codecs::jpeg::JpegEncoder;
-use image::imageops::FilterType;
+use image::imageops::{self, FilterType};
 use image::{DynamicImage, GenericImageView, ImageDecoder, ImageFormat, ImageReader};
 
 use crate::report::Failure;
@@ -24,9 +25,9 @@ impl Default for Limits {
     }
 }
 
-/// A photo the way up in which it was taken.
+/// A photo the way up in which it was taken. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Photo(DynamicImage);
+pub struct Photo(Arc<DynamicImage>);
 
 impl Photo {
     /// Reads a JPEG or PNG. Decoding is done on a thread for such work.
@@ -72,7 +73,7 @@ impl Photo {
         if let Ok(orientation) = orientation {
             image.apply_orientation(orientation);
         }
-        Ok(Photo(image))
+        Ok(Photo(Arc::new(image)))
     }
 
     /// Its width and height.
@@ -82,30 +83,28 @@ impl Photo {
 
     /// In grey, its longer side between `least` and `most` pixels.
     pub fn grey(&self, least: u32, most: u32) -> image::GrayImage {
-        let long = self.longer_side();
+        let (width, height) = self.size();
+        let long = width.max(height).max(1);
         let wanted = long.clamp(least, most);
-        if wanted == long { self.0.to_luma8() } else { self.scaled(wanted).to_luma8() }
+        let grey = self.0.to_luma8();
+        if wanted == long {
+            return grey;
+        }
+        let scaled = |side: u32| (u64::from(side) * u64::from(wanted) / u64::from(long)).max(1) as u32;
+        imageops::resize(&grey, scaled(width), scaled(height), FilterType::Triangle)
     }
 
     /// As a JPEG whose longer side has at most `most` pixels, and in which nothing else is left of what the file
     /// said: a phone writes the place into it.
     pub fn jpeg(&self, most: u32) -> Result<Vec<u8>, Failure> {
-        let long = self.longer_side();
-        let image = if long > most { self.scaled(most).to_rgb8() } else { self.0.to_rgb8() };
+        let (width, height) = self.size();
+        let is_large = width.max(height) > most;
+        let image = if is_large { self.0.resize(most, most, FilterType::Triangle).to_rgb8() } else { self.0.to_rgb8() };
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, 85)
             .encode_image(&image)
             .map_err(|error| not_an_image(error.to_string()))?;
         Ok(bytes)
-    }
-
-    fn longer_side(&self) -> u32 {
-        let (width, height) = self.size();
-        width.max(height)
-    }
-
-    fn scaled(&self, side: u32) -> DynamicImage {
-        self.0.resize(side, side, FilterType::Triangle)
     }
 }
 
@@ -191,6 +190,21 @@ mod tests {
         assert_eq!(failure.code, "photo-too-large");
         let failure = Photo::open(Path::new("/nonexistent/photo"), &Limits::default()).await.unwrap_err();
         assert_eq!((failure.code.as_str(), failure.retryable), ("unreadable-file", true));
+    }
+
+    #[test]
+    fn a_photo_taken_sideways_is_turned_as_its_file_says() {
+        let mut jpeg = Cursor::new(Vec::new());
+        DynamicImage::new_rgb8(40, 20).write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+        let mut jpeg = jpeg.into_inner();
+        // Exif: one entry, the orientation (0x0112), a short: 6, to be turned right.
+        let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let length = (exif.len() as u16 + 2).to_be_bytes();
+        jpeg.splice(2..2, [&[0xff, 0xe1], &length[..], exif].concat());
+        let photo = Photo::decode(&jpeg, &Limits::default()).unwrap();
+        assert_eq!(photo.size(), (20, 40));
+        let sent = photo.jpeg(100).unwrap();
+        assert!(!sent.windows(4).any(|bytes| bytes == b"Exif"), "what a camera writes into a file is not sent");
     }
 
     #[test]

@@ -8,6 +8,9 @@ const PLAIN: f64 = 0.8;
 /// The most of a spine's text that is told, in characters.
 const TEXT: usize = 200;
 
+/// The most words of a spine that are asked for. Its title and author have fewer.
+const WORDS: usize = 24;
+
 /// A spine as it was read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spine {
@@ -62,7 +65,7 @@ impl Spine {
         }
         let mut readings: Vec<Vec<String>> = Vec::new();
         for words in [all, plain, fewer] {
-            let words: Vec<String> = words.iter().flat_map(|word| similarity::words(&word.text)).collect();
+            let words: Vec<String> = words.iter().flat_map(|word| similarity::words(&word.text)).take(WORDS).collect();
             if !words.is_empty() && !readings.contains(&words) {
                 readings.push(words);
             }

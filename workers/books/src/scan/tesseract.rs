@@ -15,6 +15,9 @@ const OUTPUT: u64 = 8 << 20;
 /// The most of its complaint that is told.
 const COMPLAINT: u64 = 300;
 
+/// The longest word that is taken, in characters. What is longer is an edge that was taken for letters.
+const WORD: usize = 60;
+
 /// How `tesseract` is run: <https://tesseract-ocr.github.io/tessdoc/Command-Line-Usage.html>.
 #[derive(Clone, Debug)]
 pub struct Tesseract {
@@ -172,7 +175,8 @@ fn word(line: &str) -> Option<Found> {
     let text = text.trim();
     let place = Place { left: number(left)?, top: number(top)?, width: number(width)?, height: number(height)? };
     let line = [number(page)?, number(block)?, number(paragraph)?, number(row)?];
-    (level == "5" && !text.is_empty()).then(|| Found { text: text.into(), confidence: confidence / 100.0, line, place })
+    let is_word = level == "5" && !text.is_empty() && text.chars().count() <= WORD;
+    is_word.then(|| Found { text: text.into(), confidence: confidence / 100.0, line, place })
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
 
 use super::photo::{Photo, blocking};
 use super::spine::{Spine, Word};
+use crate::http::{self, BodyError};
 use crate::report::Failure;
 
 /// The longer side of the photo that is sent, in pixels. Models scale larger ones down themselves.
@@ -77,13 +78,11 @@ impl Vision {
     }
 
     async fn ask(&self, question: &Value) -> Result<Value, Failure> {
-        // Whoever links several TLS users installs one provider for all; that it is there already is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let url = format!("{}/chat/completions", self.base_url.trim_end_matches('/'));
         let url = Url::parse(&url).map_err(|error| {
             Failure::new("vision-settings", format!("the address {url:?} of the model is wrong: {error}"))
         })?;
-        let client = reqwest::Client::builder()
+        let client = http::client(&url)
             .timeout(self.timeout)
             .redirect(reqwest::redirect::Policy::none())
             .build()
@@ -92,25 +91,17 @@ impl Vision {
         if let Some(key) = &self.api_key {
             request = request.bearer_auth(&key.0);
         }
-        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
-        let body = self.body(&mut response).await?;
+        let body = http::body(response, ANSWER).await.map_err(|error| match error {
+            BodyError::Broken(error) => self.unreachable(&error),
+            BodyError::TooLarge => not_understood(&format!("it has more than {ANSWER} bytes")),
+        })?;
         let answer: Result<Value, _> = serde_json::from_slice(&body);
         if !status.is_success() {
             return Err(refused(status, answer.ok().as_ref()));
         }
         answer.map_err(|_| not_understood("it is no JSON"))
-    }
-
-    async fn body(&self, response: &mut Response) -> Result<Vec<u8>, Failure> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if chunk.len() > ANSWER - body.len() {
-                return Err(not_understood(&format!("it has more than {ANSWER} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {

@@ -9,7 +9,6 @@ mod trick;
 mod vision;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -74,14 +73,6 @@ pub struct Asked {
     pub query: String,
     /// Its `User-Agent`.
     pub agent: String,
-}
-
-/// Listens at `address`, prints where (which says the port where `address` leaves it open), and answers until it
-/// fails. This is the subcommand `stand-in`.
-pub async fn run(address: SocketAddr, settings: Settings) -> io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
-    println!("http://{}", listener.local_addr()?);
-    Standin::new(settings).serve(listener).await
 }
 
 impl Standin {
