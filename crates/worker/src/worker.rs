@@ -84,7 +84,8 @@ impl Worker {
         let progresses = tell(shared.hub.clone(), shared.key.clone(), shared.progresses.clone());
         let _telling = Owned(tokio::spawn(progresses));
         let mut jobs = JoinSet::new();
-        let kinds: Vec<&str> = shared.handlers.keys().map(String::as_str).collect();
+        let mut kinds: Vec<&str> = shared.handlers.keys().map(String::as_str).collect();
+        kinds.sort_unstable();
         tracing::info!(hub = shared.hub.base(), ?kinds, concurrency, "the worker asks for jobs");
         let stop = CancelToken::new();
         let ended = {
