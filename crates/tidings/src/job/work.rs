@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 use super::active::Active;
 use super::engine::Jobs;
@@ -60,17 +61,34 @@ impl Jobs {
             // Before the queue is looked at: what comes from here on wakes.
             grown.as_mut().enable();
             while let Some(active) = self.queue.pop(namespace, kinds) {
-                let (jobs, worker) = (self.clone(), worker.clone());
-                let begun = tokio::spawn(async move { jobs.begin(active, worker, lease).await }).await;
-                match begun.unwrap_or_else(|_| Err(JobFault::Unavailable("the job could not be begun".into())))? {
-                    Some(claimed) => return Ok(Some(claimed)),
-                    None => continue,
+                if let Some(claimed) = self.hand_out(active, worker.clone(), lease).await? {
+                    return Ok(Some(claimed));
                 }
             }
             if self.hub.is_draining() || tokio::time::timeout_at(deadline, grown).await.is_err() {
                 return Ok(None);
             }
         }
+    }
+
+    /// Begins a job for a worker. If that goes away meanwhile, the job is given back.
+    async fn hand_out(
+        self: &Arc<Self>,
+        active: Arc<Active>,
+        worker: String,
+        lease: Option<Duration>,
+    ) -> Result<Option<Claimed>, JobFault> {
+        let jobs = self.clone();
+        let (hand, handed) = oneshot::channel();
+        tokio::spawn(async move {
+            let begun = jobs.clone().begin(active, worker, lease).await;
+            if let Err(Ok(Some(Claimed { job, lease, .. }))) = hand.send(begun)
+                && let Err(fault) = jobs.finish(&job.id, &lease, Outcome::Released).await
+            {
+                tracing::warn!(job = %job.id, %fault, "a job that nobody took waits until its lease runs out");
+            }
+        });
+        handed.await.unwrap_or_else(|_| Err(JobFault::Unavailable("the job could not be begun".into())))
     }
 
     async fn begin(
