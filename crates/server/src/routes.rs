@@ -20,7 +20,7 @@ use tidings_brokers::Recovery;
 use tidings_transports::desk::Desk;
 use tidings_transports::jobs::JobRoutes;
 use tidings_transports::publish::collect;
-use tidings_transports::{Answer, Authenticate, Mount, Peer, Problem, Publishing, Service, Stream};
+use tidings_transports::{Answer, Authenticate, Cors, Mount, Peer, Problem, Publishing, Service, Stream};
 
 use crate::assemble::{Doors, Side};
 use crate::auth::issue_ticket;
@@ -37,7 +37,7 @@ struct Shared {
 }
 
 /// What the routes depend on beside the hub.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RouteOptions {
     /// What was found when the log was opened, for the metrics.
     pub recovery: Option<Recovery>,
@@ -47,6 +47,8 @@ pub struct RouteOptions {
     pub dev: bool,
     /// The most bytes of a file that comes with a job.
     pub upload_bytes: u64,
+    /// Which other origins may ask about jobs.
+    pub cors: Cors,
 }
 
 /// All routes of the program.
@@ -59,7 +61,7 @@ pub fn router(
     doors: Doors,
     options: RouteOptions,
 ) -> Router {
-    let RouteOptions { recovery, page, dev, upload_bytes } = options;
+    let RouteOptions { recovery, page, dev, upload_bytes, cors } = options;
     let streams: Vec<_> = mounts
         .iter()
         .map(|mount| {
@@ -97,7 +99,7 @@ pub fn router(
         let state = (service.clone(), Arc::new(side));
         router = router.route(&path, get(side_endpoint).with_state(state));
     }
-    let jobs = JobRoutes { publishing: publishing.clone(), upload_bytes };
+    let jobs = JobRoutes { publishing: publishing.clone(), upload_bytes, cors };
     let router = router
         .merge(tidings_transports::jobs::router(service, jobs))
         .merge(tidings_transports::router(service, mounts, vec![publishing]))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings::job::Jobs;
+use tidings::job::{JobSettings, Jobs};
 use tidings::{Broker, Clock, Hub, SystemClock};
 use tidings_brokers::{DiskBroker, DiskSettings, MemoryBroker, MemorySettings, Recovery, Retention, Store};
 use tidings_transports::{Acceptor, Lanes, Limiter, Service};
@@ -154,7 +154,8 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let trusted = settings.proxy.trusted.clone();
     let limiter =
         Limiter::behind(&settings.limits, Box::new(move |peer| crate::auth::proxy_header::is_in(&trusted, peer)));
-    let jobs = Jobs::open(hub.clone(), store.clone(), settings.jobs.engine()).await?;
+    let engine = JobSettings { kinds: plan.kinds(), ..settings.jobs.engine() };
+    let jobs = Jobs::open(hub.clone(), store.clone(), engine).await?;
     let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter, Some(jobs.clone()));
     let files = dir.join("jobs");
     std::fs::create_dir_all(&files).map_err(|error| format!("{} can't be made: {error}", files.display()))?;
@@ -167,7 +168,8 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let publishing = assemble::publishing(&plan, &doors);
     let desks = assemble::desks(&plan, &doors);
     let upload_bytes = settings.jobs.upload_bytes;
-    let options = RouteOptions { recovery, page: settings.api.page, dev, upload_bytes };
+    let options =
+        RouteOptions { recovery, page: settings.api.page, dev, upload_bytes, cors: settings.api.cors.clone() };
     let router = routes::router(&service, mounts, publishing, sides, desks, doors, options);
 
     let (stop_accepting, stopped) = watch::channel(false);

@@ -74,14 +74,19 @@ pub(super) async fn read<T: DeserializeOwned + Default>(
         return Ok(T::default());
     }
     match media(parts).as_str() {
-        "application/json" => document(&body),
+        "application/json" => object("the body", &body),
         other => Err(unsupported(other, "it as `Content-Type: application/json`")),
     }
 }
 
-/// A JSON document of a known form.
-pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| malformed("the body", &error))
+/// A JSON object of a known form.
+pub(super) fn object<'de, T: Deserialize<'de>>(what: &str, json: &'de [u8]) -> Result<T, Problem> {
+    // An array would be taken for the members in their order, as they happen to stand in the code.
+    if json.trim_ascii_start().first() == Some(&b'[') {
+        let detail = format!("{what} is an array, and not an object");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", detail));
+    }
+    serde_json::from_slice(json).map_err(|error| malformed(what, &error))
 }
 
 /// 422 for JSON that says what it must not, 400 for what is no JSON.

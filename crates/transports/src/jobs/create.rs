@@ -16,6 +16,7 @@ use axum::response::Response;
 use super::{Api, Asked, Caller, ask, extended, json};
 use crate::problem::Problem;
 use crate::publish::{IDEMPOTENCY_KEY, is_idempotency_key};
+use crate::stream::Cors;
 use crate::upload::{self, UploadSettings, Uploaded};
 use crate::websocket::handshake::is_same_origin;
 
@@ -46,7 +47,7 @@ impl Api {
         let (mut wanted, file) = match ask::media(&parts).as_str() {
             "application/json" => (ask::read(&parts, body, limits).await?, None),
             "multipart/form-data" => {
-                refuse_foreign(&parts)?;
+                refuse_foreign(&parts, &self.routes.cors)?;
                 let settings = UploadSettings { most_bytes: self.routes.upload_bytes, ..UploadSettings::default() };
                 let received = upload::receive(&parts.headers, body, self.files()?, &settings, limits).await?;
                 (described(received.fields)?, received.file)
@@ -141,8 +142,7 @@ fn described(fields: Vec<(String, String)>) -> Result<Wanted, Problem> {
             let detail = format!("part {name:?} is one too many: there is one part `job`, and one `file`");
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-part", detail).with("part", name));
         }
-        let read = serde_json::from_str(&value);
-        wanted = Some(read.map_err(|error| ask::malformed("part `job`", &error))?);
+        wanted = Some(ask::object("part `job`", value.as_bytes())?);
     }
     Ok(wanted.unwrap_or_default())
 }
@@ -174,8 +174,12 @@ fn may_not_create(principal: &Principal) -> Problem {
 
 /// A form is what a page of another origin can send without asking, and with the cookies of whoever looks at that page. What stands in
 /// `Authorization` it can't send so.
-fn refuse_foreign(parts: &request::Parts) -> Result<(), Problem> {
-    if parts.headers.contains_key(header::AUTHORIZATION) || is_same_origin(&parts.headers) {
+fn refuse_foreign(parts: &request::Parts, cors: &Cors) -> Result<(), Problem> {
+    let is_listed = |origin: &HeaderValue| matches!(cors, Cors::Origins(listed) if listed.iter().any(|listed| listed.as_bytes() == origin.as_bytes()));
+    if parts.headers.get(header::ORIGIN).is_some_and(is_listed)
+        || parts.headers.contains_key(header::AUTHORIZATION)
+        || is_same_origin(&parts.headers)
+    {
         return Ok(());
     }
     let detail = "a page of another origin sends a file with `Authorization`, and not with cookies";

@@ -25,7 +25,7 @@ use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
 use serde::Serialize;
 use tidings::job::{Job, JobId, Jobs};
 use tidings::{Moment, Principal};
@@ -33,6 +33,7 @@ use tidings::{Moment, Principal};
 use crate::events;
 use crate::problem::Problem;
 use crate::service::{Publishing, Service, method_not_allowed};
+use crate::stream::Cors;
 use crate::watch::no_such_job;
 
 /// What the routes of jobs need beside the service.
@@ -42,6 +43,8 @@ pub struct JobRoutes {
     pub publishing: Publishing,
     /// The most bytes of a file that comes with a job.
     pub upload_bytes: u64,
+    /// Which other origins may ask.
+    pub cors: Cors,
 }
 
 /// The routes of jobs; none where the service has no jobs.
@@ -86,10 +89,17 @@ async fn answer(State(api): State<Arc<Api>>, request: axum::extract::Request) ->
             }
         }
     }
-    let answered = api.answer(Asked { parts, body }, job.as_deref(), part.as_deref()).await;
-    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    let asked = parts.headers.clone();
+    let mut response = match (&parts.method, methods(job.as_deref(), part.as_deref())) {
+        (&Method::OPTIONS, Some(allow)) => api.preflight(&asked, allow),
+        _ => {
+            let answered = api.answer(Asked { parts, body }, job.as_deref(), part.as_deref()).await;
+            answered.unwrap_or_else(IntoResponse::into_response)
+        }
+    };
     // Who may see a job today may be refused tomorrow, and each answer is of a moment.
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response.headers_mut().extend(events::cors(&api.routes.cors, &asked));
     response
 }
 
@@ -123,6 +133,21 @@ impl Api {
             (_, Some(part)) => self.work(&id, part, asked).await,
             (_, None) => Ok(method_not_allowed(allow)),
         }
+    }
+
+    /// Answers a preflight (Fetch standard §3.2.2, "CORS-preflight request").
+    fn preflight(&self, asked: &HeaderMap, allow: &'static str) -> Response {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if events::cors(&self.routes.cors, asked).contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
+            if let Some(wanted) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+            }
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        }
+        response
     }
 
     async fn caller(&self, parts: &request::Parts) -> Result<Caller, Problem> {

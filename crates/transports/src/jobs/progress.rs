@@ -72,8 +72,7 @@ impl Api {
     }
 
     fn take_one<'a>(&self, update: &'a [u8]) -> Result<(Beat, Cow<'a, str>), Problem> {
-        let update: Update<'a> =
-            serde_json::from_slice(update).map_err(|error| ask::malformed("the update", &error))?;
+        let update: Update<'a> = ask::object("the update", update)?;
         let Update { job, lease, done, total, message, item } = update;
         let id: JobId = job.parse().map_err(|_| JobFault::LeaseLost)?;
         let beat = self.jobs.progress(&id, &lease, ProgressUpdate { done, total, message, item })?;

@@ -78,7 +78,10 @@ impl Api {
         let worker = claim.worker.unwrap_or_else(|| caller.principal.id.to_string());
         let wait = claim.wait.unwrap_or(CLAIM_WAIT);
         let claimed = self.jobs.claim(profile.namespace(), &claim.kinds, &worker, claim.lease, wait).await?;
-        let Some(claimed) = claimed else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+        let Some(claimed) = claimed else {
+            self.refuse_draining()?;
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        };
         if let Err(problem) = self.check_credential(&caller) {
             // They were shut out while they waited.
             let _ = self.jobs.finish(&claimed.job.id, &claimed.lease, Outcome::Released).await;
@@ -117,6 +120,9 @@ impl Api {
             "heartbeat" => {
                 let Heartbeat { wait } = self.read(&parts, body).await?;
                 let beat = self.jobs.heartbeat(id, lease, wait.unwrap_or(Duration::ZERO)).await?;
+                if wait.is_some() && !beat.cancel {
+                    self.refuse_draining()?;
+                }
                 return Ok(answered(StatusCode::OK, &Heard::new(&self.service.hub, beat)));
             }
             "progress" => {
@@ -177,6 +183,15 @@ impl Api {
         body: Body,
     ) -> Result<T, Problem> {
         ask::read(parts, body, self.service.hub.limits()).await
+    }
+
+    /// 503 where a wait ended because the program stops: a worker that was answered as if its time were over would ask again at once,
+    /// and again.
+    fn refuse_draining(&self) -> Result<(), Problem> {
+        match self.service.hub.is_draining() {
+            true => Err(Problem::unavailable(1, "draining", "the program stops; ask again in a moment")),
+            false => Ok(()),
+        }
     }
 
     /// Deletes the file of a job that needs it no more.
