@@ -5,9 +5,9 @@
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## build and start the hub with the embedded log, on 127.0.0.1, open to everybody on this machine
+run: ## build and start the hub with the embedded log, and a worker for jobs about books, on 127.0.0.1, open to everybody on this machine
 	@scripts/need-rust
-	cargo run --release --package tidings-server -- serve --dev
+	@scripts/run
 
 test: setup ## install what the tests need (it says what) and run all of them
 	@scripts/test

@@ -18,17 +18,40 @@ async function openPage(t, hub, options = {}) {
   return { page, errors }
 }
 
+/** Uploads a small list by the form of the page, for a job of the kind that the page proposes. */
+async function upload(page, name) {
+  await page.locator('#file').setInputFiles({ name, mimeType: 'text/csv', buffer: Buffer.from('Title,Author\nEmma,Jane Austen\n') })
+  await page.getByRole('button', { name: 'Start' }).click()
+  await page.locator('#uploaded', { hasText: `${name} is with the hub` }).waitFor()
+}
+
+/** Plays the worker: has the next import, and says things about it. */
+async function claim(hub) {
+  const post = async (path, body, headers) => {
+    const response = await fetch(new URL(path, hub.url), { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) })
+    assert.equal(response.status, 200, `${path}: ${await response.clone().text()}`)
+    return response.json()
+  }
+  const { job, lease } = await post('v1/jobs/claim', { kinds: ['import'], wait: '20s' })
+  return { job, say: (what, body) => post(`v1/jobs/${job.id}/${what}`, body, { authorization: `Bearer ${lease}` }) }
+}
+
 test('the picture in the README is what the live page looks like', { skip: !process.env.UPDATE_SCREENSHOTS }, async t => {
   const hub = await startHub(t)
   const { page } = await openPage(t, hub, { colorScheme: 'light' })
+  await upload(page, 'goodreads_library_export.csv')
+  const done = await claim(hub)
+  await done.say('items?from=0', [{ title: 'The Left Hand of Darkness', authors: ['Ursula K. Le Guin'] }])
+  await done.say('progress', { done: 512, total: 512 })
+  await done.say('complete', { result: { imported: 511, failed: 1 } })
+  await upload(page, 'storygraph.csv')
+  await (await claim(hub)).say('progress', { done: 318, total: 512, message: 'A Wizard of Earthsea' })
+  await page.locator('.how', { hasText: '318' }).waitFor()
   await hub.publish([
-    { name: 'job.progress', topic: 'job/refresh', data: { done: 118, total: 120, failed: 1 } },
     { name: 'item.created', topic: 'item/A01-0002', data: { part_number: 'A01-0002', description: 'FILAMENT WINDING UNIT ASSY' } },
     { name: 'queue.changed', topic: 'queue', data: { action: 'added', id: 7, bookId: 42, status: 'downloading' } },
-    { name: 'job.progress', topic: 'job/refresh', data: { done: 119, total: 120, failed: 1 } },
     { name: 'queue.changed', topic: 'queue', data: { action: 'removed', id: 7, bookId: 42 } },
     { name: 'book.updated', topic: 'book/42', data: { id: 42, status: 'imported', filePath: '/books/a.epub' } },
-    { name: 'job.completed', topic: 'job/refresh', data: { done: 120, total: 120, failed: 1 } },
   ])
   await page.getByRole('button', { name: 'Publish' }).click()
   await page.locator('.name', { hasText: 'hello.said' }).waitFor()
@@ -54,6 +77,61 @@ test('the live page publishes through its form and shows the event', async t => 
   assert.equal(await row.locator('pre').textContent(), '{\n  "text": "Hello",\n  "big": 12345678901234567890\n}')
   assert.match(await row.locator('code').textContent(), /^[0-9a-f]{8}-\d+$/)
   assert.deepEqual(errors, [])
+})
+
+test('the live page uploads a file, and shows how its job goes on and what came of it', async t => {
+  const hub = await startHub(t)
+  const { page, errors } = await openPage(t, hub)
+  await upload(page, 'books.csv')
+  const row = page.locator('#jobs > li')
+  assert.match(await row.locator('.how').textContent(), /waiting for a worker/)
+  const work = await claim(hub)
+  assert.equal(work.job.file.name, 'books.csv')
+  await work.say('progress', { done: 25, total: 100, message: 'Emma' })
+  await row.locator('.how', { hasText: 'running · 25 of 100 · Emma' }).waitFor()
+  assert.equal(await row.getByRole('progressbar').getAttribute('aria-valuenow'), '25')
+  await work.say('items?from=0', [{ title: '<b>Emma</b>', authors: ['Jane Austen'] }])
+  await work.say('progress', { done: 100 })
+  await work.say('complete', { result: { imported: 1 } })
+  await row.locator('.track[data-is=completed]').waitFor()
+  await row.getByRole('button', { name: 'Result (1)' }).click()
+  assert.deepEqual(await row.locator('tr').nth(1).locator('td').allTextContents(), ['<b>Emma</b>', 'Jane Austen'])
+  assert.equal(await row.locator('td b').count(), 0)
+  assert.deepEqual(errors, [])
+  // What is there already is shown to whoever comes later.
+  await page.reload()
+  await row.locator('.how', { hasText: 'completed · 100 of 100' }).waitFor()
+})
+
+test('the live page cancels a job, and shows it when the worker has stopped', async t => {
+  const hub = await startHub(t)
+  const { page, errors } = await openPage(t, hub)
+  await upload(page, 'books.csv')
+  const work = await claim(hub), row = page.locator('#jobs > li')
+  await work.say('progress', { done: 1, total: 3 })
+  await row.getByRole('button', { name: 'Cancel' }).click()
+  await row.locator('.how', { hasText: 'canceling' }).waitFor()
+  assert.equal((await work.say('heartbeat', { wait: '20s' })).cancel, true)
+  await work.say('canceled', {})
+  await row.locator('.how', { hasText: 'canceled' }).waitFor()
+  await row.locator('.track[data-is=canceled]').waitFor()
+  assert.equal(await row.getByRole('button', { name: 'Cancel' }).isVisible(), false)
+  assert.deepEqual(errors, [])
+})
+
+test('the live page goes on with its jobs after a crash of the hub', async t => {
+  const hub = await startHub(t)
+  const { page } = await openPage(t, hub)
+  await upload(page, 'books.csv')
+  const work = await claim(hub), row = page.locator('#jobs > li')
+  await work.say('progress', { done: 1, total: 3 })
+  await row.locator('.how', { hasText: '1 of 3' }).waitFor()
+  await hub.crash()
+  // The lease counts on: the worker need not begin anew.
+  await work.say('progress', { done: 2, total: 3 })
+  await row.locator('.how', { hasText: '2 of 3' }).waitFor()
+  await work.say('complete', {})
+  await row.locator('.track[data-is=completed]').waitFor()
 })
 
 test('the live page shows markup in events as text', async t => {
