@@ -397,7 +397,7 @@ pub async fn the_number_of_items_is_what_is_there(store: &dyn JobStore) {
     assert_eq!(store.create(&first).await.expect("it reads").expect("it is there").items, 3);
 }
 
-/// Who comes with an expired one is to be told so. Of one token put twice, the later expiry is the one that was put last.
+/// Who comes with an expired one is to be told so. What was put last counts.
 pub async fn a_token_is_known_with_its_expiry(store: &dyn JobStore) {
     keep(store, &job("a", 1)).await;
     store.put_token([1; 32], &id("a"), Timestamp(1)).await.expect("it writes");
@@ -409,6 +409,9 @@ pub async fn a_token_is_known_with_its_expiry(store: &dyn JobStore) {
     store.put_token([4; 32], &id("none"), Timestamp(9)).await.expect_err("there is no such job");
     keep(store, &job("none", 1)).await;
     assert_eq!(store.token([4; 32]).await.expect("it reads"), None);
+    store.put_token([2; 32], &id("none"), Timestamp(4)).await.expect("it writes");
+    store.remove(&id("a")).await.expect("it writes");
+    assert_eq!(store.token([2; 32]).await.expect("it reads"), Some((id("none"), Timestamp(4))));
 }
 
 /// What is not told yet is still needed.

@@ -1,6 +1,6 @@
 //! Jobs in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -29,7 +29,7 @@ struct Kept {
 struct Entry {
     job: Job,
     items: Vec<Bytes>,
-    tokens: Vec<[u8; 32]>,
+    tokens: HashSet<[u8; 32]>,
 }
 
 impl Entry {
@@ -67,7 +67,7 @@ impl JobStore for MemoryJobs {
             return Ok(Some(there.job()));
         }
         kept.by_creation.insert((job.created, job.id.clone()));
-        let entry = Entry { job: job.clone(), items: Vec::new(), tokens: Vec::new() };
+        let entry = Entry { job: job.clone(), items: Vec::new(), tokens: HashSet::new() };
         kept.jobs.insert(job.id.clone(), entry);
         Ok(None)
     }
@@ -127,7 +127,9 @@ impl JobStore for MemoryJobs {
         let there = &mut kept.entry(id)?.items;
         if there.len() as u64 != from {
             let count = there.len();
-            return Err(JobStoreError(format!("job {id} has {count} items, so the next has index {count}, not {from}")));
+            return Err(JobStoreError(format!(
+                "job {id} has {count} items, so the next has index {count}, not {from}"
+            )));
         }
         there.extend(items);
         Ok(())
@@ -147,8 +149,12 @@ impl JobStore for MemoryJobs {
 
     async fn put_token(&self, hash: [u8; 32], id: &JobId, expires: Timestamp) -> Result<(), JobStoreError> {
         let mut kept = self.kept();
-        kept.entry(id)?.tokens.push(hash);
-        kept.tokens.insert(hash, (id.clone(), expires));
+        kept.entry(id)?.tokens.insert(hash);
+        let before = kept.tokens.insert(hash, (id.clone(), expires));
+        // It goes with the job that it was put for last.
+        if let Some((other, _)) = before.filter(|(other, _)| other != id) {
+            kept.entry(&other)?.tokens.remove(&hash);
+        }
         Ok(())
     }
 

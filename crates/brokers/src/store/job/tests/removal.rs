@@ -34,6 +34,31 @@ async fn a_removed_job_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn what_is_still_to_be_deleted_is_not_taken_for_that_of_a_later_job() {
+    let fixture = Fixture::new();
+    let first = job("a", 1);
+    fixture.store.create(&first).await.unwrap();
+    fixture.store.append_items(&first.id, 0, large(3)).await.unwrap();
+    let other = fixture.other();
+    let held = hold(&other);
+    // The first may go alone; the others go together, so that nothing is deleted between them.
+    let none = id("none");
+    let mut alone = fixture.store.remove(&none);
+    assert!(begin(&mut alone).is_pending());
+    let mut remove = fixture.store.remove(&first.id);
+    let mut create = fixture.store.create(&first);
+    let mut append = fixture.store.append_items(&first.id, 0, vec![Bytes::from_static(b"1")]);
+    assert!(begin(&mut remove).is_pending() && begin(&mut create).is_pending() && begin(&mut append).is_pending());
+    drop(held);
+    remove.await.unwrap();
+    assert!(create.await.unwrap().is_none());
+    append.await.unwrap();
+    assert_eq!(fixture.store.items(&first.id, 0, 9, 99).await.unwrap(), ["1"]);
+    work_off(&fixture, 3).await;
+    assert_eq!(fixture.store.items(&first.id, 0, 9, 99).await.unwrap(), ["1"]);
+}
+
+#[tokio::test]
 async fn one_step_is_small_whatever_there_is_to_delete() {
     let fixture = Fixture::new();
     fixture.store.create(&job("a", 1)).await.unwrap();
