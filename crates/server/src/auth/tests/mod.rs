@@ -2,6 +2,7 @@
 
 mod app;
 mod forward;
+mod job_token;
 mod jwt;
 mod order;
 mod revocation;
