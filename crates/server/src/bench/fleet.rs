@@ -48,6 +48,8 @@ pub struct Tally {
     pub answers: Histogram,
     /// Requests to publish that were answered.
     pub answered: u64,
+    /// How long a subscriber had to wait until it was shown a state that was offered, or a newer one.
+    pub shown: Histogram,
 }
 
 /// What a subscriber has to tell.
@@ -70,6 +72,8 @@ pub struct Fleet<'a> {
     /// Streams are closed as a browser closes them. Otherwise they are torn off, so that thousands of closed ones do
     /// not hold their ports for a minute and make the next run search for free ones.
     pub is_polite: bool,
+    /// Subscribers watch a job each, of which newer states replace older ones: how often one is offered.
+    pub watches: Option<Duration>,
     /// Subscriber 0 notes the ids of its events here.
     pub ids: Option<Vec<String>>,
     poll: Poll,
@@ -93,6 +97,7 @@ impl<'a> Fleet<'a> {
             subscribers: Vec::new(),
             news: Vec::new(),
             is_polite: false,
+            watches: None,
             ids: None,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
@@ -280,7 +285,8 @@ impl<'a> Fleet<'a> {
 
     fn turn_subscriber(&mut self, index: usize) -> Result<(), Failure> {
         let (sign, transport) = (self.target.ready_sign(), self.target.transport);
-        let Fleet { subscribers, buffer, tally, seen, published, news, clock, marks, ids, .. } = self;
+        let Fleet { subscribers, buffer, tally, seen, published, news, clock, marks, ids, watches, .. } = self;
+        let watches = *watches;
         let series = published.len();
         let seen = &mut seen[index * series..(index + 1) * series];
         let mut now = None;
@@ -291,6 +297,10 @@ impl<'a> Fleet<'a> {
                 news.push((index, News::Ready));
             }
             let Heard::Frame(frame) = heard else { return };
+            if watches.is_some() && frame.starts_with(b"event: job.completed\n") {
+                progress.ends += 1;
+                return;
+            }
             let Some(at) = marks.find(frame) else { return };
             let Some(payload) = Payload::read(&frame[at..]) else { return };
             let Some(seen) = seen.get_mut(payload.series as usize) else { return };
@@ -298,7 +308,13 @@ impl<'a> Fleet<'a> {
                 tally.repeated += 1;
                 return;
             }
-            if *seen != ANYWHERE {
+            if let Some(every) = watches {
+                // What was offered right after the last one that was shown has waited longest.
+                let skipped = payload.number.saturating_sub(*seen).saturating_sub(1);
+                let now = *now.get_or_insert_with(|| clock.elapsed().as_nanos() as u64);
+                let since = payload.sent.saturating_sub(u64::from(skipped) * every.as_nanos() as u64);
+                tally.shown.record(now.saturating_sub(since));
+            } else if *seen != ANYWHERE {
                 tally.skipped += u64::from(payload.number - *seen - 1);
             }
             *seen = payload.number;
@@ -318,6 +334,7 @@ impl<'a> Fleet<'a> {
         });
         match turn {
             Turn::On => Ok(()),
+            Turn::Over(_) if subscribers[index].progress.ends > 0 => Ok(()),
             Turn::Over(why) => Err(format!("subscriber {index} ended: {why}").into()),
         }
     }

@@ -9,7 +9,7 @@
 //! - `payload`: the event that is published, with its time and number inside
 //! - `fleet`: the epoll loop with its `subscriber`s and `publisher`s, and the tally of what arrived
 //! - `process`, `disk`, `histogram`: the server's CPU and memory, the raw disk's sync, latencies
-//! - `rate`, `flat_out`, `idle`, `topics`, `open`, `reconnect`, `publish`, `resume`: one file per scenario
+//! - `rate`, `flat_out`, `idle`, `topics`, `open`, `reconnect`, `publish`, `resume`, `jobs`: one file per scenario
 //! - `report`, `table`: the figures of one run, and the comparison of many
 
 mod disk;
@@ -17,6 +17,7 @@ mod flat_out;
 mod fleet;
 mod histogram;
 mod idle;
+mod jobs;
 mod open;
 mod payload;
 mod process;
@@ -65,6 +66,8 @@ enum Scenario {
     Publish(Run<publish::PublishArgs>),
     /// Resume at many places of a long log: time to the first event
     Resume(Run<resume::ResumeArgs>),
+    /// Many running jobs, each with a watcher, and far more progress than anybody wants to see: CPU, how old what is shown is
+    Jobs(Run<jobs::JobsArgs>),
     /// Compare the results of many runs with the aims, as Markdown
     Table(table::TableArgs),
 }
@@ -96,6 +99,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
         Scenario::Reconnect(run) => run.measure(reconnect::measure),
         Scenario::Publish(run) => run.measure(publish::measure),
         Scenario::Resume(run) => run.measure(resume::measure),
+        Scenario::Jobs(run) => run.measure(jobs::measure),
         Scenario::Table(args) => table::print(&args).map(|()| true),
     };
     match result {

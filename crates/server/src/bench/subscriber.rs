@@ -30,6 +30,8 @@ pub struct Progress {
     pub received: u32,
     /// After how many events there is news of it; 0 for never.
     pub wanted: u32,
+    /// How often it was told the end of its job.
+    pub ends: u32,
 }
 
 /// What became of a connection in one turn.
@@ -44,7 +46,7 @@ pub enum Turn {
 impl Subscriber {
     /// One that sends `request` first.
     pub fn new(stream: TcpStream, wire: Wire, request: Vec<u8>, wanted: u32) -> Subscriber {
-        let progress = Progress { begun: Instant::now(), is_ready: false, received: 0, wanted };
+        let progress = Progress { begun: Instant::now(), is_ready: false, received: 0, wanted, ends: 0 };
         Subscriber { stream, progress, wire, out: request, rest: Vec::new() }
     }
 

@@ -142,6 +142,27 @@ impl Target {
         })
     }
 
+    /// The same server, listened to at another path.
+    pub fn listening_at(&self, subscribe: &str) -> Target {
+        Target { subscribe: subscribe.to_owned(), ..self.clone() }
+    }
+
+    /// The bytes of a request with a body of JSON.
+    pub fn request(&self, path: &str, kind: &str, body: &[u8], bearer: Option<&str>) -> Vec<u8> {
+        let authorization = match bearer {
+            Some(bearer) => format!("Authorization: Bearer {bearer}\r\n"),
+            None => self.authorization.clone(),
+        };
+        let length = body.len();
+        let mut request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\n{authorization}Content-Length: {length}\r\n\r\n",
+            self.address
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        request
+    }
+
     /// What the frame holds that says that a subscriber stands in the log; `None` where it stands once the transport was
     /// agreed to.
     pub fn ready_sign(&self) -> Option<&'static [u8]> {
