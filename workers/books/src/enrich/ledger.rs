@@ -94,6 +94,11 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
+    /// What was taken for one book are `books`.
+    pub fn split(&mut self, books: usize) {
+        self.summary.total += books.saturating_sub(1);
+    }
+
     /// Enters a book that can't be looked up.
     pub fn refuse(&mut self, item: Item, reason: &str) -> Result<(), Unfinished> {
         self.summary.errors += 1;

@@ -72,11 +72,16 @@ pub async fn run(
     };
     report.progress(0, Some(spines.len() as u64), Some(&message), None);
     let mut ledger = Ledger::new(report, spines.len(), settings.failures);
-    for (index, spine) in spines.iter().enumerate() {
+    let mut index = 0;
+    for spine in &spines {
         ledger.begin(json!({ "title": spine.title_or_text() }))?;
-        let item = Item { query: query(spine), spine: Some(told(spine)), ..Item::new(index) };
-        let answer = unless_canceled(report, look_up(spine, client)).await?;
-        ledger.enter(item, answer)?;
+        let books = unless_canceled(report, books(spine, client)).await?;
+        ledger.split(books.len());
+        for (spine, answer) in books {
+            let item = Item { query: query(spine), spine: Some(told(spine)), ..Item::new(index) };
+            ledger.enter(item, answer)?;
+            index += 1;
+        }
     }
     ledger.finish()
 }
@@ -88,6 +93,25 @@ impl Engine {
             Engine::Tesseract(tesseract) => ocr::read(photo, tesseract, report).await,
         }
     }
+}
+
+/// What came of one spine, or of a part of it.
+type Answer<'a> = (&'a Spine, Result<Option<Record>, Error>);
+
+/// The book of a spine; or where none explains it, but some explain its parts, what came of each part: what was taken
+/// for one spine may be two.
+async fn books<'a>(spine: &'a Spine, client: &Client) -> Vec<Answer<'a>> {
+    let whole = look_up(spine, client).await;
+    if !matches!(whole, Ok(None)) {
+        return vec![(spine, whole)];
+    }
+    let mut parts = Vec::new();
+    for part in &spine.parts {
+        // Boxed, as parts have parts.
+        parts.extend(Box::pin(books(part, client)).await);
+    }
+    let is_known = |(_, answer): &Answer| matches!(answer, Ok(Some(_)));
+    if parts.iter().any(is_known) { parts } else { vec![(spine, whole)] }
 }
 
 /// The first book that one of the ways to read the spine leads to.

@@ -25,6 +25,9 @@ const SPINE: f64 = 0.5;
 /// How many letters a spine must have, in one word at least three of them.
 const LETTERS: usize = 4;
 
+/// The most words of one reading; a full shelf has some hundreds. What has more is no shelf.
+const WORDS: usize = 2000;
+
 /// How far apart two lines may stand along a spine to belong together, in heights of their letters: a title stands at
 /// one end and the author at the other.
 const APART_ALONG: u32 = 25;
@@ -134,6 +137,8 @@ impl Turn {
 /// The spines of one reading: its lines, those on one level joined.
 fn spines(mut words: Vec<Found>, turn: Turn, size: (u32, u32)) -> Vec<Placed> {
     words.retain(is_word);
+    words.truncate(WORDS);
+    let mut words = once_each(words);
     let (mut turn, apart) = match turn {
         Turn::None => (turn, APART_ACROSS),
         _ => (turn, APART_ALONG),
@@ -145,23 +150,125 @@ fn spines(mut words: Vec<Found>, turn: Turn, size: (u32, u32)) -> Vec<Placed> {
             (*left, *top) = (width.saturating_sub(*left + *w), height.saturating_sub(*top + *h));
         }
     }
-    let mut lines: Vec<Vec<&Found>> = Vec::new();
-    for word in &words {
-        match lines.last_mut() {
-            Some(line) if line[0].line == word.line => line.push(word),
-            _ => lines.push(vec![word]),
-        }
-    }
-    lines.sort_by_key(|line| around(line).left);
-    let mut bands: Vec<Vec<&Found>> = Vec::new();
+    let lines = lines(&words);
+    let shelves = shelves(&lines);
+    let mut bands: Vec<Band> = Vec::new();
     for line in lines {
-        let place = around(&line);
-        match bands.iter_mut().find(|band| continues(around(band), place, apart)) {
-            Some(band) => band.extend(line),
-            None => bands.push(line),
+        let place = line.place;
+        match bands.iter_mut().find(|band| continues(band.place(), place, apart)) {
+            Some(band) => band.0.push(line),
+            None => bands.push(Band(vec![line])),
         }
     }
-    bands.iter().filter_map(|band| placed(band, turn, size)).collect()
+    bands.sort_by_key(|band| band.place().top);
+    stacks(bands).iter().filter_map(|stack| stack_of(stack, &shelves, turn, size)).collect()
+}
+
+/// Words that were read as one line.
+struct Line<'a> {
+    words: Vec<&'a Found>,
+    place: Place,
+}
+
+/// Lines on one level, in the order in which they are read.
+struct Band<'a>(Vec<Line<'a>>);
+
+impl Band<'_> {
+    fn place(&self) -> Place {
+        around(self.0.iter().map(|line| line.place))
+    }
+}
+
+/// The lines, from the left.
+fn lines(words: &[Found]) -> Vec<Line<'_>> {
+    let mut lines: Vec<Line> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.words[0].line == word.line => line.words.push(word),
+            _ => lines.push(Line { words: vec![word], place: word.place }),
+        }
+    }
+    for line in &mut lines {
+        line.place = around(line.words.iter().map(|word| word.place));
+    }
+    lines.sort_by_key(|line| line.place.left);
+    lines
+}
+
+/// Where no line of the whole photo has any text, from left to right: between two shelves, most likely.
+fn shelves(lines: &[Line]) -> Vec<u32> {
+    let mut shelves = Vec::new();
+    let mut end = None;
+    for Place { left, width, .. } in lines.iter().map(|line| line.place) {
+        if let Some(end) = end.filter(|end| *end < left) {
+            shelves.push(end + (left - end) / 2);
+        }
+        end = end.max(Some(left + width));
+    }
+    shelves
+}
+
+/// Bands that stand so close that they may be the lines of one spine.
+fn stacks(bands: Vec<Band>) -> Vec<Vec<Band>> {
+    let mut stacks: Vec<Vec<Band>> = Vec::new();
+    for band in bands {
+        let place = band.place();
+        let above = stacks.iter_mut().rev().find(|stack| {
+            stack.last().is_some_and(|last| {
+                let last = last.place();
+                let gap = place.top.saturating_sub(last.top + last.height);
+                let side_by_side = overlap(last.left, last.width, place.left, place.width);
+                side_by_side > 0 && gap * 2 <= last.height.min(place.height)
+            })
+        });
+        match above {
+            Some(stack) => stack.push(band),
+            None => stacks.push(vec![band]),
+        }
+    }
+    stacks
+}
+
+/// The spine of a stack; its parts are its bands.
+fn stack_of(stack: &[Band], shelves: &[u32], turn: Turn, size: (u32, u32)) -> Option<Placed> {
+    let place = turn.back(around(stack.iter().map(Band::place)), size);
+    let spine = match stack {
+        [band] => spine_of(&band.0, shelves),
+        bands => {
+            let lines = bands.iter().flat_map(|band| &band.0);
+            let parts = bands.iter().filter_map(|band| spine_of(&band.0, shelves)).collect();
+            whole(lines, parts)
+        }
+    };
+    spine.map(|spine| Placed { spine, place })
+}
+
+/// The spine of some lines on one level; its parts are those before and behind the place where it is most likely two.
+fn spine_of(lines: &[Line], shelves: &[u32]) -> Option<Spine> {
+    let gaps = lines.windows(2).map(|pair| (pair[0].place.left + pair[0].place.width, pair[1].place.left));
+    let likely = |(place, (end, begin)): &(usize, (u32, u32))| {
+        let between = shelves.iter().any(|shelf| (*end..*begin).contains(shelf));
+        (between, begin.saturating_sub(*end), usize::MAX - place)
+    };
+    let parts = match gaps.enumerate().max_by_key(likely) {
+        Some((place, _)) => {
+            let (before, behind) = lines.split_at(place + 1);
+            [spine_of(before, shelves), spine_of(behind, shelves)].into_iter().flatten().collect()
+        }
+        None => Vec::new(),
+    };
+    whole(lines.iter(), parts)
+}
+
+/// The spine that has all these lines, if it may be one.
+fn whole<'a>(lines: impl Iterator<Item = &'a Line<'a>>, parts: Vec<Spine>) -> Option<Spine> {
+    let words = lines.flat_map(|line| &line.words);
+    let words = words.map(|word| Word { text: word.text.clone(), confidence: Some(word.confidence) });
+    let spine = Spine { words: words.collect(), parts, ..Spine::default() };
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
+    let all: usize = spine.words.iter().map(|word| letters(&word.text)).sum();
+    let has_word = spine.words.iter().any(|word| letters(&word.text) >= 3);
+    (all >= LETTERS && has_word && spine.confidence().is_some_and(|sure| sure >= SPINE)).then_some(spine)
 }
 
 /// Whether it is sure enough, and stands as the image does: a reader that turns the image itself may have read what
@@ -169,6 +276,20 @@ fn spines(mut words: Vec<Found>, turn: Turn, size: (u32, u32)) -> Vec<Placed> {
 fn is_word(word: &Found) -> bool {
     let letters = word.text.chars().filter(|c| c.is_alphanumeric()).count();
     word.confidence >= WORD && letters > 0 && (letters < 3 || word.place.width > word.place.height)
+}
+
+/// Without those that another, surer word covers: one word is read twice now and then.
+fn once_each(words: Vec<Found>) -> Vec<Found> {
+    let is_covered = |index: usize, word: &Found| {
+        let others = words.iter().enumerate().filter(|(other, _)| *other != index);
+        others.into_iter().any(|(other, found)| {
+            // Of two that are as sure, the first.
+            let is_surer = (found.confidence, index) > (word.confidence, other);
+            is_surer && collide(found.place, word.place)
+        })
+    };
+    let covered: Vec<bool> = words.iter().enumerate().map(|(index, word)| is_covered(index, word)).collect();
+    words.into_iter().zip(covered).filter(|(_, covered)| !covered).map(|(word, _)| word).collect()
 }
 
 /// Whether the words of most lines go from right to left: the reader has turned the image over.
@@ -186,16 +307,6 @@ fn continues(band: Place, next: Place, apart: u32) -> bool {
     level * 2 >= height && gap <= apart * band.height.max(next.height)
 }
 
-fn placed(band: &[&Found], turn: Turn, size: (u32, u32)) -> Option<Placed> {
-    let words = band.iter().map(|word| Word { text: word.text.clone(), confidence: Some(word.confidence) });
-    let spine = Spine { words: words.collect(), ..Spine::default() };
-    let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
-    let all: usize = spine.words.iter().map(|word| letters(&word.text)).sum();
-    let has_word = spine.words.iter().any(|word| letters(&word.text) >= 3);
-    let is_spine = all >= LETTERS && has_word && spine.confidence().is_some_and(|sure| sure >= SPINE);
-    is_spine.then(|| Placed { place: turn.back(around(band), size), spine })
-}
-
 /// Where two of them claim a place, the one with more that is sure. From the left, and where they stand in one column
 /// from the top.
 fn best(mut found: Vec<Placed>) -> Vec<Spine> {
@@ -206,7 +317,7 @@ fn best(mut found: Vec<Placed>) -> Vec<Spine> {
             kept.push(placed);
         }
     }
-    kept.sort_by_key(|placed| (placed.place.left, placed.place.top));
+    kept.sort_by_key(|Placed { place, .. }| (place.left + place.width / 2, place.top));
     kept.into_iter().map(|placed| placed.spine).collect()
 }
 
@@ -230,9 +341,8 @@ fn overlap(a: u32, length_a: u32, b: u32, length_b: u32) -> u32 {
     (a + length_a).min(b + length_b).saturating_sub(a.max(b))
 }
 
-/// The smallest place that holds all these words; there is at least one.
-fn around(words: &[&Found]) -> Place {
-    let places = words.iter().map(|word| word.place);
+/// The smallest place that holds all these; there is at least one.
+fn around(places: impl Iterator<Item = Place> + Clone) -> Place {
     let left = places.clone().map(|place| place.left).min().unwrap_or(0);
     let top = places.clone().map(|place| place.top).min().unwrap_or(0);
     let right = places.clone().map(|place| place.left + place.width).max().unwrap_or(left);
@@ -282,6 +392,46 @@ mod tests {
         assert_eq!(read, ["DUNE Frank Herbert", "Emma"]);
         // Across, what stands so far apart is on two spines.
         assert_eq!(spines(words, Turn::None, (900, 900)).len(), 3);
+    }
+
+    #[test]
+    fn a_word_that_was_read_twice_is_taken_once_as_the_surer_reading_has_it() {
+        let words = vec![
+            found("PUNE", 0.6, 1, place(32, 8, 118, 36)),
+            found("DUNE", 0.95, 2, place(30, 10, 120, 34)),
+            found("DUNE", 0.95, 3, place(31, 10, 119, 34)),
+        ];
+        assert_eq!(texts(&spines(words, Turn::Left, (900, 900))), ["DUNE"]);
+    }
+
+    #[test]
+    fn two_books_above_each_other_on_two_shelves_are_the_parts_of_what_was_taken_for_one() {
+        let words = vec![
+            found("Emma", 0.95, 1, place(30, 10, 120, 30)),
+            found("Austen", 0.95, 2, place(300, 10, 120, 30)),
+            found("Ulysses", 0.95, 3, place(500, 10, 120, 30)),
+            found("Joyce", 0.95, 4, place(900, 10, 120, 30)),
+            // Another spine on the first shelf, and one on the second: no text from 470 to 490.
+            found("Middlemarch", 0.95, 5, place(130, 110, 340, 30)),
+            found("Buddenbrooks", 0.95, 6, place(490, 110, 430, 30)),
+        ];
+        let read = spines(words, Turn::Left, (1100, 1100));
+        let parts: Vec<String> = read[0].spine.parts.iter().map(Spine::text).collect();
+        assert_eq!(read[0].spine.text(), "Emma Austen Ulysses Joyce");
+        assert_eq!(parts, ["Emma Austen", "Ulysses Joyce"], "not where the gap is widest");
+    }
+
+    #[test]
+    fn a_title_in_two_lines_is_one_spine_of_two_parts_and_a_neighbour_is_another() {
+        let words = vec![
+            found("The", 0.95, 1, place(30, 10, 50, 30)),
+            found("Great", 0.95, 1, place(90, 10, 90, 30)),
+            found("Gatsby", 0.95, 2, place(30, 50, 100, 30)),
+            found("Dracula", 0.95, 3, place(30, 120, 100, 30)),
+        ];
+        let read = spines(words, Turn::Left, (900, 900));
+        assert_eq!(texts(&read), ["The Great Gatsby", "Dracula"]);
+        assert_eq!(read[0].spine.parts.iter().map(Spine::text).collect::<Vec<_>>(), ["The Great", "Gatsby"]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Spine {
     pub title: Option<String>,
     /// Its author, likewise.
     pub author: Option<String>,
+    /// What it may be made of, where it is not certain that all of it is one spine.
+    pub parts: Vec<Spine>,
 }
 
 /// A word on a spine.
@@ -53,7 +55,8 @@ impl Spine {
     }
 
     /// The ways to ask for it, best first, each as words to compare: all that was read; without what is doubtful; and
-    /// without the word that is most doubtful, as one wrong word hides a book from a search that wants each.
+    /// without the word that is most doubtful, as one wrong word hides a book from a search that wants each. What has
+    /// parts is asked for in one way only, and then its parts are.
     pub fn readings(&self) -> Vec<Vec<String>> {
         let sure = |word: &&Word| word.confidence.unwrap_or(1.0);
         let all: Vec<&Word> = self.words.iter().collect();
@@ -63,8 +66,9 @@ impl Spine {
             let doubtful = (0..fewer.len()).min_by(|a, b| sure(&fewer[*a]).total_cmp(&sure(&fewer[*b])));
             doubtful.map(|place| fewer.remove(place));
         }
+        let ways = if self.parts.is_empty() { vec![all, plain, fewer] } else { vec![plain] };
         let mut readings: Vec<Vec<String>> = Vec::new();
-        for words in [all, plain, fewer] {
+        for words in ways {
             let words: Vec<String> = words.iter().flat_map(|word| similarity::words(&word.text)).take(WORDS).collect();
             if !words.is_empty() && !readings.contains(&words) {
                 readings.push(words);
@@ -91,6 +95,8 @@ mod tests {
         let plain = spine(&[("Dune", 0.9), ("Herbert", 0.9)]);
         assert_eq!(plain.readings(), [["dune", "herbert"]], "two sure words can be read in one way only");
         assert!(spine(&[("—", 0.9)]).readings().is_empty());
+        let joined = Spine { parts: vec![read.clone(), plain], ..read };
+        assert_eq!(joined.readings(), [["dune", "frank", "herbert"]], "what has parts is asked for in one way");
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn spine(entry: &Value) -> Option<Spine> {
     let confidence = entry["confidence"].as_f64().filter(|sure| (0.0..=1.0).contains(sure));
     let words = title.split_whitespace().chain(author.iter().flat_map(|author| author.split_whitespace()));
     let words = words.map(|text| Word { text: text.into(), confidence }).collect();
-    Some(Spine { words, title: Some(title), author })
+    Some(Spine { words, title: Some(title), author, parts: Vec::new() })
 }
 
 #[cfg(test)]
