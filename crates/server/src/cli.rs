@@ -25,6 +25,8 @@ enum Command {
     Publish(commands::publish::PublishArgs),
     /// Print events as they come
     Tail(commands::tail::TailArgs),
+    /// Make jobs, watch them, cancel them
+    Job(commands::job::JobArgs),
     /// Say why somebody does or does not get an event
     Explain(commands::explain::ExplainArgs),
     /// Make, list and delete API keys
@@ -47,6 +49,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Publish(args) => wait(commands::publish::run(args)),
         Command::Tail(args) => wait(commands::tail::run(args)),
+        Command::Job(args) => wait(commands::job::run(args)),
         Command::Explain(args) => wait(commands::explain::run(args)),
         Command::Key(args) => commands::key::run(args),
         Command::Token(args) => commands::token::run(args),

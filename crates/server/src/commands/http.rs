@@ -37,6 +37,9 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// How long the hub may take to accept the connection and to begin its answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// How long it may take where a file is sent, or waited for somebody.
+const LONG: Duration = Duration::from_secs(3600);
+
 /// The most bytes of an answer that is no stream.
 const MOST: usize = 16 << 20;
 
@@ -45,6 +48,8 @@ pub struct Hub {
     client: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Body>,
     base: String,
     authorization: Option<HeaderValue>,
+    /// How long the hub may take to begin its answer.
+    patience: Duration,
 }
 
 /// Why there is no answer that can be used.
@@ -110,7 +115,12 @@ impl Hub {
         };
         let connector = https.https_or_http().enable_http1().wrap_connector(http);
         let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Hub { client, base, authorization })
+        Ok(Hub { client, base, authorization, patience: ANSWER })
+    }
+
+    /// The same for what takes long: a large file to send, an answer that waits for somebody else.
+    pub fn patient(self) -> Self {
+        Hub { patience: LONG, ..self }
     }
 
     /// Asks, and returns the answer if it is a 2xx; its body may be a stream.
@@ -134,11 +144,11 @@ impl Hub {
         if let Some(value) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, value.clone());
         }
-        let response = match tokio::time::timeout(ANSWER, self.client.request(request)).await {
+        let response = match tokio::time::timeout(self.patience, self.client.request(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(Refused::Unreachable(self.unreachable(&error))),
             Err(_) => {
-                let sentence = format!("{} did not answer within {} s", self.base, ANSWER.as_secs());
+                let sentence = format!("{} did not answer within {} s", self.base, self.patience.as_secs());
                 return Err(Refused::Unreachable(sentence));
             }
         };

@@ -1,6 +1,6 @@
 //! The commands of the program, beside `serve` and `bench`: one file each.
 //!
-//! - [`publish`], [`tail`], [`explain`], [`health`]: ask a running hub. [`http`] is their client.
+//! - [`publish`], [`tail`], [`job`], [`explain`], [`health`]: ask a running hub. [`http`] is their client.
 //! - [`key`]: the keys in its database. [`token`]: a signed token for trying things out.
 //! - [`check_config`], [`default_config`]: the settings.
 
@@ -9,6 +9,7 @@ pub mod default_config;
 pub mod explain;
 pub mod health;
 pub mod http;
+pub mod job;
 pub mod key;
 pub mod publish;
 mod sse;

@@ -104,7 +104,7 @@ fn place(result: &Value) -> &str {
 }
 
 /// The text of `--data`, which `@` takes from a file.
-fn read_data(data: &str) -> Result<String, Failure> {
+pub(super) fn read_data(data: &str) -> Result<String, Failure> {
     match data.strip_prefix('@') {
         None => Ok(data.to_owned()),
         Some(file) => std::fs::read_to_string(Path::new(file))

@@ -95,8 +95,8 @@ async fn follow<W: FnMut(&str) -> Result<(), Closed>>(args: &TailArgs, screen: &
             }
             Err(refused) => {
                 let Some(asked) = comes_back(&refused, connected) else { return Err(refused.into()) };
-                let wait = asked.unwrap_or_else(|| (RETRY.0 * 2_u32.pow(failures)).min(RETRY.1));
-                failures = (failures + 1).min(8);
+                failures += 1;
+                let wait = asked.unwrap_or_else(|| retry_in(failures));
                 eprintln!("tidings: {}; trying again in {:.1} s", Failure::from(refused), wait.as_secs_f64());
                 wait
             }
@@ -105,9 +105,14 @@ async fn follow<W: FnMut(&str) -> Result<(), Closed>>(args: &TailArgs, screen: &
     }
 }
 
+/// How long to wait after so many failures in a row, from 1.
+pub(super) fn retry_in(failures: u32) -> Duration {
+    (RETRY.0 * 2_u32.pow((failures - 1).min(8))).min(RETRY.1)
+}
+
 /// Whether asking again may help, and after how long if the hub says so. Who was never connected is told at once that
 /// nothing listens; who was, waits for a restart.
-fn comes_back(refused: &Refused, connected: bool) -> Option<Option<Duration>> {
+pub(super) fn comes_back(refused: &Refused, connected: bool) -> Option<Option<Duration>> {
     match refused {
         Refused::Unreachable(_) => connected.then_some(None),
         Refused::Status { status, retry_after, .. } => match *status {
@@ -208,7 +213,7 @@ fn as_text(message: &Message, id: &str, now: Timestamp, colours: bool) -> String
 }
 
 /// Without what a terminal would obey: an event must not write elsewhere on the screen.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
