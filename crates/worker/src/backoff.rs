@@ -6,7 +6,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 
 /// The ceiling of every wait: a hub that is back is noticed within this time.
-const MOST: Duration = Duration::from_secs(5);
+const MOST: Duration = Duration::from_secs(3);
 
 /// The longest wait that a hub can ask for by `Retry-After`.
 const MOST_ASKED: Duration = Duration::from_secs(60);

@@ -99,8 +99,12 @@ pub struct Failed {
 
 impl JobError {
     /// The job failed: a word for programs (64 bytes at most) and a sentence for people (1024 at most; the rest is cut).
+    /// Without a word it is `failed`.
     pub fn failed(code: impl Into<String>, message: impl Into<String>) -> Self {
-        let (code, message) = (cut(code.into(), MOST_CODE), cut(message.into(), MOST_MESSAGE));
+        let (mut code, message) = (cut(code.into(), MOST_CODE), cut(message.into(), MOST_MESSAGE));
+        if code.is_empty() {
+            code.push_str("failed");
+        }
         JobError::Failed(Failed { code, message, retryable: false })
     }
 
@@ -119,7 +123,8 @@ impl JobError {
     }
 }
 
-fn cut(mut text: String, most: usize) -> String {
+/// As much of the text as so many bytes hold.
+pub(crate) fn cut(mut text: String, most: usize) -> String {
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most));
     }
@@ -169,6 +174,8 @@ mod tests {
         assert_eq!((failed.code.len(), failed.message.len()), (64, 1024));
         let JobError::Failed(failed) = JobError::failed("code", format!("a{}", "é".repeat(1000))) else { panic!() };
         assert_eq!(failed.message.len(), 1023);
+        let JobError::Failed(failed) = JobError::failed("", "") else { panic!() };
+        assert_eq!(failed.code, "failed");
     }
 
     #[test]

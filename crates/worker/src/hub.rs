@@ -252,6 +252,11 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return "nothing listens there: is the hub running?".into();
+        }
         causes.push(inner.to_string());
         cause = inner.source();
     }
@@ -284,6 +289,21 @@ mod tests {
         assert_eq!((refused.code.as_str(), refused.detail.as_str()), ("lease-lost", "another worker has it"));
         let Trouble::Refused(refused) = refusal(StatusCode::NOT_FOUND, None, None, b"<html>") else { panic!() };
         assert!(refused.detail.contains("is it a hub"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn where_nothing_listens_the_sentence_says_so() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let hub = Hub::new(&format!("http://{free}")).unwrap();
+        let request = Request {
+            path: "/v1/jobs/claim".into(),
+            content_type: JSON,
+            body: Bytes::new(),
+            authorization: None,
+            timeout: Duration::from_secs(10),
+        };
+        let Err(Trouble::Away { cause, .. }) = hub.post(&request).await else { panic!() };
+        assert!(cause.contains("is the hub running?"), "{cause}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::backoff::Backoff;
+use crate::error::cut;
 use crate::hub::{Hub, NDJSON, Request, Trouble};
 use crate::lease::{ANSWER, Lease, is_lost_code};
 
@@ -24,6 +25,9 @@ const MOST_BATCH: usize = 256 << 10;
 /// The most bytes of one job's line. A longer one goes without its `item`, then without its `message`.
 const MOST_LINE: usize = 16 << 10;
 
+/// The most bytes of a message; what is more is cut off.
+const MOST_MESSAGE: usize = 1000;
+
 /// How far a job is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -33,7 +37,7 @@ pub struct Progress {
     /// How much there is, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// A sentence for who watches.
+    /// A sentence for who watches: 1000 bytes at most, the rest is cut off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// What is worked on: any JSON, 16 KiB at most. A larger one is left out.
@@ -95,7 +99,10 @@ impl Slot {
             return false;
         }
         progress.done = progress.done.max(state.newest.done);
-        progress.total = progress.total.map(|total| total.max(progress.done));
+        // What is left out stays as it was, for the hub as well.
+        let total = progress.total.or(state.newest.total);
+        progress.total = total.map(|total| total.max(progress.done));
+        progress.message = progress.message.map(|message| cut(message, MOST_MESSAGE));
         state.newest = progress;
         state.version += 1;
         !mem::replace(&mut state.is_queued, true)

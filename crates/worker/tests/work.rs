@@ -387,6 +387,7 @@ async fn progress_is_conflated_to_the_newest_and_never_goes_backwards() {
             job.progress(Progress::new(done).of(10_000).message("rows"));
         }
         job.progress(Progress::new(3).of(5).item("a late thread"));
+        job.progress(Progress::new(4).message("é".repeat(600)).item("a late thread"));
         job.cancel_token().canceled().await;
         Err::<(), _>(JobError::Canceled)
     }));
@@ -397,6 +398,7 @@ async fn progress_is_conflated_to_the_newest_and_never_goes_backwards() {
         (&told["done"], &told["total"], &told["item"]),
         (&json!(10_000), &json!(10_000), &json!("a late thread"))
     );
+    assert_eq!(told["message"].as_str().unwrap().len(), 1000);
     assert_eq!(hub.state().count("progress"), 1);
     hub.cancel("j1");
     hub.reaches("j1", "canceled").await;
