@@ -1,13 +1,14 @@
 //! What a request about jobs says: its query and its body.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::{StatusCode, header, request};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
 use tidings::Limits;
 
 use crate::problem::Problem;
@@ -98,26 +99,62 @@ pub(super) fn malformed(what: &str, error: &serde_json::Error) -> Problem {
     Problem::new(status, code, format!("{what}: {error}"))
 }
 
-/// The elements of an array, or the lines of a text that are not empty.
-pub(super) fn elements(media: &str, body: &Bytes) -> Result<Vec<Bytes>, Problem> {
-    if is_lines(media) {
-        let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-        return Ok(lines.map(|line| body.slice_ref(line)).collect());
-    }
-    if media != "application/json" {
+/// The elements of an array, or the lines of a text that are not empty, as they stand in the body: at most so many.
+pub(super) fn elements<'a>(media: &str, body: &'a [u8], most: usize) -> Result<Vec<&'a [u8]>, Problem> {
+    let elements: Vec<&[u8]> = if is_lines(media) {
+        let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        lines.filter(|line| !line.is_empty()).take(most + 1).collect()
+    } else if media == "application/json" {
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let read = FirstOf(most + 1).deserialize(&mut reader);
+        let read = read.and_then(|read| if read.len() > most { Ok(read) } else { reader.end().map(|()| read) });
+        read.map_err(|error| malformed("the body", &error))?
+    } else {
         return Err(unsupported(media, "an array as application/json, or one element a line as application/x-ndjson"));
+    };
+    if elements.len() > most {
+        let detail = format!("more than {most} elements at once are too many: send fewer, and more often");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-elements", detail).with("limit", most));
     }
-    let raws: Vec<&serde_json::value::RawValue> =
-        serde_json::from_slice(body).map_err(|error| malformed("the body", &error))?;
-    Ok(raws.into_iter().map(|raw| body.slice_ref(raw.get().as_bytes())).collect())
+    Ok(elements)
+}
+
+/// Reads the first so many elements of an array: a few bytes each, they would take many times the memory of the body.
+struct FirstOf(usize);
+
+impl<'de> DeserializeSeed<'de> for FirstOf {
+    type Value = Vec<&'de [u8]>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FirstOf {
+    type Value = Vec<&'de [u8]>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = array.next_element::<&'de RawValue>()? {
+            elements.push(element.get().as_bytes());
+            if elements.len() == self.0 {
+                while array.next_element::<de::IgnoredAny>()?.is_some() {}
+            }
+        }
+        Ok(elements)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn elements_of(media: &str, body: &'static str) -> Result<Vec<Bytes>, Problem> {
-        elements(media, &Bytes::from_static(body.as_bytes()))
+    fn elements_of<'a>(media: &str, body: &'a str) -> Result<Vec<&'a [u8]>, Problem> {
+        elements(media, body.as_bytes(), 3)
     }
 
     #[test]
@@ -129,9 +166,23 @@ mod tests {
     }
 
     #[test]
+    fn more_elements_than_there_may_be_are_refused_in_either_form() {
+        for (media, body) in [("application/json", "[1,2,3,4,5]"), ("application/x-ndjson", "1\n2\n3\n4\n5")] {
+            let problem = elements_of(media, body).unwrap_err();
+            assert_eq!((problem.status, problem.code), (StatusCode::PAYLOAD_TOO_LARGE, "too-many-elements"));
+        }
+    }
+
+    #[test]
     fn what_a_page_can_send_without_asking_is_not_read() {
         assert_eq!(elements_of("text/plain", "[]").unwrap_err().status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
         assert_eq!(elements_of("application/json", "{}").unwrap_err().status, StatusCode::UNPROCESSABLE_ENTITY);
-        assert_eq!(elements_of("application/json", "[1").unwrap_err().status, StatusCode::BAD_REQUEST);
+        for broken in ["[1", "[1] 2", "[1,]", "[1,2,3,4,", ""] {
+            assert_eq!(
+                elements_of("application/json", broken).unwrap_err().status,
+                StatusCode::BAD_REQUEST,
+                "{broken}"
+            );
+        }
     }
 }

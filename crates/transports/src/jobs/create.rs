@@ -172,9 +172,9 @@ fn may_not_create(principal: &Principal) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "may-not-publish", detail)
 }
 
-/// A form is what a page of another origin can send without asking, and with the cookies of whoever looks at that page. What stands in
-/// `Authorization` it can't send so.
-fn refuse_foreign(parts: &request::Parts, cors: &Cors) -> Result<(), Problem> {
+/// A form, and a request without a body, is what a page of another origin can send without asking, and with the cookies of whoever looks
+/// at that page. What stands in `Authorization` it can't send so.
+pub(super) fn refuse_foreign(parts: &request::Parts, cors: &Cors) -> Result<(), Problem> {
     let is_listed = |origin: &HeaderValue| matches!(cors, Cors::Origins(listed) if listed.iter().any(|listed| listed.as_bytes() == origin.as_bytes()));
     if parts.headers.get(header::ORIGIN).is_some_and(is_listed)
         || parts.headers.contains_key(header::AUTHORIZATION)
@@ -182,7 +182,7 @@ fn refuse_foreign(parts: &request::Parts, cors: &Cors) -> Result<(), Problem> {
     {
         return Ok(());
     }
-    let detail = "a page of another origin sends a file with `Authorization`, and not with cookies";
+    let detail = "a page of another origin asks for this with `Authorization`, and not with cookies";
     Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail))
 }
 

@@ -13,6 +13,9 @@ use super::{Api, Asked, answered, ask};
 use crate::problem::Problem;
 use crate::publish::collect;
 
+/// The most updates in one request. Whoever sends them need not say who they are, and each that is refused is answered.
+const UPDATES: usize = 20_000;
+
 /// How many updates are taken before others get their turn: less than a millisecond of work.
 const TURN: usize = 500;
 
@@ -54,7 +57,7 @@ impl Api {
         let Asked { parts, body } = asked;
         let body = collect(body, self.service.hub.limits()).await?;
         let mut answer = Answer::default();
-        for (index, update) in ask::elements(&ask::media(&parts), &body)?.iter().enumerate() {
+        for (index, update) in ask::elements(&ask::media(&parts), &body, UPDATES)?.iter().enumerate() {
             match self.take_one(update) {
                 Ok((beat, job)) => {
                     answer.taken += 1;

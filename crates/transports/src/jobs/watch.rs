@@ -111,6 +111,7 @@ impl Api {
     /// Makes another token. Not for who came with one: it would count for ever.
     pub(super) async fn make_token(&self, id: &JobId, parts: &request::Parts) -> Result<Response, Problem> {
         let Caller { principal, .. } = self.caller(parts).await?;
+        super::create::refuse_foreign(parts, &self.routes.cors)?;
         let job = self.jobs.get(id).await?.ok_or_else(no_such_job)?;
         let made_by = principal.publish.allow("job.queued", &job.topic());
         if !principal.operator && !job.is_owned_by(&principal) && !made_by {

@@ -23,6 +23,9 @@ pub(super) const PARTS: [&str; 7] = ["heartbeat", "progress", "items", "complete
 /// The most kinds of one claim.
 const KINDS: usize = 64;
 
+/// The most items in one request: enough that their requests do not count, few enough that one does not hold up the others.
+const ITEMS: usize = 100_000;
+
 /// How long a claim waits if it does not say: below the minute at which common proxies cut.
 const CLAIM_WAIT: Duration = Duration::from_secs(30);
 
@@ -165,13 +168,14 @@ impl Api {
         let tell: bool = ask::parameter(parts, "tell", "true or false")?.unwrap_or(false);
         let body = collect(body, self.service.hub.limits()).await?;
         let media = ask::media(parts);
-        let items = ask::elements(&media, &body)?;
+        let items = ask::elements(&media, &body, ITEMS)?;
         if ask::is_lines(&media) {
             for (index, item) in items.iter().enumerate() {
                 let checked = serde_json::from_slice::<&RawValue>(item);
                 checked.map_err(|error| ask::malformed(&format!("line {index}"), &error).with("index", index))?;
             }
         }
+        let items = items.into_iter().map(|item| body.slice_ref(item)).collect();
         let (count, beat) = self.jobs.append_items(id, lease, from, items, tell).await?;
         let heard = serde_json::to_vec(&Heard::new(&self.service.hub, beat)).unwrap_or_default();
         Ok(json(StatusCode::OK, extended(&heard, &json!({ "count": count }))))
