@@ -1,7 +1,9 @@
 //! Reads the spines on a photo of a bookshelf, and looks the books up.
 
+mod layout;
 mod ocr;
 mod photo;
+mod place;
 mod spine;
 mod tesseract;
 mod vision;

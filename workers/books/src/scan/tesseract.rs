@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
+use super::place::Place;
 use crate::report::Failure;
 
 /// The most that it may write. A full page of TSV has some 100 KB.
@@ -47,19 +48,6 @@ pub struct Found {
     pub line: [u32; 4],
     /// Where it stands.
     pub place: Place,
-}
-
-/// A rectangle of an image, in pixels from its upper left corner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// How far from the left it begins.
-    pub left: u32,
-    /// How far from the top it begins.
-    pub top: u32,
-    /// How wide it is.
-    pub width: u32,
-    /// How high it is.
-    pub height: u32,
 }
 
 /// How it is decided what is ink and what is paper.
@@ -170,7 +158,8 @@ fn word(line: &str) -> Option<Found> {
     let [level, page, block, paragraph, row, _, left, top, width, height, confidence, text] = fields[..] else {
         return None;
     };
-    let number = |text: &str| text.parse::<u32>().ok();
+    // No image is as large as that; sums of such numbers stay in their type.
+    let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number < 1 << 24);
     let confidence: f64 = confidence.parse().ok().filter(|sure| (0.0..=100.0).contains(sure))?;
     let text = text.trim();
     let place = Place { left: number(left)?, top: number(top)?, width: number(width)?, height: number(height)? };
@@ -195,6 +184,7 @@ mod tests {
             "5\t1\t2\t1\t3\t1\t10\t20\t80\t30\t-1\tx",
             "5\t1\t2\t1\t3\t1\t10\t20\t80\t30\t95\t  ",
             "5\t1\t2\t1\t3\t1\t10\t20\t-80\t30\t95\tx",
+            "5\t1\t2\t1\t3\t1\t10\t20\t4294967295\t30\t95\tx",
             "5\t1\t2\t1\t3\t1\t10\t20\t80\t30\tNaN\tx",
             "5\t1",
             "",
