@@ -86,6 +86,12 @@ pub fn render(source: &MetricsSource) -> String {
         gaps = gaps.sample(&[("reason", reason.name())], of(&counters.gaps[reason as usize]));
     }
 
+    let jobs = service.jobs.as_ref().map(|jobs| jobs.open_jobs()).unwrap_or_default();
+    text.gauge("tidings_jobs_open", "Jobs that have not ended.")
+        .sample(&[("state", "queued")], jobs.queued)
+        .sample(&[("state", "running")], jobs.running.saturating_sub(jobs.canceling))
+        .sample(&[("state", "canceling")], jobs.canceling);
+
     text.gauge("tidings_connections", "Connections that are open, all transports together.")
         .value(service.limiter.open() as u64);
     text.gauge("tidings_connections_limit", "How many there may be: `connections` of [limits].")

@@ -69,6 +69,28 @@ async fn what_was_counted_is_told() {
 }
 
 #[tokio::test]
+async fn open_jobs_are_told_by_what_they_do() {
+    use tidings::job::{JobSettings, Jobs, MemoryJobs, NewJob};
+    let broker = Arc::new(MemoryBroker::new(MemorySettings::default()));
+    let hub = Hub::open(broker, [], Arc::new(SystemClock), Limits::default()).await.unwrap();
+    let jobs = Jobs::open(hub.clone(), Arc::new(MemoryJobs::default()), JobSettings::default()).await.unwrap();
+    for _ in 0..6 {
+        jobs.create(NewJob { kind: "a".into(), ..NewJob::default() }).await.unwrap();
+    }
+    let mut claimed = Vec::new();
+    for _ in 0..3 {
+        let wait = std::time::Duration::ZERO;
+        claimed.push(jobs.claim(None, &["a".to_owned()], "w", None, wait).await.unwrap().unwrap());
+    }
+    jobs.cancel(&claimed[0].job.id, std::time::Duration::ZERO).await.unwrap();
+    let limiter = tidings_transports::Limiter::new(hub.limits());
+    let text = render(&MetricsSource::new(Service::limited(hub, None, None, limiter, Some(jobs)), Vec::new()));
+    for line in ["{state=\"queued\"} 3", "{state=\"running\"} 2", "{state=\"canceling\"} 1"] {
+        assert!(text.contains(&format!("tidings_jobs_open{line}\n")), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn each_line_is_of_the_text_format() {
     let text = render(&source().await);
     let mut declared = "";

@@ -5,6 +5,7 @@
 //! program, which holds a *lease* for as long as it says that it lives.
 
 mod active;
+mod count;
 mod create;
 mod document;
 mod engine;
@@ -19,6 +20,7 @@ mod settings;
 mod store;
 mod work;
 
+pub use self::count::OpenJobs;
 pub use self::create::{Created, NewJob};
 pub use self::engine::Jobs;
 pub use self::fault::JobFault;
