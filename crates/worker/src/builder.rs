@@ -83,10 +83,12 @@ impl WorkerBuilder {
         R: Future<Output = Result<T, JobError>> + Send + 'static,
         T: Serialize,
     {
+        let handler = Arc::new(handler);
         let handler: Handler = Box::new(move |job| {
-            let work = handler(job);
+            // Called within its task, so that a panic before its first `await` is one of the handler, too.
+            let handler = handler.clone();
             Box::pin(async move {
-                let result = work.await?;
+                let result = handler(job).await?;
                 serde_json::to_value(result).map_err(|error| crate::Error::Json(error).into())
             })
         });

@@ -17,16 +17,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 const PACE: Duration = Duration::from_millis(500);
 
 /// Renews the lease until it is lost. A cancel is heard of at once: the hub holds the answer until there is something to
-/// say. A third of the lease is left for tries after one that was not answered.
+/// say. Some of the lease is left for tries after one that was not answered.
 pub(crate) async fn beat(lease: Arc<Lease>, duration: Duration) {
     let wait = (duration / 2).clamp(Duration::from_millis(100), LONGEST_WAIT);
     let waiting = Request {
-        timeout: wait + (duration / 6).clamp(Duration::from_millis(100), ANSWER),
+        timeout: wait + (duration / 6).clamp(Duration::from_secs(1), ANSWER),
         ..lease.request("heartbeat", format!(r#"{{"wait":"{}ms"}}"#, wait.as_millis()))
     };
     let short = lease.request("heartbeat", "{}");
     let mut backoff = Backoff::new();
-    let mut answered = Instant::now();
     while !lease.cancel.has(CancelReason::LeaseLost) {
         // Of a canceled job the hub has nothing more to say, so it would not wait.
         let is_canceled = lease.cancel.has(CancelReason::Canceled);
@@ -34,7 +33,6 @@ pub(crate) async fn beat(lease: Arc<Lease>, duration: Duration) {
         let cause = match lease.ask(if is_canceled { &short } else { &waiting }).await {
             Ok(_) => {
                 backoff.reset();
-                answered = Instant::now();
                 sleep_until(asked + if is_canceled { wait } else { PACE }).await;
                 continue;
             }
@@ -47,9 +45,6 @@ pub(crate) async fn beat(lease: Arc<Lease>, duration: Duration) {
                 detail
             }
         };
-        if answered.elapsed() > lease.patience {
-            tracing::warn!(job = lease.job, cause, "the hub was away for too long; the job is given up");
-            lease.lose();
-        }
+        lease.lose_patience(&cause);
     }
 }

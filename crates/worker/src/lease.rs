@@ -1,7 +1,7 @@
 //! The right to work on one job, and what is asked with it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
-use crate::hub::{Hub, JSON, Request, Trouble};
+use crate::hub::{Hub, JSON, Request, Trouble, bearer};
 use crate::{CancelReason, CancelToken, Error, Refused};
 
 /// How long the hub may take to answer what it answers at once. It syncs to a disk that may be slow.
@@ -27,7 +27,14 @@ pub(crate) struct Lease {
     pub cancel: CancelToken,
     /// How long the hub may be away before the job is given up.
     pub patience: Duration,
+    /// When the hub last took something with it.
+    answered: Mutex<Instant>,
 }
+
+/// What the hub gave has characters that no lease has.
+#[derive(Debug, thiserror::Error)]
+#[error("the hub gave a lease that is none")]
+pub(crate) struct NotALease;
 
 /// The members of an answer that are of use here; of the others there may be any.
 #[derive(Debug, Default, Deserialize)]
@@ -37,6 +44,13 @@ pub(crate) struct Reply {
 }
 
 impl Lease {
+    /// A lease that was given just now. The error is that it can't be one.
+    pub fn new(hub: Arc<Hub>, job: String, token: String, patience: Duration) -> Result<Self, NotALease> {
+        let authorization = bearer(&token).ok_or(NotALease)?;
+        let (cancel, answered) = (CancelToken::new(), Mutex::new(Instant::now()));
+        Ok(Lease { hub, job, token, authorization, cancel, patience, answered })
+    }
+
     /// A request about this job.
     pub fn request(&self, action: &str, body: impl Into<Bytes>) -> Request {
         Request {
@@ -56,6 +70,7 @@ impl Lease {
     pub async fn ask(&self, request: &Request) -> Result<Reply, Trouble> {
         match self.hub.post(request).await {
             Ok((_, body)) => {
+                *self.answered() = Instant::now();
                 let reply: Reply = serde_json::from_slice(&body).unwrap_or_default();
                 if reply.cancel {
                     self.hear_cancel();
@@ -100,6 +115,19 @@ impl Lease {
             }
             sleep(wait).await;
         }
+    }
+
+    /// Gives the job up if the hub was away for too long.
+    pub fn lose_patience(&self, cause: &str) {
+        if self.answered().elapsed() > self.patience {
+            tracing::warn!(job = self.job, cause, "the hub was away for too long; the job is given up");
+            self.lose();
+        }
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Instant> {
+        // Nothing panics while it is held.
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn refused(&self, refused: Refused) -> Error {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
-use crate::hub::{Hub, JSON, Request, Trouble, bearer};
+use crate::hub::{Hub, JSON, Request, Trouble};
 use crate::job::Document;
 use crate::lease::{ANSWER, Lease};
 use crate::progress::{Progresses, tell};
@@ -99,9 +99,6 @@ impl Worker {
                 ended = &mut working => ended,
             }
         };
-        if let Err(refused) = &ended {
-            tracing::error!(hub = shared.hub.base(), %refused, "the hub does not let this worker work");
-        }
         leave(&shared, grace, jobs).await;
         ended
     }
@@ -185,15 +182,8 @@ async fn claim_one(shared: &Shared, claim: &Request) -> Result<Option<Job>, Trou
         |detail: String| Trouble::Refused(Refused { status: status.as_u16(), code: "not-a-job".into(), detail });
     let claimed: Claimed = serde_json::from_slice(&body)
         .map_err(|error| strange(format!("the hub's answer to a claim is not understood: {error}")))?;
-    let authorization = bearer(&claimed.lease).ok_or_else(|| strange("the hub gave a lease that is none".into()))?;
-    let lease = Lease {
-        hub: shared.hub.clone(),
-        job: claimed.job.id.clone(),
-        token: claimed.lease,
-        authorization,
-        cancel: CancelToken::new(),
-        patience: shared.patience,
-    };
+    let lease = Lease::new(shared.hub.clone(), claimed.job.id.clone(), claimed.lease, shared.patience)
+        .map_err(|error| strange(error.to_string()))?;
     Ok(Some(Job::new(claimed.job, Arc::new(lease), shared.progresses.clone())))
 }
 

@@ -119,6 +119,19 @@ async fn a_handler_that_panics_fails_its_job_to_be_tried_again_and_its_text_is_t
 }
 
 #[tokio::test]
+async fn a_handler_that_panics_before_it_is_async_has_failed_as_well() {
+    let hub = Hub::start().await;
+    let worker = start(Worker::builder(hub.url()).kind("import", |job: Job| {
+        assert!(job.attempt() > 1, "before it is async");
+        async { Ok(()) }
+    }));
+    hub.create("j1", "import", Value::Null);
+    hub.reaches("j1", "completed").await;
+    assert!(hub.state().bodies("fail")[0].contains("worker-panicked"));
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_result_that_is_too_large_fails_the_job_instead_of_being_sent() {
     let hub = Hub::start().await;
     let worker = start(Worker::builder(hub.url()).kind("import", |_| async { Ok("x".repeat(70_000)) }));
