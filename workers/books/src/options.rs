@@ -42,8 +42,8 @@ impl OpenLibraryArgs {
     pub fn settings(&self) -> openlibrary::Settings {
         openlibrary::Settings {
             base_url: self.open_library.clone(),
-            contact: self.contact.clone(),
-            user_agent: self.user_agent.clone(),
+            contact: given(self.contact.as_deref()).map(str::to_owned),
+            user_agent: given(self.user_agent.as_deref()).map(str::to_owned),
             requests_per_second: self.rate,
             retries: self.retries,
             cache: CacheSettings {
@@ -57,7 +57,7 @@ impl OpenLibraryArgs {
 
     /// Whether nothing says who asks.
     pub fn is_anonymous(&self) -> bool {
-        self.contact.is_none() && self.user_agent.is_none()
+        given(self.contact.as_deref()).is_none() && given(self.user_agent.as_deref()).is_none()
     }
 }
 
@@ -67,13 +67,13 @@ impl OpenLibraryArgs {
 pub struct PhotoArgs {
     /// An OpenAI-compatible endpoint that reads photos, with its version, like http://localhost:11434/v1. Without one,
     /// the program tesseract reads them on this machine
-    #[arg(long, value_name = "URL", env = "TIDINGS_BOOKS_VISION_URL", requires = "vision_model")]
+    #[arg(long, value_name = "URL", env = "TIDINGS_BOOKS_VISION_URL")]
     vision_url: Option<String>,
     /// Its model, as the endpoint calls it; one that takes images
-    #[arg(long, value_name = "NAME", env = "TIDINGS_BOOKS_VISION_MODEL", requires = "vision_url")]
+    #[arg(long, value_name = "NAME", env = "TIDINGS_BOOKS_VISION_MODEL")]
     vision_model: Option<String>,
     /// The file with the key for the endpoint
-    #[arg(long, value_name = "FILE", env = "TIDINGS_BOOKS_VISION_KEY_FILE", requires = "vision_url")]
+    #[arg(long, value_name = "FILE", env = "TIDINGS_BOOKS_VISION_KEY_FILE")]
     vision_key_file: Option<PathBuf>,
     /// How long the endpoint may take, in seconds
     #[arg(long, value_name = "SECONDS", env = "TIDINGS_BOOKS_VISION_TIMEOUT", default_value_t = 120)]
@@ -95,19 +95,33 @@ pub struct PhotoArgs {
 impl PhotoArgs {
     /// What reads photos; `None` if nothing is there that could.
     pub fn engine(&self) -> Result<Option<Engine>, Failed> {
-        if let (Some(base_url), Some(model)) = (&self.vision_url, &self.vision_model) {
-            let api_key = self.vision_key_file.as_deref().map(key_in).transpose()?;
-            return Ok(Some(Engine::Vision(Vision {
-                base_url: base_url.clone(),
-                model: model.clone(),
-                api_key: api_key.map(|key| Key::new(key.expose())),
-                timeout: Duration::from_secs(self.vision_timeout),
-            })));
+        match (given(self.vision_url.as_deref()), given(self.vision_model.as_deref())) {
+            (Some(base_url), Some(model)) => return Ok(Some(Engine::Vision(self.vision(base_url, model)?))),
+            (Some(_), None) => {
+                return Err(Failed("--vision-url needs --vision-model: a model that takes images".into()));
+            }
+            (None, Some(_)) => return Err(Failed("--vision-model needs --vision-url: where the model is".into())),
+            (None, None) => {}
         }
         let tesseract =
             Tesseract { path: self.tesseract.clone(), languages: self.languages.clone(), ..Tesseract::default() };
         Ok(is_there(&self.tesseract).then_some(Engine::Tesseract(tesseract)))
     }
+
+    fn vision(&self, base_url: &str, model: &str) -> Result<Vision, Failed> {
+        let key = self.vision_key_file.as_deref().map(key_in).transpose()?;
+        Ok(Vision {
+            base_url: base_url.to_owned(),
+            model: model.to_owned(),
+            api_key: key.map(|key| Key::new(key.expose())),
+            timeout: Duration::from_secs(self.vision_timeout),
+        })
+    }
+}
+
+/// What an option says. An empty variable of the environment is one that is not set.
+fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
 }
 
 /// Whether the program can be started.

@@ -25,6 +25,12 @@ use crate::options::{OpenLibraryArgs, PhotoArgs, Secret, key_in};
 /// How many batches of an import may wait for the hub, beside the one that is under way.
 const AHEAD: usize = 2;
 
+/// How the names of files begin that are worked on.
+const PREFIX: &str = "tidings-books-";
+
+/// No job takes so long: such a file is one that nobody works on any more.
+const OLD: Duration = Duration::from_secs(24 * 3600);
+
 /// `tidings-books work`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WorkArgs {
@@ -52,6 +58,9 @@ pub struct WorkArgs {
     /// After how many seconds of silence the hub gives a job to another worker
     #[arg(long, value_name = "SECONDS", env = "TIDINGS_BOOKS_LEASE", default_value_t = 30)]
     lease: u64,
+    /// How many seconds jobs may go on when the program is asked to stop; then they go back to the hub
+    #[arg(long, value_name = "SECONDS", env = "TIDINGS_BOOKS_GRACE", default_value_t = 5)]
+    grace: u64,
     /// Where files are put while they are worked on [default: the directory of the system for such]
     #[arg(long, value_name = "DIR", env = "TIDINGS_BOOKS_TEMPORARY")]
     temporary: Option<PathBuf>,
@@ -103,6 +112,7 @@ pub async fn work(args: WorkArgs) -> Result<(), Failed> {
     let files = Files { directory, most_bytes: args.largest_file << 20 };
     // Found out now, and not with the first job.
     drop(files.named().map_err(|error| Failed(format!("{error}; --temporary says another directory")))?);
+    files.sweep();
     let worker = worker(&args, &kinds, Arc::new(Books { files, client, engine }))?;
     worker.run(stopped()).await.map_err(|refused| Failed(what_to_do(&args, &refused)))
 }
@@ -128,10 +138,13 @@ fn worker(args: &WorkArgs, kinds: &BTreeSet<Kind>, books: Arc<Books>) -> Result<
         .name(&args.name)
         .concurrency(args.concurrency)
         .lease(Duration::from_secs(args.lease))
+        .grace(Duration::from_secs(args.grace))
         // The work heeds a cancel within a second.
         .cancel_grace(Duration::from_secs(2));
     let key = args.key_file.as_deref().map(key_in).transpose()?;
-    if let Some(key) = key.as_ref().or(args.key.as_ref()) {
+    // An empty variable is one that is not set.
+    let given = args.key.as_ref().filter(|key| !key.expose().trim().is_empty());
+    if let Some(key) = key.as_ref().or(given) {
         builder = builder.key(key.expose());
     }
     if let Some(profile) = &args.profile {
@@ -244,7 +257,18 @@ fn cannot() -> JobError {
 impl Files {
     /// A file that goes when it is dropped.
     fn named(&self) -> io::Result<NamedTempFile> {
-        tempfile::Builder::new().prefix("tidings-books-").tempfile_in(&self.directory)
+        tempfile::Builder::new().prefix(PREFIX).tempfile_in(&self.directory)
+    }
+
+    /// Deletes what a program that was killed has left. What cannot be deleted is left to who can.
+    fn sweep(&self) {
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
+            let modified = entry.metadata().and_then(|about| about.modified()).ok();
+            if modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > OLD) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 }
 

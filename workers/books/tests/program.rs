@@ -94,6 +94,7 @@ fn what_can_not_be_worked_with_is_said_at_the_start() {
     assert!(missing(&["--key-file", "/nowhere/key"]).contains("/nowhere/key"));
     assert!(missing(&["--temporary", "/nowhere/tmp"]).contains("--temporary"));
     assert!(missing(&["--concurrency", "0"]).contains("jobs at once"));
+    assert!(missing(&["--vision-url", "http://a/v1"]).contains("--vision-model"));
 }
 
 /// A process that ends with the test.
@@ -293,4 +294,22 @@ fn a_key_without_the_right_is_answered_with_the_command_that_makes_one() {
     assert!(work(&[]).contains("TIDINGS_KEY"));
     let said = work(&["--key", "tdg_hunter2"]);
     assert!(said.contains(make) && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn an_empty_variable_is_one_that_is_not_set_and_old_files_are_swept_at_the_start() {
+    let directory = TempDir::new().unwrap();
+    let (old, new) = (directory.path().join("tidings-books-old"), directory.path().join("tidings-books-new"));
+    let age = |file: &Path, hours: u64| {
+        let at = std::time::SystemTime::now() - Duration::from_secs(hours * 3600);
+        std::fs::File::create(file).unwrap().set_modified(at).unwrap();
+    };
+    age(&old, 30);
+    age(&new, 1);
+    let mut work = books();
+    work.args(["work", "--kinds", "import", "--concurrency", "0"]).arg("--temporary").arg(directory.path());
+    let output = work.env("TIDINGS_KEY", "").env("TIDINGS_BOOKS_VISION_URL", "").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("jobs at once"), "nothing else is wrong: {said}");
+    assert!(!old.exists() && new.exists());
 }
