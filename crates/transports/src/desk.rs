@@ -17,6 +17,7 @@ use tidings::{Form, FormFacts, Principal, Profile};
 
 use crate::auth::Authenticate;
 use crate::events::{cors, peer, request};
+use crate::jobs::make;
 use crate::problem::Problem;
 use crate::publish::collect;
 use crate::query;
@@ -346,10 +347,7 @@ impl Desk {
                 bytes: uploaded.bytes,
             });
         }
-        let created = jobs.create(new).await.map_err(refusal)?;
-        if let Some(mut uploaded) = uploaded.filter(|_| created.is_new) {
-            uploaded.keep();
-        }
+        let created = make(jobs, new, uploaded).await.map_err(refusal)?;
         let (token, expires) = jobs.new_token(&created.job.id, settings.token_ttl).await.map_err(refusal)?;
         let more = vec![("token", Value::from(token)), ("token_expires", Value::from(expires.0))];
         let (form, document) = (&self.settings.answer, created.job.document(None));

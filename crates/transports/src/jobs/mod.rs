@@ -16,6 +16,8 @@ mod range;
 mod watch;
 mod work;
 
+pub(crate) use self::create::make;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -139,3 +139,20 @@ async fn a_page_of_another_origin_sends_no_file_with_the_cookies_of_its_visitor(
     assert_eq!(send("https://app.example", "cookie", "maker").await.status, 201, "it is listed");
     assert_eq!(send("https://evil.example", "authorization", "Bearer maker").await.status, 201, "the page knows it");
 }
+
+/// The file of a client that hung up before it was answered was deleted, and its job stayed, with nothing to work on.
+#[tokio::test]
+async fn a_job_that_is_made_for_a_client_that_hung_up_has_its_file() {
+    let app = App::start().await;
+    {
+        let mut request = std::pin::pin!(upload(&app, "/v1/jobs", "maker", r#"{"kind":"import"}"#, "a,b"));
+        while app.jobs.count_open() == 0 {
+            let once = std::future::poll_fn(|cx| std::task::Poll::Ready(request.as_mut().poll(cx).is_pending()));
+            assert!(once.await, "it is not answered yet");
+            tokio::task::yield_now().await;
+        }
+    }
+    let claimed = app.post("/v1/jobs/claim", "w+work/import", json!({"kinds": ["import"], "wait": "50s"})).await.json();
+    let path = format!("/v1/jobs/{}/file", claimed["job"]["id"].as_str().unwrap());
+    assert_eq!(app.get(&path, claimed["lease"].as_str().unwrap()).await.body, "a,b");
+}
