@@ -79,16 +79,29 @@ pub(crate) async fn job_at(
         let same_app = profile.namespace().is_none_or(|own| job.namespace.as_deref() == Some(own));
         same_app && (one.kinds.is_empty() || one.kinds.contains(&job.kind))
     };
-    let job = found.filter(here).ok_or_else(no_such_job)?;
+    let is_nobody = principal.source == "anonymous" && !principal.grants.holds(&own_grant(profile, &id));
+    let unseen = || {
+        if is_nobody && !one.open {
+            // Said of every job, also if there is none: nothing is told apart.
+            return Problem::unauthorized(None, "this takes the token of the job");
+        }
+        no_such_job()
+    };
+    let job = found.filter(here).ok_or_else(unseen)?;
     if principal.source == "job-token" && !principal.grants.holds(&job.grant()) {
         // Said plainly: it is not that the job were not there.
         let detail = "this token is of another job";
         return Err(Problem { code: "other-job", ..Problem::unauthorized(Some("invalid_token"), detail) });
     }
     if !one.open && !job.may_be_seen_by(principal) {
-        return Err(no_such_job());
+        return Err(unseen());
     }
     Ok(job)
+}
+
+/// What lets somebody see the job of this name, if there is one.
+fn own_grant(profile: &Profile, id: &JobId) -> String {
+    profile.qualify(&format!("job/{id}"))
 }
 
 /// The same principal, who sees the job by its own grant: its owner, or who knows its name where that is enough.
