@@ -306,6 +306,11 @@ impl Hub {
         self.states().holds(topic)
     }
 
+    /// Where in the log the state stands that is at hand of the job with this topic.
+    pub(crate) fn shown_at(&self, topic: &str) -> Option<Offset> {
+        self.states().offset(topic)
+    }
+
     /// Nobody is told of this job any more.
     pub(crate) fn forget(&self, topic: &str) {
         self.states().forget(topic);

@@ -16,8 +16,10 @@ use crate::window::Place;
 #[derive(Debug, Default)]
 pub(crate) struct States {
     held: HashMap<Arc<str>, Held, foldhash::fast::RandomState>,
-    /// The ended ones, the oldest first; some were told anew since, and stand further behind as well.
-    ended: VecDeque<(Arc<str>, usize)>,
+    /// The ended ones, the oldest first; some were forgotten or told anew since, and then the number is another one.
+    ended: VecDeque<Ended>,
+    /// How many ends were taken so far: the number of the newest.
+    count: u64,
     ended_bytes: usize,
     most_bytes: usize,
 }
@@ -27,6 +29,15 @@ struct Held {
     entry: Arc<Entry>,
     /// Where it stands in the window, if it came from there.
     place: Option<Place>,
+    /// The number of the end, if it is one.
+    end: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    topic: Arc<str>,
+    number: u64,
+    bytes: usize,
 }
 
 impl States {
@@ -42,22 +53,23 @@ impl States {
             return;
         }
         let topic: Arc<str> = entry.event.topic.as_str().into();
-        if job::is_end(&entry.event.name) {
+        let end = job::is_end(&entry.event.name).then(|| {
             let bytes = entry.event.weight();
-            self.ended.push_back((topic.clone(), bytes));
+            self.count += 1;
+            self.ended.push_back(Ended { topic: topic.clone(), number: self.count, bytes });
             self.ended_bytes += bytes;
-        }
-        self.held.insert(topic, Held { entry: entry.clone(), place });
+            self.count
+        });
+        self.held.insert(topic, Held { entry: entry.clone(), place, end });
         self.make_room();
     }
 
     fn make_room(&mut self) {
         while self.ended_bytes > self.most_bytes
-            && let Some((topic, bytes)) = self.ended.pop_front()
+            && let Some(Ended { topic, number, bytes }) = self.ended.pop_front()
         {
             self.ended_bytes -= bytes;
-            let again = self.ended.iter().any(|(other, _)| *other == topic);
-            if !again && self.held.get(&topic).is_some_and(|held| job::is_end(&held.entry.event.name)) {
+            if self.held.get(&topic).is_some_and(|held| held.end == Some(number)) {
                 self.held.remove(&topic);
             }
         }
@@ -66,6 +78,11 @@ impl States {
     /// Whether the state of the job with this topic is held.
     pub(crate) fn holds(&self, topic: &str) -> bool {
         self.held.contains_key(topic)
+    }
+
+    /// The place in the log of the held state of the job with this topic.
+    pub(crate) fn offset(&self, topic: &str) -> Option<Offset> {
+        self.held.get(topic).map(|held| held.entry.event.offset)
     }
 
     /// Forgets a job.
@@ -85,5 +102,80 @@ impl States {
         };
         let covered = held.filter(is_old).filter(|held| interest.covers(&held.entry.event));
         covered.map(|held| held.entry.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::event::{Event, NewEvent};
+    use crate::filter::Filter;
+    use crate::grant::{Audience, Grants};
+    use crate::profiles::Profiles;
+
+    fn state(job: u64, name: &str, offset: u64, data: usize) -> Arc<Entry> {
+        let topic: crate::Topic = format!("job/{job}").parse().unwrap();
+        let audience = Audience::new([topic.clone()]);
+        let data = Bytes::from(vec![b'0'; data]);
+        let body = NewEvent {
+            name: name.into(),
+            topic,
+            key: None,
+            data,
+            scope: Bytes::new(),
+            audience,
+            time: Timestamp(0),
+            kept: true,
+            dedup: None,
+        };
+        let event = Event { offset: Offset(offset), body };
+        let rule = Profiles::new([]).rule(&event);
+        Arc::new(Entry::new(event, rule, Offset(offset)))
+    }
+
+    fn covered(states: &States, job: u64, until: u64) -> Vec<u64> {
+        let topic = format!("job/{job}");
+        let filter = Filter::topics([topic.parse().unwrap()]);
+        let interest = Interest { filter, grants: Grants::parse([&*topic]).unwrap() };
+        states.covered(&interest, Offset(until), Place(0)).iter().map(|entry| entry.event.offset.0).collect()
+    }
+
+    #[test]
+    fn the_oldest_ends_make_room_and_open_jobs_stay() {
+        let mut states = States::default();
+        states.hold_ends(10_000);
+        states.take(&state(0, "job.running", 1, 100), None);
+        (1..=1_000).for_each(|job| states.take(&state(job, "job.completed", 1 + job, 1_000), None));
+        assert!(states.ended_bytes <= 10_000);
+        assert!(states.held.len() <= 11 && states.ended.len() <= 10, "{} held", states.held.len());
+        assert_eq!(covered(&states, 0, 2_000), [1], "one that runs is always held");
+        assert_eq!(covered(&states, 1_000, 2_000), [1_001], "the newest end is held");
+        assert!(covered(&states, 1, 2_000).is_empty(), "the oldest has gone");
+    }
+
+    #[test]
+    fn an_end_told_anew_is_held_as_long_as_if_it_had_just_come() {
+        let mut states = States::default();
+        states.hold_ends(4_000);
+        states.take(&state(1, "job.completed", 1, 1_000), None);
+        states.take(&state(2, "job.completed", 2, 1_000), None);
+        states.take(&state(1, "job.completed", 1, 1_000), None);
+        states.take(&state(3, "job.completed", 3, 1_000), None);
+        states.take(&state(4, "job.completed", 4, 1_000), None);
+        assert!(states.holds("job/1") && !states.holds("job/2"));
+    }
+
+    #[test]
+    fn a_forgotten_end_makes_room_in_its_turn_and_not_for_one_of_the_same_name() {
+        let mut states = States::default();
+        states.hold_ends(4_000);
+        states.take(&state(1, "job.completed", 1, 1_000), None);
+        states.forget("job/1");
+        states.take(&state(1, "job.running", 2, 100), None);
+        (2..20).for_each(|job| states.take(&state(job, "job.completed", 1 + job, 1_000), None));
+        assert_eq!(covered(&states, 1, 100), [2], "the new job of that name runs");
     }
 }
