@@ -1,11 +1,14 @@
 //! A job that has not ended.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::progress::Progress;
+use super::fault::JobFault;
+use super::progress::{Beat, Progress};
 use super::record::{Job, JobState};
+use crate::cursor::Offset;
 
 /// A job that has not ended, as the process holds it.
 #[derive(Debug)]
@@ -24,6 +27,10 @@ pub(super) struct Shown {
     pub job: Arc<Job>,
     /// Who works on it.
     pub lease: Option<Held>,
+    /// When a canceled one ends whatever its worker does, in ticks of the clock.
+    pub cancel_by: Option<u64>,
+    /// Its place among those that wait, the last that it had.
+    pub place: Option<i64>,
     /// The newest progress; the record has an older one.
     pub progress: Progress,
     /// Whether the store has it.
@@ -38,6 +45,16 @@ pub(super) struct Shown {
     pub items: u64,
     /// How many of them the log tells, where they are told; not known until it is asked.
     pub items_told: Option<u64>,
+    /// Whether the store may have more than is known here: it failed, and may have done what it was asked to all the same.
+    pub is_unsure: bool,
+    /// Whether the log may tell of the newest state already, though it is not known to.
+    pub may_be_told: bool,
+    /// Where the log tells of the newest state, until the store has taken note of that.
+    pub told_where: Option<Offset>,
+    /// Whether somebody is at it to tell of it again.
+    pub is_told_again: bool,
+    /// Whether a progress waits until the state is told that came before it.
+    pub is_held_back: bool,
 }
 
 /// A lease that counts.
@@ -49,26 +66,29 @@ pub(super) struct Held {
 }
 
 impl Active {
-    /// A job as it was made, or found. The lease of one that runs counts anew.
-    pub(super) fn new(job: Job, now: u64) -> Arc<Self> {
-        let running = job.lease.as_ref().filter(|_| job.state == JobState::Running);
-        let lease = running.map(|lease| Held { hash: lease.hash, until: now + job.lease_ms });
-        let (progress, items) = (job.progress.clone(), job.items);
-        Arc::new(Active {
-            turn: tokio::sync::Mutex::new(()),
-            changed: Notify::new(),
-            shown: Mutex::new(Shown {
-                job: Arc::new(job),
-                lease,
-                progress,
-                is_noted: true,
-                is_due: false,
-                is_telling: false,
-                told_at: None,
-                items,
-                items_told: None,
-            }),
-        })
+    /// A job as it was made, or found. The lease of one that runs counts anew, and if it was canceled, its worker has `grace`
+    /// anew.
+    pub(super) fn new(job: Job, now: u64, grace: Duration) -> Arc<Self> {
+        let mut shown = Shown {
+            job: Arc::new(job),
+            lease: None,
+            cancel_by: None,
+            place: None,
+            progress: Progress::default(),
+            is_noted: true,
+            is_due: false,
+            is_telling: false,
+            told_at: None,
+            items: 0,
+            items_told: None,
+            is_unsure: false,
+            may_be_told: false,
+            told_where: None,
+            is_told_again: false,
+            is_held_back: false,
+        };
+        shown.take(shown.job.clone(), now, grace);
+        Arc::new(Active { turn: tokio::sync::Mutex::new(()), changed: Notify::new(), shown: Mutex::new(shown) })
     }
 
     pub(super) fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -103,8 +123,44 @@ impl Active {
 }
 
 impl Shown {
+    /// Takes the job as the store has it. A lease that was not known counts anew.
+    pub(super) fn take(&mut self, job: Arc<Job>, now: u64, grace: Duration) {
+        self.is_noted = true;
+        self.progress = job.progress.clone();
+        self.items = job.items;
+        self.is_unsure = false;
+        self.now_is(job, now, grace);
+    }
+
+    /// The job is this now: its lease is the one that was known, or counts from now on.
+    pub(super) fn now_is(&mut self, job: Arc<Job>, now: u64, grace: Duration) {
+        self.cancel_by = job.canceling.map(|_| self.cancel_by.unwrap_or(now + grace.as_millis() as u64));
+        let running = job.lease.as_ref().filter(|_| job.state == JobState::Running);
+        let latest = self.cancel_by.unwrap_or(u64::MAX);
+        self.lease = running.map(|lease| {
+            let known = self.lease.filter(|held| held.hash == lease.hash);
+            Held { hash: lease.hash, until: known.map_or(now + job.lease_ms, |held| held.until).min(latest) }
+        });
+        self.job = job;
+    }
+
+    /// The worker that has this lease lives, if the lease counts: then it counts anew. One that was canceled has only so long to
+    /// answer, whatever else it says.
+    pub(super) fn renew(&mut self, hash: &[u8; 32], now: u64) -> Result<Beat, JobFault> {
+        let mut held = *self.held_by(hash, now).ok_or(JobFault::LeaseLost)?;
+        held.until = (now + self.job.lease_ms).min(self.cancel_by.unwrap_or(u64::MAX));
+        self.lease = Some(held);
+        let lease = Duration::from_millis(held.until.saturating_sub(now));
+        Ok(Beat { cancel: self.job.canceling.is_some(), lease })
+    }
+
+    /// Whether the log tells of the newest state, and the store knows where.
+    pub(super) fn is_told(&self) -> bool {
+        self.job.announced >= self.job.revision && self.told_where.is_none()
+    }
+
     /// The lease, if this is it and it counts.
-    pub(super) fn held_by(&self, hash: &[u8; 32], now: u64) -> Option<&Held> {
+    fn held_by(&self, hash: &[u8; 32], now: u64) -> Option<&Held> {
         self.lease.as_ref().filter(|held| held.hash == *hash && held.until > now)
     }
 }

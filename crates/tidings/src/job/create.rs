@@ -1,6 +1,6 @@
 //! Making jobs.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -96,7 +96,12 @@ impl Jobs {
     /// Makes a job, and has it wait for a worker. The same request again finds the job that the first has made.
     pub async fn create(self: &Arc<Self>, new: NewJob) -> Result<Created, JobFault> {
         new.check(self)?;
-        if self.count_open() >= self.settings.open_jobs {
+        // One that is there already is found also when there is room for no more.
+        let is_known = match &new.id {
+            Some(id) if self.count_open() >= self.settings.open_jobs => self.get(id).await?.is_some(),
+            _ => false,
+        };
+        if !is_known && self.count_open() >= self.settings.open_jobs {
             return Err(JobFault::TooMany(self.settings.open_jobs));
         }
         let jobs = self.clone();
@@ -143,20 +148,59 @@ impl Jobs {
             end: None,
         };
         job.audience = Jobs::audience(&job.topic(), &new.audience)?;
-        if let Some(known) = self.store.create(&job).await? {
-            if known.request != request {
-                return Err(JobFault::IdTaken);
-            }
-            let job = self.get(&known.id).await?.unwrap_or(known);
-            return Ok(Created { job, is_new: false });
+        let (known, is_unsure) = match self.store.create(&job).await {
+            Ok(known) => (known, false),
+            // It may be there all the same.
+            Err(error) => (Some(self.store.read(&job.id).await?.ok_or(error)?), true),
+        };
+        let Some(known) = known else {
+            return Ok(Created { job: self.begin_life(job, false).await?, is_new: true });
+        };
+        if known.request != request {
+            return Err(JobFault::IdTaken);
         }
-        let active = Active::new(job, self.hub.clock().ticks());
-        let turn = active.turn.lock().await;
+        let is_this = (known.created, &known.file, known.revision) == (job.created, &job.file, 1);
+        let is_new = is_unsure && is_this;
+        let job = match self.active(&known.id) {
+            Some(active) => {
+                // Whoever makes it at this moment tells of it first.
+                let is_untold = active.shown().job.announced == 0;
+                let _turn = if is_untold { Some(active.turn.lock().await) } else { None };
+                active.job()
+            }
+            None if known.state.is_end() => known,
+            None => self.begin_life(known, true).await?,
+        };
+        Ok(Created { job, is_new })
+    }
+
+    /// Has a job that the store has stand among the open ones, tells of it and has it wait for a worker. `is_found`: it was not made just now,
+    /// so that more may have become of it meanwhile.
+    async fn begin_life(self: &Arc<Self>, job: Job, is_found: bool) -> Result<Job, JobFault> {
+        let active = Active::new(job, self.hub.clock().ticks(), self.settings.cancel_grace);
+        let _turn = active.turn.lock().await;
         let job = active.job();
-        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(job.id.clone(), active.clone());
+        if let Some(other) = self.enter(&active) {
+            // The same request at the same time was faster: what it has begun is told when its turn is over.
+            let _turn = other.turn.lock().await;
+            return Ok(other.job());
+        }
+        if is_found {
+            let fresh = self.store.read(&job.id).await;
+            return match fresh {
+                Ok(Some(fresh)) => {
+                    self.adopt(&active, fresh).await;
+                    Ok(active.job())
+                }
+                gone => {
+                    self.leave(&active);
+                    gone?.ok_or(JobFault::NoSuchJob)
+                }
+            };
+        }
         self.announce(&active).await;
-        drop(turn);
-        self.queue.push(active);
-        Ok(Created { job, is_new: true })
+        // Before the turn is over: one that is canceled from here on leaves the queue again.
+        self.queue.push(active.clone());
+        Ok(job)
     }
 }

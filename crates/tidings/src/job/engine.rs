@@ -1,5 +1,6 @@
 //! The jobs of a hub: what may become of one, stored first and then told.
 
+use std::collections::hash_map;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::fault::JobFault;
 use super::lookout;
 use super::progress::{self, Due};
 use super::queue::Queue;
-use super::record::{Job, JobId};
+use super::record::{Job, JobId, JobState};
 use super::secret;
 use super::settings::JobSettings;
 use super::store::{JobQuery, JobStore, JobStoreError};
@@ -58,40 +59,68 @@ impl Jobs {
         let (open, queue, due) = (RwLock::default(), Queue::default(), Arc::<Due>::default());
         let jobs = Arc::new(Jobs { hub, store, settings, open, queue, due });
         for job in found {
-            jobs.take_up(job).await?;
+            jobs.take_up(job).await;
         }
         tokio::spawn(progress::tell(Arc::downgrade(&jobs), jobs.due.clone()));
         tokio::spawn(lookout::look_out(Arc::downgrade(&jobs)));
+        tokio::spawn(lookout::clean_up(Arc::downgrade(&jobs)));
         Ok(jobs)
     }
 
-    async fn take_up(self: &Arc<Self>, job: Job) -> Result<(), JobStoreError> {
-        let active = Active::new(job, self.hub.clock().ticks());
+    async fn take_up(self: &Arc<Self>, job: Job) {
+        let active = Active::new(job, self.hub.clock().ticks(), self.settings.cancel_grace);
+        let _turn = active.turn.lock().await;
+        // The program ended between storing and telling, or after telling and before it took note.
+        active.shown().may_be_told = true;
+        self.announce(&active).await;
         let job = active.shown().job.clone();
-        let turn = active.turn.lock().await;
-        if job.announced < job.revision {
-            // The program ended between storing and telling, or after telling and before it took note.
-            match self.told(&job).await {
-                Some(offset) => self.note(&job, offset).await?,
-                None => self.announce(&active).await,
-            }
-        } else if !job.state.is_end() {
-            self.hub.show(self.entry(&job, Offset::START, None));
+        if job.state.is_end() {
+            return;
         }
-        drop(turn);
-        if !job.state.is_end() {
-            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-            open.insert(job.id.clone(), active.clone());
-            drop(open);
-            if job.lease.is_none() {
-                self.queue.push(active);
+        if job.announced >= job.revision {
+            self.show_again(&job).await;
+        }
+        let _ = self.enter(&active);
+        if job.lease.is_none() {
+            self.queue.push(active.clone());
+        }
+    }
+
+    /// Has whoever begins to listen to a job be given what the store knows of it, in the place of what the log tells: who goes on from
+    /// before that place is told by the log.
+    async fn show_again(&self, job: &Job) {
+        let place = match self.hub.shown_at(&job.topic()) {
+            Some(offset) => Some(offset),
+            None => self.told(job).await.unwrap_or_default(),
+        };
+        self.hub.show(self.entry(job, place.unwrap_or(Offset::START), None));
+    }
+
+    /// The job stands among those that have not ended; says which one stood there before it.
+    pub(super) fn enter(&self, active: &Arc<Active>) -> Option<Arc<Active>> {
+        let id = active.shown().job.id.clone();
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        match open.entry(id) {
+            hash_map::Entry::Occupied(other) => Some(other.get().clone()),
+            hash_map::Entry::Vacant(free) => {
+                free.insert(active.clone());
+                None
             }
         }
-        Ok(())
+    }
+
+    /// The job does not stand among them any more.
+    pub(super) fn leave(&self, active: &Arc<Active>) {
+        let id = active.shown().job.id.clone();
+        self.queue.remove(active);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if open.get(&id).is_some_and(|found| Arc::ptr_eq(found, active)) {
+            open.remove(&id);
+        }
     }
 
     /// Where the log tells of the job's last change, if it does.
-    async fn told(&self, job: &Job) -> Option<Offset> {
+    async fn told(&self, job: &Job) -> Result<Option<Offset>, JobFault> {
         #[derive(serde::Deserialize)]
         struct Told {
             revision: u64,
@@ -103,8 +132,8 @@ impl Jobs {
                 found = Some(event.offset);
             }
         });
-        read.await.ok()?;
-        found
+        read.await?;
+        Ok(found)
     }
 
     /// How many items of the job the log tells.
@@ -160,6 +189,11 @@ impl Jobs {
     /// How many have not ended.
     pub fn count_open(&self) -> usize {
         self.open.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How many wait for a worker.
+    pub fn count_waiting(&self) -> usize {
+        self.queue.len()
     }
 
     /// The names of the files of all that have not ended.
@@ -273,6 +307,7 @@ impl Jobs {
         active: &Arc<Active>,
         change: impl FnOnce(&mut Job),
     ) -> Result<Arc<Job>, JobFault> {
+        self.settle(active).await?;
         let before = active.shown().job.clone();
         let mut job = active.job();
         change(&mut job);
@@ -283,72 +318,162 @@ impl Jobs {
             job.last_lease = job.lease.take().map(|lease| lease.hash);
             job.canceling = None;
         }
-        if !self.store.replace(&job, before.revision).await? {
-            // Another program has changed it: what we know is old.
-            return Err(JobFault::Unavailable("the job was changed by another program".into()));
-        }
+        self.replace(active, &job, before.revision).await?;
         let job = Arc::new(job);
         {
             let mut shown = active.shown();
-            shown.progress = job.progress.clone();
-            shown.items = job.items;
-            let until = shown.lease.as_ref().map(|held| held.until);
-            let renewed = || self.hub.clock().ticks() + job.lease_ms;
-            shown.lease = job.lease.as_ref().map(|lease| super::active::Held {
-                hash: lease.hash,
-                until: match (until, before.lease.as_ref() == Some(lease)) {
-                    (Some(until), true) => until,
-                    _ => renewed(),
-                },
-            });
-            shown.job = job.clone();
+            // While it was stored, its worker may have said more.
+            if !(before.state == JobState::Running && job.state == JobState::Running) {
+                shown.progress = job.progress.clone();
+            }
+            shown.now_is(job.clone(), self.hub.clock().ticks(), self.settings.cancel_grace);
+            (shown.may_be_told, shown.told_where) = (false, None);
         }
         active.changed.notify_waiters();
         self.announce(active).await;
         if job.state.is_end() {
-            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-            open.remove(&job.id);
+            self.leave(active);
         }
         Ok(job)
     }
 
-    /// Tells of the job's state. If the log can't take it now, it is told as soon as it can: the caller's answer does not wait for
-    /// that, and whoever begins to listen meanwhile is given the state from before.
-    pub(super) async fn announce(self: &Arc<Self>, active: &Arc<Active>) {
-        active.untold().await;
-        if let Err(error) = self.try_announce(active).await {
-            tracing::error!(%error, "the log can't tell of a job; it is tried again");
-            let (jobs, active) = (self.clone(), active.clone());
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(TELL_AGAIN).await;
-                    let _turn = active.turn.lock().await;
-                    let job = active.shown().job.clone();
-                    if job.announced >= job.revision || jobs.try_announce(&active).await.is_ok() {
-                        return;
-                    }
+    /// Puts the job in the store in the place of that with the revision `from`.
+    async fn replace(self: &Arc<Self>, active: &Arc<Active>, job: &Job, from: u64) -> Result<(), JobFault> {
+        let error = match self.store.replace(job, from).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => None,
+            Err(error) => Some(error),
+        };
+        // It may have been done all the same, now or by a try before.
+        active.shown().is_unsure = true;
+        match self.store.read(&job.id).await? {
+            Some(kept) if is_same_change(&kept, job) => {
+                active.shown().is_unsure = false;
+                Ok(())
+            }
+            Some(kept) => {
+                if !self.catch_up(active, kept).await
+                    && let Some(error) = error
+                {
+                    return Err(error.into());
                 }
-            });
+                Err(JobFault::Unavailable("the job was changed meanwhile".into()))
+            }
+            None => Err(error.map_or(JobFault::NoSuchJob, JobFault::from)),
         }
     }
 
-    async fn try_announce(&self, active: &Active) -> Result<(), JobFault> {
-        let job = active.shown().job.clone();
-        let first = self.first(&job).await?;
-        let event = self.event(&job, &event_name(&job), job.document(first.as_deref()));
-        let published = self.hub.append(vec![event]).await.map_err(|error| JobFault::Unavailable(error.to_string()))?;
-        let cursor = published.first().and_then(|published| published.cursor);
-        let offset = cursor.map_or(Offset::START, |cursor| cursor.offset);
-        let mut told = (*job).clone();
-        told.announced = told.revision;
+    /// Makes sure that what is known here is what the store has. If that was not so, the caller has to look again.
+    pub(super) async fn settle(self: &Arc<Self>, active: &Arc<Active>) -> Result<(), JobFault> {
+        if !active.shown().is_unsure {
+            return Ok(());
+        }
+        let id = active.shown().job.id.clone();
+        let kept = self.store.read(&id).await?.ok_or(JobFault::NoSuchJob)?;
+        match self.catch_up(active, kept).await {
+            true => Err(JobFault::Unavailable("the job was changed meanwhile".into())),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes what the store has if that is newer, and says whether it is.
+    async fn catch_up(self: &Arc<Self>, active: &Arc<Active>, kept: Job) -> bool {
+        let is_newer = {
+            let mut shown = active.shown();
+            (shown.is_unsure, shown.items) = (false, kept.items);
+            kept.revision > shown.job.revision
+        };
+        if is_newer {
+            self.adopt(active, kept).await;
+        }
+        is_newer
+    }
+
+    /// Goes on with the job as the store has it, tells of it and has it stand where it belongs. The caller holds its turn.
+    pub(super) async fn adopt(self: &Arc<Self>, active: &Arc<Active>, kept: Job) {
+        let job = Arc::new(kept);
         {
             let mut shown = active.shown();
-            if shown.job.revision == told.revision {
-                shown.job = Arc::new(told);
-            }
+            shown.take(job.clone(), self.hub.clock().ticks(), self.settings.cancel_grace);
+            (shown.may_be_told, shown.told_where) = (true, None);
         }
+        active.changed.notify_waiters();
+        self.announce(active).await;
+        let has_waited = active.shown().place.is_some();
+        match job.state {
+            JobState::Queued if has_waited => self.queue.push_back(active.clone()),
+            JobState::Queued => self.queue.push(active.clone()),
+            JobState::Running => self.queue.remove(active),
+            _ => self.leave(active),
+        }
+    }
+
+    /// Tells of the job's state. If the log can't take it now, it is told as soon as it can: the caller's answer does not wait for
+    /// that, and whoever begins to listen meanwhile is given the state from before. The caller holds its turn.
+    pub(super) async fn announce(self: &Arc<Self>, active: &Arc<Active>) {
+        let Err(error) = self.try_announce(active).await else { return };
+        let id = active.shown().job.id.clone();
+        tracing::error!(job = %id, %error, "the log can't tell of a job; it is tried again");
+        if std::mem::replace(&mut active.shown().is_told_again, true) {
+            return;
+        }
+        let (jobs, active) = (Arc::downgrade(self), active.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(TELL_AGAIN).await;
+                let Some(jobs) = jobs.upgrade() else { return };
+                let _turn = active.turn.lock().await;
+                if jobs.try_announce(&active).await.is_ok() {
+                    active.shown().is_told_again = false;
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn try_announce(&self, active: &Arc<Active>) -> Result<(), JobFault> {
+        if active.shown().is_told() {
+            return Ok(());
+        }
+        active.untold().await;
+        let (job, place) = {
+            let shown = active.shown();
+            (shown.job.clone(), shown.told_where)
+        };
+        let offset = match place {
+            Some(offset) => offset,
+            None => self.tell(active, &job).await?,
+        };
+        {
+            let mut shown = active.shown();
+            shown.told_where = Some(offset);
+            shown.job = Arc::new(Job { announced: job.revision, ..(*job).clone() });
+        }
+        self.catch_up_progress(active);
         self.note(&job, offset).await?;
+        active.shown().told_where = None;
         Ok(())
+    }
+
+    /// Has the log tell of the job's state, once, and says where.
+    async fn tell(&self, active: &Active, job: &Job) -> Result<Offset, JobFault> {
+        if active.shown().may_be_told
+            && let Some(offset) = self.told(job).await?
+        {
+            return Ok(offset);
+        }
+        let first = self.first(job).await?;
+        // With the newest progress: watchers may have been told of it before.
+        let progress = match job.state.is_end() {
+            true => job.progress.clone(),
+            false => active.shown().progress.clone(),
+        };
+        let event = self.event(job, &event_name(job), job.document_with(&progress, first.as_deref()));
+        // From here on it may be told, whatever the log answers.
+        active.shown().may_be_told = true;
+        let published = self.hub.append(vec![event]).await.map_err(|error| JobFault::Unavailable(error.to_string()))?;
+        let cursor = published.first().and_then(|published| published.cursor);
+        Ok(cursor.map_or(Offset::START, |cursor| cursor.offset))
     }
 
     /// Takes note that the log tells of it, there.
@@ -365,6 +490,12 @@ impl Jobs {
         })?;
         Ok(Audience::new(std::iter::once(own).chain(more.iter().cloned())))
     }
+}
+
+/// Whether what is kept is what was to be kept: no other change has the same lease, end and time.
+fn is_same_change(kept: &Job, job: &Job) -> bool {
+    let change = |job: &Job| (job.revision, job.state, job.attempt, job.updated, job.canceling, job.last_lease);
+    change(kept) == change(job) && kept.lease == job.lease
 }
 
 /// The event that tells the state of a job.

@@ -12,8 +12,10 @@ use super::record::{Failure, Job, JobState};
 const EVERY: Duration = Duration::from_millis(250);
 /// How often progress is put in the store, in rounds of the above: what a crash may take from it.
 const NOTE_EVERY: u32 = 4;
-/// How often old jobs are looked for, in the same rounds.
-const FORGET_EVERY: u32 = 240;
+/// How often old jobs are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// How many leases that ran out are ended at the same time: a store that shares its syncs does them in a few.
+const ENDED_AT_ONCE: usize = 256;
 /// How many are forgotten in one go.
 const FORGOTTEN_AT_ONCE: usize = 100;
 
@@ -33,11 +35,24 @@ pub(super) async fn look_out(jobs: Weak<Jobs>) {
         {
             tracing::warn!(%fault, "the progress of jobs can't be kept");
         }
-        if round.is_multiple_of(FORGET_EVERY)
-            && let Err(fault) = jobs.forget_old().await
-        {
-            tracing::warn!(%fault, "old jobs can't be removed");
-        }
+    }
+}
+
+/// Forgets old jobs, until there are no more jobs at all. It has a task of its own, as it may take its time.
+pub(super) async fn clean_up(jobs: Weak<Jobs>) {
+    let mut wait = FORGET_EVERY;
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(jobs) = jobs.upgrade() else { return };
+        wait = match jobs.forget_old().await {
+            // There may be more than come in one go.
+            Ok(FORGOTTEN_AT_ONCE) => EVERY,
+            Ok(_) => FORGET_EVERY,
+            Err(fault) => {
+                tracing::warn!(%fault, "old jobs can't be removed");
+                FORGET_EVERY
+            }
+        };
     }
 }
 
@@ -45,11 +60,16 @@ impl Jobs {
     /// Takes jobs from the workers that were silent for too long.
     pub async fn end_leases(self: &Arc<Self>) {
         let now = self.hub.clock().ticks();
-        for active in self.all_open() {
-            if active.shown().lease.is_some_and(|held| held.until <= now) {
-                let jobs = self.clone();
-                let ended = tokio::spawn(async move { jobs.end_lease(active).await }).await;
-                if let Ok(Err(fault)) = ended {
+        let is_over = |active: &&Arc<Active>| active.shown().lease.is_some_and(|held| held.until <= now);
+        let over: Vec<Arc<Active>> = {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            open.values().filter(is_over).cloned().collect()
+        };
+        for some in over.chunks(ENDED_AT_ONCE) {
+            let end = |active: &Arc<Active>| tokio::spawn(self.clone().end_lease(active.clone()));
+            let ending: Vec<_> = some.iter().map(end).collect();
+            for ended in ending {
+                if let Ok(Err(fault)) = ended.await {
                     // It is found again in the next round.
                     tracing::error!(%fault, "a job can't be taken from a worker that is gone");
                 }
@@ -100,11 +120,17 @@ impl Jobs {
             let is_new = !std::mem::replace(&mut shown.is_noted, true);
             is_new.then(|| (shown.job.id.clone(), shown.progress.clone()))
         };
-        let progress: Vec<_> = self.all_open().iter().filter_map(note).collect();
-        if !progress.is_empty() {
-            self.store.note_progress(progress).await?;
+        let open = self.all_open();
+        let (noted, progress): (Vec<_>, Vec<_>) =
+            open.iter().filter_map(|active| Some((active, note(active)?))).unzip();
+        if progress.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let kept = self.store.note_progress(progress).await;
+        if kept.is_err() {
+            noted.into_iter().for_each(|active| active.shown().is_noted = false);
+        }
+        Ok(kept?)
     }
 
     /// Forgets jobs that ended long ago; says which had a file.

@@ -141,21 +141,47 @@ impl Jobs {
             let told: Vec<(&Arc<Active>, NewEvent)> =
                 some.iter().filter_map(|active| Some((active, self.progress_event(active, now)?))).collect();
             let (told, events): (Vec<_>, Vec<_>) = told.into_iter().unzip();
-            if !events.is_empty()
-                && let Err(error) = self.hub.append(events).await
-            {
-                // The next progress tells it as well.
-                tracing::warn!(%error, "the progress of jobs can't be told");
+            if events.is_empty() {
+                continue;
             }
-            told.into_iter().for_each(|active| active.was_told());
+            let appended = self.hub.append(events).await;
+            told.iter().for_each(|active| active.was_told());
+            if let Err(error) = appended {
+                tracing::warn!(%error, "the progress of jobs can't be told; it is tried again");
+                told.into_iter().for_each(|active| self.tell_soon(active));
+            }
         }
         next.map(|next| Duration::from_millis(next.saturating_sub(self.hub.clock().ticks())))
+    }
+
+    /// Has the newest progress of a job told as soon as it is due.
+    pub(super) fn tell_soon(&self, active: &Arc<Active>) {
+        let mut shown = active.shown();
+        if std::mem::replace(&mut shown.is_due, true) {
+            return;
+        }
+        let (now, every) = (self.hub.clock().ticks(), self.settings.progress_every.as_millis() as u64);
+        let at = shown.told_at.map_or(now, |told| (told + every).max(now));
+        drop(shown);
+        self.due.put(at, active.clone());
+    }
+
+    /// Has a progress told that waited for the state that is told now.
+    pub(super) fn catch_up_progress(&self, active: &Arc<Active>) {
+        if std::mem::take(&mut active.shown().is_held_back) {
+            self.tell_soon(active);
+        }
     }
 
     fn progress_event(&self, active: &Active, now: u64) -> Option<NewEvent> {
         let mut shown = active.shown();
         shown.is_due = false;
         if shown.job.state.is_end() || shown.lease.is_none() {
+            return None;
+        }
+        if shown.job.announced < shown.job.revision {
+            // The state comes first, with the progress that there is then: nobody is told of less done after more.
+            shown.is_held_back = true;
             return None;
         }
         shown.told_at = Some(now);

@@ -98,13 +98,26 @@ impl Jobs {
         lease: Option<Duration>,
     ) -> Result<Option<Claimed>, JobFault> {
         let _turn = active.turn.lock().await;
+        let begun = self.try_begin(&active, worker, lease).await;
+        if begun.is_err() && active.shown().job.state == JobState::Queued {
+            self.queue.push_back(active.clone());
+        }
+        begun
+    }
+
+    async fn try_begin(
+        self: &Arc<Self>,
+        active: &Arc<Active>,
+        worker: String,
+        lease: Option<Duration>,
+    ) -> Result<Option<Claimed>, JobFault> {
         if active.shown().job.state != JobState::Queued {
             // It was canceled while it waited.
             return Ok(None);
         }
         let (secret, hash) = secret::new(secret::LEASE_PREFIX)?;
         let now = self.hub.clock().now();
-        let begun = self.change(&active, |job| {
+        let begun = self.change(active, |job| {
             job.state = JobState::Running;
             job.attempt += 1;
             job.started = Some(now);
@@ -115,13 +128,8 @@ impl Jobs {
                 job.lease_ms = lease.as_millis() as u64;
             }
         });
-        match begun.await {
-            Ok(job) => Ok(Some(Claimed { lease_for: job.lease_for(), job, lease: secret })),
-            Err(fault) => {
-                self.queue.push_first(active.clone());
-                Err(fault)
-            }
-        }
+        let job = begun.await?;
+        Ok(Some(Claimed { lease_for: job.lease_for(), job, lease: secret }))
     }
 
     /// The job that a lease is for, if it counts: then it counts anew.
@@ -132,16 +140,7 @@ impl Jobs {
     }
 
     fn renew(&self, active: &Active, hash: &[u8; 32]) -> Result<Beat, JobFault> {
-        let now = self.hub.clock().ticks();
-        let mut shown = active.shown();
-        let mut held = *shown.held_by(hash, now).ok_or(JobFault::LeaseLost)?;
-        // One that was canceled has only so long to answer, whatever else it says.
-        if shown.job.canceling.is_none() {
-            held.until = now + shown.job.lease_ms;
-        }
-        shown.lease = Some(held);
-        let lease = Duration::from_millis(held.until.saturating_sub(now));
-        Ok(Beat { cancel: shown.job.canceling.is_some(), lease })
+        active.shown().renew(hash, self.hub.clock().ticks())
     }
 
     /// Whether this is the lease of the job, and counts.
@@ -171,18 +170,17 @@ impl Jobs {
 
     /// A worker says how far it is. Cheap: watchers are told the newest, now and then.
     pub fn progress(&self, id: &JobId, lease: &str, update: ProgressUpdate) -> Result<Beat, JobFault> {
-        let (active, beat) = self.hold(id, lease)?;
-        let now = self.hub.clock().ticks();
-        let mut shown = active.shown();
-        shown.progress = shown.progress.updated(update, self.settings.item_bytes)?;
-        shown.is_noted = false;
-        if !shown.is_due {
-            shown.is_due = true;
-            let every = self.settings.progress_every.as_millis() as u64;
-            let at = shown.told_at.map_or(now, |told| (told + every).max(now));
-            drop(shown);
-            self.due.put(at, active);
+        let beat;
+        let active = self.active(id).ok_or(JobFault::LeaseLost)?;
+        let hash = secret::hash(lease);
+        {
+            // In one go: what a worker says whose lease is lost does not become the next one's progress.
+            let mut shown = active.shown();
+            beat = shown.renew(&hash, self.hub.clock().ticks())?;
+            shown.progress = shown.progress.updated(update, self.settings.item_bytes)?;
+            shown.is_noted = false;
         }
+        self.tell_soon(&active);
         Ok(beat)
     }
 
@@ -215,6 +213,7 @@ impl Jobs {
     ) -> Result<(u64, Beat), JobFault> {
         let _turn = active.turn.lock().await;
         let beat = self.renew(&active, &hash)?;
+        self.settle(&active).await?;
         let (job, count) = {
             let shown = active.shown();
             (shown.job.clone(), shown.items)
@@ -249,7 +248,14 @@ impl Jobs {
             }
             active.shown().items_told = Some(after.max(told));
         }
-        self.store.append_items(&job.id, count, items).await?;
+        if let Err(error) = self.store.append_items(&job.id, count, items).await {
+            // They may be there all the same.
+            active.shown().is_unsure = true;
+            self.settle(&active).await?;
+            if active.shown().items < after {
+                return Err(error.into());
+            }
+        }
         active.shown().items = after;
         Ok((after, beat))
     }
@@ -264,7 +270,9 @@ impl Jobs {
     /// A worker is done with a job, in one way or another. The same again is the same.
     pub async fn finish(self: &Arc<Self>, id: &JobId, lease: &str, outcome: Outcome) -> Result<Job, JobFault> {
         self.check_outcome(&outcome)?;
-        let Ok((active, _)) = self.hold(id, lease) else { return self.finished_before(id, lease, &outcome).await };
+        let Ok((active, _)) = self.hold(id, lease) else {
+            return self.finished_before(id, secret::hash(lease), &outcome).await;
+        };
         let (jobs, hash) = (self.clone(), secret::hash(lease));
         let finished = tokio::spawn(async move { jobs.end(active, hash, outcome).await }).await;
         finished.unwrap_or_else(|_| Err(JobFault::Unavailable("the end could not be kept".into())))
@@ -290,17 +298,19 @@ impl Jobs {
     }
 
     /// A worker says again what it has said: its answer was lost, or its lease.
-    async fn finished_before(&self, id: &JobId, lease: &str, outcome: &Outcome) -> Result<Job, JobFault> {
+    async fn finished_before(&self, id: &JobId, hash: [u8; 32], outcome: &Outcome) -> Result<Job, JobFault> {
         let Some(job) = self.get(id).await? else { return Err(JobFault::NoSuchJob) };
         if !job.state.is_end() {
             return Err(JobFault::LeaseLost);
         }
-        let was_theirs = job.last_lease == Some(secret::hash(lease));
+        let was_theirs = job.last_lease == Some(hash);
         let same = matches!(
             (outcome, job.state),
             (Outcome::Completed(_), JobState::Completed)
                 | (Outcome::Failed(_), JobState::Failed)
                 | (Outcome::Canceled(_), JobState::Canceled)
+                // So ends what fails, or is given back, after somebody has canceled it.
+                | (Outcome::Failed(_) | Outcome::Released, JobState::Canceled)
         );
         match (was_theirs, same) {
             (true, true) => Ok(job),
@@ -312,7 +322,11 @@ impl Jobs {
     async fn end(self: Arc<Self>, active: Arc<Active>, hash: [u8; 32], outcome: Outcome) -> Result<Job, JobFault> {
         let turn = active.turn.lock().await;
         // Whoever had the turn before may have ended it.
-        self.renew(&active, &hash)?;
+        if let Err(fault) = self.renew(&active, &hash) {
+            let job = active.shown().job.clone();
+            drop(turn);
+            return if job.state.is_end() { self.finished_before(&job.id, hash, &outcome).await } else { Err(fault) };
+        }
         let (attempt, attempts, canceling) = {
             let shown = active.shown();
             (shown.job.attempt, shown.job.attempts, shown.job.canceling.is_some())
@@ -374,7 +388,7 @@ impl Jobs {
         });
         let job = job.await?;
         match is_undone {
-            true => self.queue.push_first(active.clone()),
+            true => self.queue.push_back(active.clone()),
             false => self.queue.push(active.clone()),
         }
         Ok(job)
@@ -423,11 +437,6 @@ impl Jobs {
             JobState::Running if !canceling => {
                 let now = self.hub.clock().now();
                 self.change(&active, |job| job.canceling = Some(now)).await?;
-                let grace = self.settings.cancel_grace.as_millis() as u64;
-                let until = self.hub.clock().ticks() + grace;
-                if let Some(held) = &mut active.shown().lease {
-                    held.until = until;
-                }
             }
             _ => {}
         }

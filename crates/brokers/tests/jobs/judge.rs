@@ -1,0 +1,107 @@
+//! Finds fault with what a program leaves behind.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tidings::job::{JobId, JobState};
+
+use crate::bench::{Bench, LEASE, World, items};
+use crate::life::told_items;
+
+/// What was answered 2xx.
+#[derive(Clone, Default)]
+pub struct Answered(Arc<Mutex<HashMap<JobId, Facts>>>);
+
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// How many items are there.
+    items: u64,
+    /// The highest revision of it that was answered.
+    revision: u64,
+    end: Option<(JobState, Option<String>)>,
+    /// Every lease that was given out, the newest last.
+    leases: Vec<String>,
+}
+
+impl Answered {
+    /// A change of the job was answered.
+    pub fn job(&self, job: &tidings::job::Job) {
+        let mut all = self.0.lock().unwrap();
+        let facts = all.entry(job.id.clone()).or_default();
+        facts.revision = facts.revision.max(job.revision);
+        if job.state.is_end() {
+            let end = (job.state, job.result.as_ref().map(|result| result.get().to_owned()));
+            let before = facts.end.get_or_insert_with(|| end.clone());
+            assert_eq!(*before, end, "{} has one end", job.id);
+        }
+    }
+
+    pub fn items(&self, id: &JobId, count: u64) {
+        let mut all = self.0.lock().unwrap();
+        let facts = all.entry(id.clone()).or_default();
+        facts.items = facts.items.max(count);
+    }
+
+    /// A lease was given out: none from before counts.
+    pub fn claimed(&self, bench: &Bench, id: &JobId, lease: &str) {
+        let mut all = self.0.lock().unwrap();
+        let facts = all.entry(id.clone()).or_default();
+        for old in &facts.leases {
+            assert!(!bench.jobs.is_held(id, old), "two workers have {id}");
+        }
+        facts.leases.push(lease.to_owned());
+    }
+
+    pub fn ids(&self) -> Vec<JobId> {
+        self.0.lock().unwrap().keys().cloned().collect()
+    }
+}
+
+/// Has all jobs end in a program to which nothing happens, and judges what is left.
+pub async fn judge(world: &World, bench: &Bench, answered: &Answered) {
+    for _ in 0..10 {
+        while let Some(claimed) = bench.claim().await {
+            answered.claimed(bench, &claimed.job.id, &claimed.lease);
+            answered.job(&bench.complete(&claimed.job.id, &claimed.lease).await);
+        }
+        bench.pass(LEASE * 4).await;
+    }
+    bench.settle().await;
+    assert_eq!(bench.jobs.count_open(), 0, "all jobs end");
+    assert_eq!(bench.jobs.count_waiting(), 0);
+    let all = answered.0.lock().unwrap().clone();
+    for (id, facts) in all {
+        judge_job(world, bench, &id, &facts).await;
+    }
+}
+
+async fn judge_job(world: &World, bench: &Bench, id: &JobId, facts: &Facts) {
+    let told = world.told(id).await;
+    let names: Vec<&str> = told.iter().map(|event| &*event.name).collect();
+    let story = || format!("{id}: {names:?}, {facts:?}");
+    let kept = world.kept(id).await;
+    assert!(kept.state.is_end() && kept.announced == kept.revision && kept.end.is_some(), "{} {kept:?}", story());
+
+    let ends = names.iter().filter(|name| tidings::job::is_end(name)).count();
+    assert_eq!(ends, 1, "one end: {}", story());
+    assert_eq!(*names.last().unwrap(), format!("job.{}", kept.state.name()), "the end is last: {}", story());
+
+    let states = told.iter().filter(|event| &*event.name != tidings::job::ITEM_EVENT);
+    let revision = |data: &[u8]| serde_json::from_slice::<Value>(data).unwrap()["revision"].as_u64().unwrap();
+    let revisions: Vec<u64> = states.map(|event| revision(&event.data)).collect();
+    assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}: {}", story());
+    assert_eq!(revisions.last(), Some(&kept.revision), "{}", story());
+    assert!(kept.revision >= facts.revision, "{}", story());
+
+    if let Some((state, result)) = &facts.end {
+        let kept_result = kept.result.as_ref().map(|result| result.get().to_owned());
+        assert_eq!((kept.state, &kept_result), (*state, result), "an answered end stays: {}", story());
+    }
+    assert!(kept.items >= facts.items, "answered items stay: {} {}", kept.items, story());
+    let index = told_items(world, id.as_str()).await;
+    assert!(index.is_sorted_by(|a, b| a < b), "{index:?}: each is told once and in order: {}", story());
+    assert!(index.iter().copied().eq(0..index.len() as u64), "{index:?}: none is left out: {}", story());
+    assert!(index.len() as u64 >= kept.items, "each item that is kept is told: {}", story());
+    assert_eq!(bench.jobs.items(id, 0, 1_000, 1 << 20).await.unwrap(), items(0..kept.items), "{}", story());
+}
