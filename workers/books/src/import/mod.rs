@@ -62,7 +62,7 @@ const STRIDE: u64 = 256;
 /// Imports the books of `input`, from its beginning.
 ///
 /// Blocks, and asks `report` all the time whether it is canceled: at each read and every 256 rows. Each book is an item,
-/// the JSON of a [`Book`](crate::book::Book). Progress counts rows; blank ones and the header are none.
+/// the JSON of a [`Book`](crate::book::Book). Progress counts rows; blank lines and the header are none.
 pub fn run(mut input: impl Read + Seek, options: &Options, report: &dyn Report) -> Result<Summary, Unfinished> {
     let answer = Import { input: &mut input, options, report }.run();
     // A cancel stops the reading, which then looks like a file that can't be read.
