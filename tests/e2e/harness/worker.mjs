@@ -1,0 +1,23 @@
+// The program that does the jobs of a hub about books: started, and ended by its process id.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { root } from './hub.mjs'
+import { WORKER } from './jobs.mjs'
+
+const binary = process.env.TIDINGS_BOOKS_BINARY ?? join(root, 'target/debug/tidings-books')
+
+/** Starts a worker for the imports of a hub. Ends with the test. */
+export function startWorker(t, hub, ...args) {
+  const child = spawn(binary, ['work', '--hub', hub.url, '--profile', 'bookstrack', '--kinds', 'import', ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, TIDINGS_KEY: WORKER },
+  })
+  const worker = { pid: child.pid, output: '' }
+  child.stderr.setEncoding('utf8').on('data', text => { worker.output += text })
+  const ended = once(child, 'exit')
+  /** Ends it as a power cut would. */
+  worker.kill = async () => { child.kill('SIGKILL'); await ended }
+  t.after(worker.kill)
+  return worker
+}
