@@ -25,7 +25,7 @@ pub struct WorkerBuilder {
     handlers: HashMap<String, Handler>,
     twice: Option<String>,
     concurrency: usize,
-    lease: Duration,
+    lease: Option<Duration>,
     patience: Duration,
     grace: Duration,
     cancel_grace: Duration,
@@ -41,7 +41,7 @@ impl WorkerBuilder {
             handlers: HashMap::new(),
             twice: None,
             concurrency: 1,
-            lease: Duration::from_secs(30),
+            lease: None,
             patience: Duration::from_secs(600),
             grace: Duration::from_secs(10),
             cancel_grace: Duration::from_secs(5),
@@ -106,11 +106,12 @@ impl WorkerBuilder {
         self
     }
 
-    /// After how long without a word from this worker the hub gives a job to another one; 30 s unless said otherwise. It
-    /// is renewed all the time, so it says how fast a worker that died is noticed, and not how long a job may take.
+    /// After how long without a word from this worker the hub gives a job to another one; what the job or the hub says
+    /// unless said otherwise, mostly 30 s. It is renewed all the time, so it says how fast a worker that died is noticed,
+    /// and not how long a job may take.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
+        self.lease = Some(lease);
         self
     }
 
@@ -152,7 +153,7 @@ impl WorkerBuilder {
         if self.concurrency == 0 || self.concurrency > MOST_JOBS {
             return Err(BuildError(format!("a worker does 1 to {MOST_JOBS} jobs at once, not {}", self.concurrency)));
         }
-        if self.lease < Duration::from_secs(1) {
+        if self.lease.is_some_and(|lease| lease < Duration::from_secs(1)) {
             return wrong("a lease of less than 1 s runs out between two heartbeats");
         }
         let key = match self.key.as_deref().map(str::trim) {

@@ -13,12 +13,17 @@ use crate::{CancelReason, Refused};
 /// The longest wait at the hub. Proxies cut what is silent for longer than 30 s.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
+/// How long a lease counts if nobody said otherwise. Where it is shorter nothing is lost: while a heartbeat waits, the hub
+/// renews the lease by itself.
+const USUAL: Duration = Duration::from_secs(30);
+
 /// The least time between two heartbeats, whatever the hub answers.
 const PACE: Duration = Duration::from_millis(500);
 
 /// Renews the lease until it is lost. A cancel is heard of at once: the hub holds the answer until there is something to
 /// say. Some of the lease is left for tries after one that was not answered.
-pub(crate) async fn beat(lease: Arc<Lease>, duration: Duration) {
+pub(crate) async fn beat(lease: Arc<Lease>, duration: Option<Duration>) {
+    let duration = duration.unwrap_or(USUAL);
     let wait = (duration / 2).clamp(Duration::from_millis(100), LONGEST_WAIT);
     let waiting = Request {
         timeout: wait + (duration / 6).clamp(Duration::from_secs(1), ANSWER),

@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub hub: Arc<Hub>,
     pub key: Option<HeaderValue>,
     pub handlers: HashMap<String, Handler>,
-    pub lease: Duration,
+    pub lease: Option<Duration>,
     pub patience: Duration,
     pub cancel_grace: Duration,
     /// The worker stops, and the time for what was begun is over.
@@ -188,13 +188,21 @@ async fn claim_one(shared: &Shared, claim: &Request) -> Result<Option<Job>, Trou
 }
 
 /// The request that a claim is.
-pub(crate) fn claim(path: String, key: Option<HeaderValue>, kinds: &[&String], name: &str, lease: Duration) -> Request {
-    let body = json!({
+pub(crate) fn claim(
+    path: String,
+    key: Option<HeaderValue>,
+    kinds: &[&String],
+    name: &str,
+    lease: Option<Duration>,
+) -> Request {
+    let mut body = json!({
         "kinds": kinds,
         "worker": name,
         "wait": format!("{}ms", WAIT.as_millis()),
-        "lease": format!("{}ms", lease.as_millis()),
     });
+    if let Some(lease) = lease {
+        body["lease"] = format!("{}ms", lease.as_millis()).into();
+    }
     Request { path, content_type: JSON, body: body.to_string().into(), authorization: key, timeout: WAIT + ANSWER }
 }
 

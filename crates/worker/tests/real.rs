@@ -228,12 +228,13 @@ async fn a_worker_that_dies_costs_an_attempt_and_the_next_makes_the_same_page() 
             Ok(job.items_so_far())
         }
     };
-    let dying = start(Worker::builder(hub.url()).lease(Duration::from_secs(1)).kind("count", handler.clone()));
-    hub.create(json!({"kind": "count", "id": "j1"})).await;
+    // The job says how long, and the worker nothing else.
+    let dying = start(Worker::builder(hub.url()).kind("count", handler.clone()));
+    hub.create(json!({"kind": "count", "id": "j1", "lease": "1s"})).await;
     tokio::time::timeout(PATIENCE, begins.recv()).await.unwrap().unwrap();
     // No word of farewell, as from a process that was killed.
     dying.worker.abort();
-    let worker = start(Worker::builder(hub.url()).lease(Duration::from_secs(1)).kind("count", handler));
+    let worker = start(Worker::builder(hub.url()).kind("count", handler));
     let job = hub.reaches("j1", "completed").await;
     assert_eq!((&job["attempt"], &job["result"]), (&json!(2), &json!(2)));
     assert_eq!(hub.get("/v1/jobs/j1/result").await["items"], json!(["a", "b", "c"]));

@@ -55,9 +55,9 @@ pub struct WorkArgs {
     /// What this worker is called in the hub's log
     #[arg(long, value_name = "NAME", env = "TIDINGS_BOOKS_NAME", default_value = "tidings-books")]
     name: String,
-    /// After how many seconds of silence the hub gives a job to another worker
-    #[arg(long, value_name = "SECONDS", env = "TIDINGS_BOOKS_LEASE", default_value_t = 30)]
-    lease: u64,
+    /// After how many seconds of silence the hub gives a job to another worker [default: what the job or the hub says]
+    #[arg(long, value_name = "SECONDS", env = "TIDINGS_BOOKS_LEASE")]
+    lease: Option<u64>,
     /// How many seconds jobs may go on when the program is asked to stop; then they go back to the hub
     #[arg(long, value_name = "SECONDS", env = "TIDINGS_BOOKS_GRACE", default_value_t = 5)]
     grace: u64,
@@ -137,7 +137,6 @@ fn worker(args: &WorkArgs, kinds: &BTreeSet<Kind>, books: Arc<Books>) -> Result<
     let mut builder = Worker::builder(&args.hub)
         .name(&args.name)
         .concurrency(args.concurrency)
-        .lease(Duration::from_secs(args.lease))
         .grace(Duration::from_secs(args.grace))
         // The work heeds a cancel within a second.
         .cancel_grace(Duration::from_secs(2));
@@ -146,6 +145,9 @@ fn worker(args: &WorkArgs, kinds: &BTreeSet<Kind>, books: Arc<Books>) -> Result<
     let given = args.key.as_ref().filter(|key| !key.expose().trim().is_empty());
     if let Some(key) = key.as_ref().or(given) {
         builder = builder.key(key.expose());
+    }
+    if let Some(lease) = args.lease {
+        builder = builder.lease(Duration::from_secs(lease));
     }
     if let Some(profile) = &args.profile {
         builder = builder.profile(profile);
