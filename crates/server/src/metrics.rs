@@ -6,6 +6,7 @@ mod text;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use tidings::job::JobCounters;
 use tidings::{CloseReason, GapReason};
 use tidings_brokers::Recovery;
 use tidings_transports::lane::BREAKS;
@@ -91,6 +92,17 @@ pub fn render(source: &MetricsSource) -> String {
         .sample(&[("state", "queued")], jobs.queued)
         .sample(&[("state", "running")], jobs.running.saturating_sub(jobs.canceling))
         .sample(&[("state", "canceling")], jobs.canceling);
+    let none = JobCounters::default();
+    let counted = service.jobs.as_ref().map_or(&none, |jobs| &jobs.counters);
+    let mut ended = text.counter("tidings_jobs_ended_total", "Jobs that ended, by how.");
+    for (state, count) in counted.ended() {
+        ended = ended.sample(&[("state", state.name())], count);
+    }
+    text.counter(
+        "tidings_job_leases_lost_total",
+        "Workers that were silent for too long: their jobs went on without them.",
+    )
+    .value(of(&counted.leases_lost));
 
     text.gauge("tidings_connections", "Connections that are open, all transports together.")
         .value(service.limiter.open() as u64);

@@ -69,7 +69,7 @@ async fn what_was_counted_is_told() {
 }
 
 #[tokio::test]
-async fn open_jobs_are_told_by_what_they_do() {
+async fn jobs_are_told_by_what_they_do_and_how_they_ended() {
     use tidings::job::{JobSettings, Jobs, MemoryJobs, NewJob};
     let broker = Arc::new(MemoryBroker::new(MemorySettings::default()));
     let hub = Hub::open(broker, [], Arc::new(SystemClock), Limits::default()).await.unwrap();
@@ -83,11 +83,14 @@ async fn open_jobs_are_told_by_what_they_do() {
         claimed.push(jobs.claim(None, &["a".to_owned()], "w", None, wait).await.unwrap().unwrap());
     }
     jobs.cancel(&claimed[0].job.id, std::time::Duration::ZERO).await.unwrap();
+    jobs.finish(&claimed[2].job.id, &claimed[2].lease, tidings::job::Outcome::Completed(None)).await.unwrap();
     let limiter = tidings_transports::Limiter::new(hub.limits());
     let text = render(&MetricsSource::new(Service::limited(hub, None, None, limiter, Some(jobs)), Vec::new()));
-    for line in ["{state=\"queued\"} 3", "{state=\"running\"} 2", "{state=\"canceling\"} 1"] {
+    for line in ["{state=\"queued\"} 3", "{state=\"running\"} 1", "{state=\"canceling\"} 1"] {
         assert!(text.contains(&format!("tidings_jobs_open{line}\n")), "{line} is not in\n{text}");
     }
+    assert!(text.contains("tidings_jobs_ended_total{state=\"completed\"} 1\n"), "{text}");
+    assert!(text.contains("tidings_job_leases_lost_total 0\n"), "{text}");
 }
 
 #[tokio::test]

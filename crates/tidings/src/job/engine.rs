@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::active::Active;
+use super::count::JobCounters;
 use super::fault::JobFault;
 use super::lookout;
 use super::progress::{self, Due};
@@ -36,6 +37,8 @@ pub struct Jobs {
     pub(super) open: RwLock<HashMap<JobId, Arc<Active>, foldhash::fast::RandomState>>,
     pub(super) queue: Queue,
     pub(super) due: Arc<Due>,
+    /// What was counted since the start.
+    pub counters: JobCounters,
 }
 
 /// How long after a failure the log is asked again to take what it has to tell.
@@ -57,7 +60,8 @@ impl Jobs {
         hub.hold_ends(settings.held_ends_bytes);
         let found = store.open_jobs().await?;
         let (open, queue, due) = (RwLock::default(), Queue::default(), Arc::<Due>::default());
-        let jobs = Arc::new(Jobs { hub, store, settings, open, queue, due });
+        let counters = JobCounters::default();
+        let jobs = Arc::new(Jobs { hub, store, settings, open, queue, due, counters });
         for job in found {
             jobs.take_up(job).await;
         }
@@ -332,6 +336,7 @@ impl Jobs {
         active.changed.notify_waiters();
         self.announce(active).await;
         if job.state.is_end() {
+            self.counters.count_end(job.state);
             self.leave(active);
         }
         Ok(job)

@@ -1,5 +1,6 @@
 //! What has to be seen to by itself: workers that went away, progress that is worth keeping, jobs that nobody asks for any more.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
@@ -110,6 +111,7 @@ impl Jobs {
             })
             .await?;
         }
+        self.counters.leases_lost.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

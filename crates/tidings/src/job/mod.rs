@@ -20,7 +20,7 @@ mod settings;
 mod store;
 mod work;
 
-pub use self::count::OpenJobs;
+pub use self::count::{JobCounters, OpenJobs};
 pub use self::create::{Created, NewJob};
 pub use self::engine::Jobs;
 pub use self::fault::JobFault;

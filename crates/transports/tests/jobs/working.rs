@@ -138,6 +138,8 @@ async fn every_word_renews_the_lease_and_silence_ends_it() {
     }
     let lost = app.get(&format!("/v1/jobs/{}", work.id), "op").await.json();
     assert_eq!((&lost["state"], &lost["error"]["code"]), (&"lost".into(), &"worker-lost".into()));
+    assert_eq!(app.jobs.counters.leases_lost.load(std::sync::atomic::Ordering::Relaxed), 3);
+    assert!(app.jobs.counters.ended().any(|ended| ended == (JobState::Lost, 1)));
 }
 
 #[tokio::test]
