@@ -1,6 +1,6 @@
 //! Every profile of the repository against its golden fixtures: event in → bytes out, per principal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
@@ -46,12 +46,33 @@ struct Expected {
     /// The packet of Socket.IO without its type and without the cursor, `["medias",{…}]`; `null` for nothing.
     #[serde(default, deserialize_with = "present")]
     socketio: Option<Option<Box<RawValue>>>,
+    /// The message of a WebSocket in the app's own words; `null` for nothing.
+    #[serde(default, deserialize_with = "present")]
+    message: Option<Option<Box<RawValue>>>,
+}
+
+/// How a mount tells an event.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Block,
+    Packet,
+    Message,
 }
 
 impl Expected {
     /// Whether they are given the event.
     fn is_given(&self) -> bool {
-        self.block.iter().any(Option::is_some) || self.socketio.iter().any(Option::is_some)
+        [&self.socketio, &self.message].into_iter().flatten().any(Option::is_some)
+            || self.block.iter().any(Option::is_some)
+    }
+
+    /// What is expected on a mount of this kind, if anything is.
+    fn on(&self, told: Told) -> Option<Option<&str>> {
+        match told {
+            Told::Block => self.block.as_ref().map(Option::as_deref),
+            Told::Packet => self.socketio.as_ref().map(|raw| raw.as_deref().map(RawValue::get)),
+            Told::Message => self.message.as_ref().map(|raw| raw.as_deref().map(RawValue::get)),
+        }
     }
 }
 
@@ -158,16 +179,13 @@ fn packet(name: &str, args: Args, data: &str) -> String {
     }
 }
 
-/// The mounts that are streams, with whether each is Socket.IO.
-fn streams(loaded: &LoadedProfile) -> impl Iterator<Item = (&StreamSettings, bool)> {
+/// The mounts that are streams, with how each tells an event.
+fn streams(loaded: &LoadedProfile) -> impl Iterator<Item = (&StreamSettings, Told)> {
     loaded.mounts.iter().filter_map(|mount| match &mount.transport {
-        Transport::Sse(stream) => Some((stream, false)),
-        Transport::SocketIo(stream) => Some((stream, true)),
-        Transport::Poll(_)
-        | Transport::WebSocket(_)
-        | Transport::Ready(_)
-        | Transport::Health(_)
-        | Transport::Desk(_) => None,
+        Transport::Sse(stream) => Some((stream, Told::Block)),
+        Transport::SocketIo(stream) => Some((stream, Told::Packet)),
+        Transport::WebSocket(stream) => Some((stream, Told::Message)),
+        Transport::Poll(_) | Transport::Ready(_) | Transport::Health(_) | Transport::Desk(_) => None,
     })
 }
 
@@ -205,29 +223,29 @@ fn every_profile_gives_each_principal_the_bytes_that_its_fixtures_say() {
                 }
                 for expected in &fixture.expect {
                     let who = format!("{what}: {:?} {:?}", expected.grants, expected.query);
-                    let mut compared = 0;
+                    let mut compared = BTreeSet::new();
                     let tells =
                         |mount: &StreamSettings| mount.names.as_ref().is_none_or(|names| names.contains(&event.name));
-                    for (mount, is_socketio) in streams(&loaded).filter(|(mount, _)| tells(mount)) {
+                    for (mount, told) in streams(&loaded).filter(|(mount, _)| tells(mount)) {
                         let grants = loaded.profile.hold(expected.grants.iter().map(|grant| grant.parse().unwrap()));
                         let interest = Interest { filter: filter(&loaded, mount, &expected.query), grants };
                         let shape = shape(&loaded, rule, mount, &event);
                         let (name, args) = (shape.wire_name(&event), shape.args());
                         let data = interest.covers(&event).then(|| shown(&shape, mount, &interest.grants, &event));
                         assert_eq!(data.is_some(), expected.is_given(), "{who}: on each mount alike");
-                        if is_socketio && let Some(packet_expected) = &expected.socketio {
-                            let packet = data.map(|data| packet(name, args, &data));
-                            assert_eq!(packet.as_deref(), packet_expected.as_deref().map(RawValue::get), "{who}");
-                            compared += 1;
-                        } else if !is_socketio && let Some(block_expected) = &expected.block {
-                            let block = data.map(|data| block(name, &data));
-                            assert_eq!(block, *block_expected, "{who}");
-                            compared += 1;
-                        }
+                        let Some(wanted) = expected.on(told) else { continue };
+                        let said = data.map(|data| match told {
+                            Told::Block => block(name, &data),
+                            Told::Packet => packet(name, args, &data),
+                            Told::Message => data,
+                        });
+                        assert_eq!(said.as_deref(), wanted, "{who}");
+                        compared.insert(told);
                     }
-                    let said = usize::from(expected.block.is_some()) + usize::from(expected.socketio.is_some());
-                    assert_eq!(compared, said, "{who}: a mount for each");
-                    assert!(said > 0, "{who}: nothing is expected");
+                    let all = [Told::Block, Told::Packet, Told::Message];
+                    let said: BTreeSet<Told> = all.into_iter().filter(|told| expected.on(*told).is_some()).collect();
+                    assert!(compared == said, "{who}: a mount for each");
+                    assert!(!said.is_empty(), "{who}: nothing is expected");
                     count += 1;
                 }
             }
