@@ -81,14 +81,14 @@ test('an import watched by a browser, a Socket.IO client and a poller ends the s
   const hears = more => until(() => `more than ${more}; heard were ${said()}`, () => all.some(watcher => watcher.done() > more))
   await until(() => `each to be told that it waits; ${Object.entries(watchers).map(([name, { heard }]) => `${name}: ${heard.length}`)}`, () => all.every(({ heard }) => heard.length))
 
-  const first = startWorker(t, hub, '--lease', '1')
+  const first = startWorker(t, hub, { more: ['--lease', '1'] })
   await hears(ROWS / 50)
   await hub.crash()
   const before = Math.max(...all.map(watcher => watcher.done()))
   await hears(before + ROWS / 50)
   await first.kill()
   assert.ok(all.every(watcher => watcher.ends().length === 0), 'it was killed on the way, and not after it')
-  startWorker(t, hub, '--lease', '1', '--name', 'another')
+  startWorker(t, hub, { more: ['--lease', '1', '--name', 'another'] })
   await until(() => `each to be told the end; heard were ${said()}`, () => all.every(watcher => watcher.ends().length), 90_000)
 
   const [end] = watchers.browser.ends()

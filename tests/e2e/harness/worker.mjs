@@ -8,10 +8,10 @@ import { WORKER } from './jobs.mjs'
 const binary = process.env.TIDINGS_BOOKS_BINARY ?? join(root, 'target/debug/tidings-books')
 
 /** Starts a worker for the imports of a hub. Ends with the test. */
-export function startWorker(t, hub, ...args) {
-  const child = spawn(binary, ['work', '--hub', hub.url, '--profile', 'bookstrack', '--kinds', 'import', ...args], {
+export function startWorker(t, hub, { args = ['--profile', 'bookstrack', '--kinds', 'import'], more = [], key = WORKER } = {}) {
+  const child = spawn(binary, ['work', '--hub', hub.url, ...args, ...more], {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, TIDINGS_KEY: WORKER },
+    env: { ...process.env, TIDINGS_KEY: key },
   })
   const worker = { pid: child.pid, output: '' }
   child.stderr.setEncoding('utf8').on('data', text => { worker.output += text })
