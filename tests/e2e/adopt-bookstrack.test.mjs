@@ -76,8 +76,8 @@ test('with the key and the worker of the page an import is done, and what the pa
   assert.deepEqual(books, [{ title: 'Dune', authors: ['Frank Herbert'] }])
   assert.match(out, /"status":"completed"/)
   assert.match(out, /"code":"JOB_ALREADY_ENDED"/)
-  const elsewhere = await ask(`${hub.url}/v1/jobs/claim`, { token: key, body: { kinds: ['import'] } })
-  assert.equal(elsewhere.status, 403, 'the key is for this profile alone')
+  const elsewhere = await ask(`${hub.url}/v1/jobs/claim?profile=default`, { token: key, body: { kinds: ['import'], wait: '1s' } })
+  assert.equal(elsewhere.status, 403, `the key is for this profile alone: ${elsewhere.text}`)
 })
 
 test('through the nginx lines of the page the links lead back through nginx, a stream is live, and a WebSocket is opened', async t => {
