@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { root } from './hub.mjs'
 import { WORKER } from './jobs.mjs'
 
-const binary = process.env.TIDINGS_BOOKS_BINARY ?? join(root, 'target/debug/tidings-books')
+export const binary = process.env.TIDINGS_BOOKS_BINARY ?? join(root, 'target/debug/tidings-books')
 
 /** Starts a worker for the imports of a hub. Ends with the test. */
 export function startWorker(t, hub, { args = ['--profile', 'bookstrack', '--kinds', 'import'], more = [], key = WORKER } = {}) {
