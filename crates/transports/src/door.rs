@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
 use serde_json::{Map, Value};
 use tidings::job::JobFault;
-use tidings::{Moment, Principal, Profile};
+use tidings::{Entry, Moment, Principal, Profile};
 
 use crate::auth::Request;
 use crate::events::{Mount, peer};
@@ -17,7 +17,7 @@ use crate::problem::Problem;
 use crate::publish::Publisher;
 use crate::service::{Publishing, Service};
 use crate::stream::Cors;
-use crate::watch::no_such_job;
+use crate::watch::{end_of, no_such_job};
 use crate::websocket::handshake::is_same_origin;
 
 /// One mount's way to the rest of the program.
@@ -189,6 +189,16 @@ impl Door {
             JobFault::AlreadyEnded(_) => Problem::new(StatusCode::CONFLICT, "already-ended", fault.to_string()),
             fault => unavailable(fault),
         })
+    }
+
+    /// The end of the job with this topic, if it has ended.
+    pub(crate) async fn end(&self, topic: &str) -> Result<Option<Arc<Entry>>, Problem> {
+        let service = self.service()?;
+        let id = topic.rsplit('/').next().and_then(|id| id.parse().ok()).ok_or_else(no_such_job)?;
+        let Some(jobs) = &service.jobs else { return Err(no_such_job()) };
+        let unavailable = |fault: JobFault| Problem::unavailable(2, "jobs-unavailable", fault.to_string());
+        let job = jobs.get(&id).await.map_err(unavailable)?.ok_or_else(no_such_job)?;
+        end_of(jobs, &job).await
     }
 
     /// The profile that is published to: the mount's own, else the one that a publish over HTTP goes to when it names none.

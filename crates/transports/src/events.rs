@@ -120,24 +120,24 @@ impl Mount {
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail));
         }
         let (mut principal, since) = self.authenticate(service, request(parts)).await?;
+        let asked = query::resume(&parts.headers, &parts.uri);
+        // Before the job is looked at: what becomes of it from here on is read on from there.
+        let start = service.hub.start(asked.as_deref());
         let watched = match &self.stream.settings.job {
             Some(one) => Some(self.watched(service, parts, principal.clone(), one).await?),
             None => None,
         };
         let address = service.limiter.shared(peer(parts), parts.version, &parts.headers);
         let permit = service.limiter.stream(&principal, address)?;
-        let (filter, start) = match watched {
+        let (filter, end) = match watched {
+            Some(watched) if watched.is_told(&service.hub, asked.as_deref()) => return Err(finished()),
             Some(watched) => {
                 principal = watched.principal;
-                let start = self.start_of(service, parts, &watched.job).ok_or_else(finished)?;
-                (watched.filter, start)
+                (watched.filter, watched.end)
             }
-            None => {
-                let filter = query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?;
-                (filter, service.hub.start(query::resume(&parts.headers, &parts.uri).as_deref()))
-            }
+            None => (query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?, None),
         };
-        Ok(Granted { principal, filter, stream: self.stream.clone(), start, since, permit })
+        Ok(Granted { principal, filter, stream: self.stream.clone(), start, end, since, permit })
     }
 
     /// Who asks, and whether they may open a stream here at all.
@@ -161,7 +161,7 @@ impl Mount {
     /// The refusal in the app's own form, where its profile gives one.
     pub(crate) fn refuse(&self, problem: Problem) -> Response {
         if problem.status == StatusCode::NO_CONTENT {
-            return problem.status.into_response();
+            return (problem.status, [(header::CACHE_CONTROL, "no-store")]).into_response();
         }
         let own = self.stream.settings.refusals.get(&problem.status.as_u16()).cloned();
         let mut response = problem.into_response();

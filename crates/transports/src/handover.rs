@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http_body::Frame;
-use tidings::{CloseReason, Delivery, Filter, Hub, Moment, Principal, Start, Subscriber};
+use tidings::{CloseReason, Cursor, Delivery, Entry, Filter, Hub, Interest, Moment, Principal, Start, Subscriber};
 use tokio::time::Instant;
 
 use crate::lane::{Claim, LaneCounters};
 use crate::limiter::Permit;
 use crate::session::Session;
 use crate::stream::Stream;
+use crate::watch::{self, AfterGap};
 
 /// A stream that was granted and waits for its driver: a lane, where the socket can be taken over, else the body of the response.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Granted {
     pub stream: Arc<Stream>,
     /// Where it begins.
     pub start: Start,
+    /// The end of the job that it is of, if that has come.
+    pub end: Option<Arc<Entry>>,
     /// When the credential was about to be checked.
     pub since: Moment,
     /// Counted until it ends.
@@ -113,6 +116,7 @@ impl Drop for Counted {
 
 struct Driving {
     hub: Arc<Hub>,
+    interest: Interest,
     subscriber: Subscriber,
     counted: Counted,
     hello: Option<Bytes>,
@@ -120,18 +124,19 @@ struct Driving {
     updated_at: Instant,
     /// When it was last told a position.
     told_at: Instant,
-    told: Option<tidings::Cursor>,
+    told: Option<Cursor>,
     _permit: Permit,
 }
 
 fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frames {
-    let Granted { principal, filter, stream, mut start, since, permit } = granted;
+    let Granted { principal, filter, stream, mut start, end, since, permit } = granted;
     stream.open.fetch_add(1, Ordering::Relaxed);
     counters.opened.fetch_add(1, Ordering::Relaxed);
     let counted = Counted { stream: stream.clone(), counters, closed: None };
-    let (cursor, gap) = (hub.cursor(start.after), start.gap.take());
+    let (after, gap) = (start.after, start.gap.take());
+    let (cursor, interest) = (hub.cursor(after), Interest { filter: filter.clone(), grants: principal.grants.clone() });
     let subscriber = hub.subscribe_at(principal.clone(), filter, start, since);
-    let (retained, mut counted) = (subscriber.retained(), counted);
+    let (retained, mut counted) = (watch::present(&hub, &interest, after, end.as_ref()), counted);
     let mut hello = stream.opening(cursor, gap.as_ref(), &retained, &principal.grants);
     if retained.iter().any(|entry| stream.ends_with(entry)) {
         hello.extend_from_slice(&stream.closing(CloseReason::Finished, None, None));
@@ -140,6 +145,7 @@ fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frame
     let now = Instant::now();
     let driving = Driving {
         hub,
+        interest,
         subscriber,
         counted,
         hello: Some(hello.freeze()),
@@ -211,7 +217,12 @@ impl Driving {
                     self.counted.closed = Some(CloseReason::Finished);
                 }
             }
-            Delivery::Gap(gap) => bytes.extend_from_slice(&stream.gap(&gap)),
+            Delivery::Gap(gap) => {
+                bytes.extend_from_slice(&stream.gap(&gap));
+                if stream.settings.job.is_some() {
+                    self.put_job(bytes, gap.resumed);
+                }
+            }
             Delivery::Closed(reason) => {
                 let retry = (reason == CloseReason::Draining).then(|| stream.come_back_after());
                 bytes.extend_from_slice(&stream.closing(reason, retry, None));
@@ -220,13 +231,30 @@ impl Driving {
         }
     }
 
+    /// What the log has lost may have been the job's end: the state is told anew, and if nobody has it at hand, the client comes back for it.
+    fn put_job(&mut self, bytes: &mut BytesMut, resumed: Cursor) {
+        let stream = &self.counted.stream;
+        let reason = match watch::after_gap(&self.hub, stream, &self.interest, resumed.offset) {
+            AfterGap::Unknown => CloseReason::Unavailable,
+            AfterGap::State(told, end) => {
+                bytes.extend_from_slice(&told);
+                if end.is_none() {
+                    return;
+                }
+                CloseReason::Finished
+            }
+        };
+        bytes.extend_from_slice(&stream.closing(reason, None, None));
+        self.counted.closed = Some(reason);
+    }
+
     /// What is due on a stream that was silent.
     fn quiet(&mut self) -> Bytes {
         let stream = self.counted.stream.clone();
         let now = Instant::now();
         if stream.settings.idle.as_ref().is_some_and(|idle| self.updated_at + idle.after <= now) {
             self.counted.closed = Some(CloseReason::Idle);
-            let state = stream.settings.job.is_some().then(|| self.subscriber.retained().pop()).flatten();
+            let state = stream.settings.job.is_some().then(|| watch::newest(&self.hub, &self.interest)).flatten();
             return stream.closing(CloseReason::Idle, None, state.as_deref()).freeze();
         }
         let mut bytes = BytesMut::from(&stream.heartbeat[..]);

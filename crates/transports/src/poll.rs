@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header, request};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidings::{CloseReason, Cursor, Delivery, Entry, Grants};
+use tidings::{CloseReason, Cursor, Delivery, Entry, Grants, Interest};
 use tokio::time::Instant;
 
 use crate::events::Mount;
@@ -18,6 +18,7 @@ use crate::problem::Problem;
 use crate::query;
 use crate::service::Service;
 use crate::stream::Stream;
+use crate::watch;
 
 /// How long a poll waits if it does not say: below the minute at which common proxies cut.
 const DEFAULT_WAIT: Duration = Duration::from_secs(25);
@@ -56,7 +57,7 @@ impl Mount {
 
     async fn polled(&self, service: &Service, parts: &request::Parts) -> Result<Answer, Problem> {
         let wait = wait(parts, service.hub.limits().poll_wait)?;
-        let Granted { principal, filter, stream, start, since, permit } =
+        let Granted { principal, filter, stream, start, end, since, permit } =
             self.grant(service, parts, "application/json").await?;
         stream.open.fetch_add(1, Ordering::Relaxed);
         let _open = scopeguard(|| {
@@ -65,12 +66,13 @@ impl Mount {
         let hub = &service.hub;
         // A first poll without a cursor answers at once: the client has its place before anything happens.
         let first = query::resume(&parts.headers, &parts.uri).is_none();
+        let (after, interest) = (start.after, Interest { filter: filter.clone(), grants: principal.grants.clone() });
         let mut subscriber = hub.subscribe_at(principal.clone(), filter, start, since);
         let mut answer = Answer { events: Vec::new(), cursor: String::new(), gap: None, closed: None };
         if first {
             // Without its place: it tells the present state, it is not the next event.
             let state = |entry: &Arc<Entry>| polled(service, &stream, entry, &principal.grants, None);
-            answer.events = subscriber.retained().iter().map(state).collect();
+            answer.events = watch::present(hub, &interest, after, end.as_ref()).iter().map(state).collect();
         }
         let deadline = Instant::now() + if first { Duration::ZERO } else { wait };
         let (mut bytes, limits) = (0, hub.limits());

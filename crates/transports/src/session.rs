@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tidings::{Filter, Offset};
+use tidings::{Entry, Filter, Offset, Principal};
 
 use crate::door::{Admitted, Door, Handshake};
 use crate::lane::Position;
@@ -46,6 +46,19 @@ pub struct Session {
     pub(crate) begin_by: u64,
     /// What its request asked for.
     pub(crate) asked: Option<Box<(Filter, Option<String>)>>,
+    /// The job that it is about, if it is about one.
+    pub(crate) about: Option<Box<About>>,
+}
+
+/// The job that a connection is about.
+#[derive(Debug)]
+pub(crate) struct About {
+    /// Its topic.
+    pub(crate) topic: String,
+    /// Who asked, without what they may see only because they could name the job.
+    pub(crate) who: Arc<Principal>,
+    /// The event of its end, once that is known.
+    pub(crate) end: Option<Arc<Entry>>,
 }
 
 /// How it speaks.
@@ -176,6 +189,7 @@ impl Session {
             incomplete_since: 0,
             begin_by: 0,
             asked: None,
+            about: None,
         })
     }
 

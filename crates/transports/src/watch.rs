@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{StatusCode, header, request};
-use tidings::job::{Job, JobFault, JobId, Jobs};
-use tidings::{Cursor, Filter, Grants, Offset, Principal, Profile, Start, TopicPattern};
+use tidings::job::{self, Job, JobFault, JobId, Jobs};
+use tidings::{
+    Cursor, Entry, Event, Filter, Grants, Hub, Interest, NewEvent, Offset, Principal, Profile, TopicPattern,
+};
 
 use crate::events::Mount;
 use crate::problem::Problem;
 use crate::query;
 use crate::service::Service;
-use crate::stream::{JobNamed, OneJob};
+use crate::stream::{JobNamed, OneJob, Stream};
 
 /// The segment `{job}` of the path, put into each request by the router.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub(crate) struct Watched {
     pub(crate) principal: Arc<Principal>,
     /// Its topic.
     pub(crate) filter: Filter,
+    /// The event of its end, if that was told: also where memory has no room for it.
+    pub(crate) end: Option<Arc<Entry>>,
 }
 
 impl Mount {
@@ -38,34 +43,118 @@ impl Mount {
     ) -> Result<Watched, Problem> {
         let Some(jobs) = &service.jobs else { return Err(no_such_job()) };
         let job = job_at(jobs, &self.stream.profile, parts, &principal, one).await?;
+        let end = end_of(jobs, &job).await?;
         let filter = Filter::topics(job.topic().parse::<TopicPattern>());
-        Ok(Watched { filter: self.stream.narrowed(filter), principal: holding(principal, &job), job })
-    }
-
-    /// Where a stream of the job begins. `None` if whoever asks has its end already.
-    pub(crate) fn start_of(&self, service: &Service, parts: &request::Parts, job: &Job) -> Option<Start> {
-        let asked = query::resume(&parts.headers, &parts.uri);
-        if !job.state.is_end() {
-            return Some(service.hub.start(asked.as_deref()));
-        }
-        let own = |cursor: &Cursor| service.hub.cursor(cursor.offset) == *cursor;
-        let end = job.end.as_deref().and_then(|end| end.parse::<Cursor>().ok()).filter(own);
-        let end = end.map_or(Offset::START, |end| end.offset);
-        let asked_for = asked.as_deref().and_then(|asked| asked.parse::<Cursor>().ok()).filter(own);
-        if asked_for.is_some_and(|cursor| cursor.offset >= end) {
-            return None;
-        }
-        // What lies before the end is told as well, if the log still has it.
-        let start = service.hub.start(asked.as_deref());
-        Some(match start.gap {
-            Some(_) => Start { gap: start.gap, ..service.hub.start(None) },
-            None => start,
-        })
+        Ok(Watched { filter: self.stream.narrowed(filter), principal: holding(principal, &job), job, end })
     }
 }
 
-/// The job that a request names, if `principal` may see it. Whoever begins to listen to it from here on is given its state, also if it
-/// ended long ago.
+impl Watched {
+    /// Whether who asks to go on from `asked` has the end already.
+    pub(crate) fn is_told(&self, hub: &Hub, asked: Option<&str>) -> bool {
+        let own = |cursor: &Cursor| hub.cursor(cursor.offset) == *cursor;
+        let asked = asked.and_then(|asked| asked.parse::<Cursor>().ok()).filter(own);
+        match (asked, self.end.as_ref().map(|end| end.event.offset)) {
+            // The log does not know where it was, and it is told at the start of the log.
+            (Some(asked), Some(Offset::START)) => asked.offset == Offset::START,
+            (Some(asked), Some(end)) => asked.offset >= end,
+            _ => false,
+        }
+    }
+}
+
+/// What a stream that begins at `until` is told of the present: the newest of each retained kind, and the end of its job, if it is of one
+/// whose end has come.
+pub(crate) fn present(hub: &Hub, interest: &Interest, until: Offset, end: Option<&Arc<Entry>>) -> Vec<Arc<Entry>> {
+    let mut found = hub.retained(interest, until);
+    // What comes after `until` is read on from there.
+    let end = end.filter(|end| end.event.offset <= until);
+    found.extend(end.filter(|_| !found.iter().any(|entry| job::is_end(&entry.event.name))).cloned());
+    found
+}
+
+/// What somebody is told of a job after a gap: its end may have been in it.
+pub(crate) enum AfterGap {
+    /// The state is not at hand: who asks again is given it from the store.
+    Unknown,
+    /// This, and the end if it is that. Empty if the state comes later in the log.
+    State(Bytes, Option<Arc<Entry>>),
+}
+
+/// What somebody is told of a job after a gap behind which it goes on from `until`.
+pub(crate) fn after_gap(hub: &Hub, stream: &Stream, interest: &Interest, until: Offset) -> AfterGap {
+    if newest(hub, interest).is_none() {
+        return AfterGap::Unknown;
+    }
+    let states = hub.retained(interest, until);
+    let end = states.iter().find(|entry| stream.ends_with(entry)).cloned();
+    AfterGap::State(stream.states(&states, hub.cursor(until), &interest.grants).freeze(), end)
+}
+
+/// The newest state of the job that `interest` is about, whatever of it is told.
+pub(crate) fn newest(hub: &Hub, interest: &Interest) -> Option<Arc<Entry>> {
+    let topics = interest.filter.topics.iter().flat_map(|topics| topics.iter().cloned());
+    let all = Interest { filter: Filter::topics(topics), grants: interest.grants.clone() };
+    hub.retained(&all, Offset(u64::MAX)).pop()
+}
+
+/// The event of a job's end, if that has been told, or nothing else is at hand.
+pub(crate) async fn end_of(jobs: &Jobs, job: &Job) -> Result<Option<Arc<Entry>>, Problem> {
+    let hub = jobs.hub();
+    let (Ok(topic), Ok(own)) = (job.topic().parse::<TopicPattern>(), Grants::parse([job.grant().as_str()])) else {
+        return Ok(None);
+    };
+    let interest = Interest { filter: Filter::topics([topic]), grants: own };
+    let held = || newest(hub, &interest).filter(|entry| job::STATE_EVENTS.contains(&&*entry.event.name));
+    if held().is_none() && job.state.is_end() {
+        // For those who come next as well.
+        jobs.show(&job.id).await.map_err(unavailable)?;
+    }
+    if let Some(held) = held() {
+        // Where the end is on its way, another state is held until it comes.
+        return Ok(Some(held).filter(|held| job::is_end(&held.event.name)));
+    }
+    if !job.state.is_end() {
+        return Ok(None);
+    }
+    let place = job.end.as_deref().and_then(|end| end.parse::<Cursor>().ok());
+    let place = place.filter(|end| hub.cursor(end.offset) == *end);
+    let most = jobs.settings().kind(job.namespace.as_deref(), &job.kind).first_bytes;
+    let first = match most {
+        0 => None,
+        _ => Some(first_items(jobs.items(&job.id, 0, FIRST_ITEMS, most).await.map_err(unavailable)?, most)),
+    };
+    let Ok(topic) = job.topic().parse() else { return Ok(None) };
+    let body = NewEvent {
+        name: format!("job.{}", job.state.name()).into(),
+        topic,
+        key: Some(job.topic().into()),
+        data: job.document(first.as_deref()),
+        scope: Bytes::new(),
+        audience: job.audience.clone(),
+        time: job.updated,
+        kept: true,
+        dedup: None,
+    };
+    let offset = place.map_or(Offset::START, |place| place.offset);
+    Ok(Some(Arc::new(hub.entry(Event { offset, body }))))
+}
+
+/// The most items that are told with an end.
+const FIRST_ITEMS: usize = 100_000;
+
+/// As many of them as fit.
+fn first_items(mut items: Vec<Bytes>, most: usize) -> Vec<Bytes> {
+    let mut bytes = 0;
+    let fit = items.iter().take_while(|item| {
+        bytes += item.len() + 1;
+        bytes <= most
+    });
+    items.truncate(fit.count());
+    items
+}
+
+/// The job that a request names, if `principal` may see it.
 pub(crate) async fn job_at(
     jobs: &Jobs,
     profile: &Profile,
@@ -74,7 +163,7 @@ pub(crate) async fn job_at(
     one: &OneJob,
 ) -> Result<Job, Problem> {
     let id = named(one, parts)?;
-    let found = jobs.show(&id).await.map_err(unavailable)?;
+    let found = jobs.get(&id).await.map_err(unavailable)?;
     let here = |job: &Job| {
         let same_app = profile.namespace().is_none_or(|own| job.namespace.as_deref() == Some(own));
         same_app && (one.kinds.is_empty() || one.kinds.contains(&job.kind))

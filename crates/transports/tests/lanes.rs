@@ -51,6 +51,7 @@ impl Rig {
             filter,
             stream: self.stream.clone(),
             start: self.hub.start(asked),
+            end: None,
             since,
             permit: self.limiter.accept("127.0.0.1".parse().unwrap()).unwrap(),
         };

@@ -1,11 +1,12 @@
 //! What a socket needs beside events: heartbeats, positions, an end.
 
 use std::io::{ErrorKind, Read};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings::{CloseReason, Revocation, Timestamp};
+use tidings::{CloseReason, Entry, Filter, Revocation, Timestamp};
 
 use super::OpenStream;
 use super::connection::{AFTER_ALL, Behind, Position};
@@ -128,7 +129,8 @@ impl Lane {
         if (1..=now).contains(&connection.ends_at) {
             return self.say_goodbye(slot, CloseReason::Finished, None);
         }
-        if idle.is_some_and(|idle| connection.updated_at + idle <= now) {
+        // An end that is on its way is waited for as long as any write.
+        if connection.ends_at == 0 && idle.is_some_and(|idle| connection.updated_at + idle <= now) {
             return self.say_goodbye(slot, CloseReason::Idle, None);
         }
         if let Some(behind) = &connection.behind {
@@ -191,12 +193,17 @@ impl Lane {
     }
 
     /// What the connection was about has ended, and that is written.
-    pub(super) fn finish(&mut self, slot: usize) {
+    pub(super) fn finish(&mut self, slot: usize, end: Option<Arc<Entry>>) {
+        if let Some(end) = end {
+            self.connections[slot].ends_after(&end);
+        }
         let lingers = self.stream(slot).settings.job.as_ref().map_or(0, |job| job.lingers.as_millis() as u64);
         if lingers == 0 {
             return self.say_goodbye(slot, CloseReason::Finished, None);
         }
-        self.connections[slot].ends_at = self.now + lingers;
+        self.connections[slot].ends_at = self.now.saturating_add(lingers).min(AFTER_ALL - 1);
+        // Others may still speak of the same topic.
+        self.change_interest(slot, Filter::nothing());
         self.set_timer(slot);
     }
 

@@ -43,8 +43,8 @@ impl Lane {
                 continue;
             }
             let (class, position, has_rest) = (connection.class, behind.position, !behind.rest.is_empty());
-            // What is said after the rest comes before what is read on.
-            let rest_alone = !behind.answers.is_empty();
+            // What is said after the rest comes before what is read on, and after the end comes nothing.
+            let rest_alone = !behind.answers.is_empty() || connection.ends_at == AFTER_ALL;
             let detour = connection.session.as_ref().and_then(|session| session.detour.as_ref());
             let bound = detour.map(|detour| Bound { until: detour.until, is_forward: detour.is_forward });
             let at_end = position == Position::Window(self.place) && self.place == self.hub.window().end();
@@ -117,9 +117,6 @@ impl Lane {
                 return;
             }
             let Some(connection) = self.connections.get_mut(slot) else { return };
-            if self.gather.are_last {
-                connection.ends_at = AFTER_ALL;
-            }
             let Some(behind) = &mut connection.behind else { return };
             let (owed, bytes) = (behind.rest.len(), self.gather.bytes());
             let total = owed + bytes.len();
@@ -153,12 +150,14 @@ impl Lane {
                         (connection.told, connection.told_at) = (connection.told.max(told), self.now);
                     }
                 }
-                if behind.position == Position::Window(self.place) && bound.is_none() && !rest_alone {
-                    let has_ended = connection.ends_at == AFTER_ALL;
+                let has_ended = connection.ends_at == AFTER_ALL && behind.answers.is_empty();
+                let is_caught_up = behind.position == Position::Window(self.place) && bound.is_none() && !rest_alone;
+                if has_ended || self.gather.end.is_some() || is_caught_up {
                     connection.behind = None;
                     self.counters.behind.fetch_sub(1, Ordering::Relaxed);
-                    if has_ended {
-                        self.finish(slot);
+                    match self.gather.end.clone() {
+                        None if is_caught_up => {}
+                        end => self.finish(slot, end),
                     }
                     return;
                 }
@@ -170,18 +169,23 @@ impl Lane {
                 }
                 continue;
             }
+            let mut end = None;
             if of_frames > 0 {
                 let cut = self.gather.cut(of_frames);
                 self.counters.delivered.fetch_add(cut.frames, Ordering::Relaxed);
                 behind.position = cut.position;
                 behind.offset = behind.offset.max(cut.offset);
                 behind.rest = cut.rest;
+                end = self.gather.end.clone().filter(|_| cut.frames == self.gather.len());
             }
             // Nothing but the cursor is kept for one that takes no more.
             behind.page = None;
             let stalled = behind.blocked_at > 0 && behind.blocked_at + stall <= self.now;
             if behind.blocked_at == 0 {
                 behind.blocked_at = self.now.max(1);
+            }
+            if let Some(end) = end {
+                connection.ends_after(&end);
             }
             self.counters.blocked.fetch_add(1, Ordering::Relaxed);
             // One of several namespaces waits for the connection that they share, whose own patience counts.
@@ -220,10 +224,10 @@ impl Lane {
                 let frame = stream.frame(entry, variant, epoch);
                 gather.push(frame, Position::Window(place), entry.at);
                 gather.told = kept(entry).or(gather.told);
-                gather.are_last |= stream.ends_with(entry);
+                gather.end = stream.ends_with(entry).then(|| entry.clone());
             }
             reached = (place, entry.at);
-            gather.bytes().len() < max
+            gather.end.is_none() && gather.bytes().len() < max
         });
         if read.is_err() {
             return false;
@@ -267,7 +271,11 @@ impl Lane {
                 let frame = stream.frame(entry, variant, epoch);
                 self.gather.push(frame, Position::Log(entry.at), entry.at);
                 self.gather.told = Some(entry.at);
-                self.gather.are_last |= stream.ends_with(entry);
+                if stream.ends_with(entry) {
+                    self.gather.end = Some(entry.clone());
+                    reached = entry.at;
+                    break;
+                }
             }
         }
         self.gather.reached = Some((Position::Log(reached), reached));
@@ -327,6 +335,9 @@ impl Lane {
                 rest.extend_from_slice(&told);
                 behind.rest = rest.freeze();
                 (behind.position, behind.offset) = (Position::Log(resume), resume);
+                if self.stream(slot).settings.job.is_some() && !self.tell_job_after_gap(slot, resume) {
+                    return;
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "a stream can't be given the log");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings::history::LogPage;
-use tidings::{Offset, Place, Principal};
+use tidings::{Entry, Offset, Place, Principal};
 
 use super::socket::Socket;
 use crate::limiter::Permit;
@@ -102,6 +102,14 @@ impl Connection {
             (Codec::WebSocket, _) => "websocket",
             (Codec::SocketIo, Socket::Remote(remote)) if remote.is_polled() => "socketio-polling",
             (Codec::SocketIo, _) => "socketio",
+        }
+    }
+
+    /// What it was about has ended, with this event: nothing comes after what it owes now.
+    pub(super) fn ends_after(&mut self, end: &Arc<Entry>) {
+        self.ends_at = AFTER_ALL;
+        if let Some(about) = self.session.as_mut().and_then(|session| session.about.as_mut()) {
+            about.end = Some(end.clone());
         }
     }
 

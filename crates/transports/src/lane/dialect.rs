@@ -1,33 +1,79 @@
 //! Connections on which an app's own messages are spoken, about one job.
 
-use serde_json::{Map, Value};
-use tidings::{Filter, FormFacts, Offset, Timestamp};
+use std::sync::Arc;
 
-use super::connection::AFTER_ALL;
+use serde_json::{Map, Value};
+use tidings::{CloseReason, Entry, Filter, FormFacts, Interest, Offset, Timestamp, TopicPattern};
+
 use super::requests::Outcome;
 use super::thread::Lane;
+use crate::problem::Problem;
+use crate::session::About;
 use crate::stream::Dialect;
+use crate::watch::{self, AfterGap};
 use crate::websocket::frame;
 
 impl Lane {
-    /// Tells the job's state, and from here on what comes. `from` is its filter.
-    pub(super) fn tell_job(&mut self, slot: usize, filter: Filter) {
+    /// Tells the job's state, and from here on what comes. `filter` is what is told of it.
+    fn tell_job(&mut self, slot: usize, filter: Filter) {
         let (_, from) = self.standing(slot);
         let stream = self.stream(slot).clone();
-        let grants = self.connections[slot].principal.grants.clone();
-        let interest = tidings::Interest { filter, grants };
-        let state = self.hub.retained(&interest, from);
+        let interest = Interest { filter, grants: self.connections[slot].principal.grants.clone() };
+        let state = self.present(slot, &interest, from);
         let told = stream.retained("", &state, self.hub.cursor(from), &interest.grants);
-        let has_ended = state.iter().any(|entry| stream.ends_with(entry));
         self.say(slot, &told);
         self.change_interest(slot, interest.filter);
-        let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };
-        if !has_ended {
-            return;
+        if let Some(end) = state.into_iter().find(|entry| stream.ends_with(entry)) {
+            self.end_after(slot, end);
         }
-        match connection.behind {
-            Some(_) => connection.ends_at = AFTER_ALL,
-            None => self.finish(slot),
+    }
+
+    /// Ends the connection once it has all that was said to it, which was the end of what it is about.
+    fn end_after(&mut self, slot: usize, end: Arc<Entry>) {
+        let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };
+        match &connection.behind {
+            Some(_) => connection.ends_after(&end),
+            None => self.finish(slot, Some(end)),
+        }
+    }
+
+    /// What a connection that begins at `from` is told of the present.
+    pub(super) fn present(&self, slot: usize, interest: &Interest, from: Offset) -> Vec<Arc<Entry>> {
+        watch::present(&self.hub, interest, from, self.about(slot).and_then(|about| about.end.as_ref()))
+    }
+
+    fn about(&self, slot: usize) -> Option<&About> {
+        self.connections.get(slot)?.session.as_ref()?.about.as_deref()
+    }
+
+    /// A connection that has just been told that its job has ended, ends with that.
+    pub(super) fn end_if_told(&mut self, slot: usize) {
+        let (_, from) = self.standing(slot);
+        // One that comes later in the log is read on to.
+        let end = self.about(slot).and_then(|about| about.end.clone()).filter(|end| end.event.offset <= from);
+        if let Some(end) = end {
+            self.end_after(slot, end);
+        }
+    }
+
+    /// Tells the job's state to one that goes on from `resume` behind a gap, in which its end may have been. False if nobody has it at hand,
+    /// and the connection was ended: who comes back is given it from the store.
+    pub(super) fn tell_job_after_gap(&mut self, slot: usize, resume: Offset) -> bool {
+        let connection = &self.connections[slot];
+        let class = self.registry.get(connection.class as usize).expect("a class lives as long as its members");
+        let stream = self.stream(slot);
+        match watch::after_gap(&self.hub, stream, &class.interest, resume) {
+            AfterGap::Unknown => {
+                self.say_goodbye(slot, CloseReason::Unavailable, None);
+                false
+            }
+            AfterGap::State(told, end) => {
+                self.append_rest(slot, &told);
+                if let Some(end) = end {
+                    self.connections[slot].ends_after(&end);
+                }
+                true
+            }
         }
     }
 
@@ -35,8 +81,42 @@ impl Lane {
     pub(super) fn begin_telling(&mut self, slot: usize) {
         let Some(session) = &mut self.connections[slot].session else { return };
         session.begin_by = 0;
+        if session.asked.is_none() {
+            return;
+        }
+        let topic = session.about.as_ref().filter(|about| about.end.is_none()).map(|about| about.topic.clone());
+        if let Some(topic) = topic
+            && self.job_state(slot).is_none()
+        {
+            // It has ended meanwhile, and memory had no room for that.
+            let Some(session) = &self.connections[slot].session else { return };
+            let door = session.door.clone();
+            return self.ask(slot, async move { Outcome::Ended(door.end(&topic).await) });
+        }
+        self.tell_asked(slot);
+    }
+
+    fn tell_asked(&mut self, slot: usize) {
+        let Some(session) = &mut self.connections[slot].session else { return };
         if let Some((filter, _)) = session.asked.take().map(|asked| *asked) {
             self.tell_job(slot, filter);
+        }
+    }
+
+    /// The store says whether the job has ended.
+    pub(super) fn take_end(&mut self, slot: usize, end: Result<Option<Arc<Entry>>, Problem>) {
+        match end {
+            Ok(end) => {
+                if let Some(about) = self.connections[slot].session.as_mut().and_then(|session| session.about.as_mut())
+                {
+                    about.end = end;
+                }
+                self.tell_asked(slot);
+            }
+            Err(problem) => {
+                tracing::warn!(code = problem.code, "the state of a job can't be told");
+                self.say_goodbye(slot, CloseReason::Unavailable, None);
+            }
         }
     }
 
@@ -72,28 +152,27 @@ impl Lane {
     }
 
     fn cancel_job(&mut self, slot: usize) {
-        let Some(state) = self.job_state(slot) else { return };
         let Some(connection) = self.connections.get(slot).filter(|connection| connection.is_open()) else { return };
         let Some(session) = &connection.session else { return };
-        let (door, principal) = (session.door.clone(), connection.principal.clone());
-        let topic = state.event.topic.clone();
+        let Some(about) = &session.about else { return };
+        let (door, who, topic) = (session.door.clone(), about.who.clone(), about.topic.clone());
         self.ask(slot, async move {
-            if let Err(problem) = door.cancel(&principal, topic.as_str()).await {
+            if let Err(problem) = door.cancel(&who, &topic).await {
                 tracing::debug!(code = problem.code, "a job was not canceled over its connection");
             }
             Outcome::Canceled
         });
     }
 
-    /// The newest state of the job that the connection is about.
-    pub(super) fn job_state(&self, slot: usize) -> Option<std::sync::Arc<tidings::Entry>> {
+    /// The newest state of the job that the connection is about, whatever the mount tells of it.
+    pub(super) fn job_state(&self, slot: usize) -> Option<Arc<Entry>> {
         let connection = self.connections.get(slot)?;
-        let asked = connection.session.as_ref().and_then(|session| session.asked.as_ref());
-        let class = self.registry.get(connection.class as usize)?;
-        let filter = asked.map_or_else(|| class.interest.filter.clone(), |asked| asked.0.clone());
         let grants = connection.principal.grants.clone();
-        // Whatever the mount tells of it.
-        let filter = Filter::topics(filter.topics.iter().flat_map(|topics| topics.iter().cloned()));
-        self.hub.retained(&tidings::Interest { filter, grants }, Offset(u64::MAX)).pop()
+        let filter = match self.about(slot) {
+            Some(About { end: Some(end), .. }) => return Some(end.clone()),
+            Some(about) => Filter::topics([about.topic.parse::<TopicPattern>().ok()?]),
+            None => self.registry.get(connection.class as usize)?.interest.filter.clone(),
+        };
+        watch::newest(&self.hub, &Interest { filter, grants })
     }
 }

@@ -1,7 +1,9 @@
 //! Many frames in one write.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use tidings::Offset;
+use tidings::{Entry, Offset};
 
 use super::connection::Position;
 
@@ -15,8 +17,8 @@ pub(super) struct Gather {
     pub(super) told: Option<Offset>,
     /// Where reading goes on after all of it, and the offset there. May lie beyond the last frame: what did not concern the reader.
     pub(super) reached: Option<(Position, Offset)>,
-    /// Whether nothing comes after them.
-    pub(super) are_last: bool,
+    /// The last of them, if nothing comes after it.
+    pub(super) end: Option<Arc<Entry>>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Gather {
         self.frames.clear();
         self.told = None;
         self.reached = None;
-        self.are_last = false;
+        self.end = None;
     }
 
     /// Adds a frame; `position` and `offset` are those after it.

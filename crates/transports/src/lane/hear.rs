@@ -40,7 +40,7 @@ impl Lane {
         let Some(session) = &mut self.connections[slot].session else { return };
         session.pinged_at = now;
         if let Some(dialect) = &session.stream.settings.dialect {
-            session.begin_by = dialect.waits.map_or(0, |waits| now + waits.as_millis() as u64);
+            session.begin_by = dialect.waits.map_or(0, |waits| now.saturating_add(waits.as_millis() as u64).max(1));
             if session.begin_by == 0 {
                 self.begin_telling(slot);
             }
@@ -58,6 +58,7 @@ impl Lane {
         {
             self.answer(slot, Asker::Message, &message::error(Some("query"), &problem));
         }
+        self.end_if_told(slot);
     }
 
     /// Reads what came on a socket, until there is no more, it has had its turn, or an answer has to be waited for.

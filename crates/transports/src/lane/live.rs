@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidings::{CloseReason, Entry, Offset, Place};
 
 use super::catch_up::kept;
-use super::connection::{AFTER_ALL, Behind, Position};
+use super::connection::{Behind, Position};
 use super::gather::rest;
 use super::socket::Wrote;
 use super::thread::Lane;
@@ -23,8 +23,8 @@ pub(super) struct Pieces {
     frames: Vec<(Bytes, Place, Offset)>,
     /// The offset of the last kept event among them.
     told: Option<Offset>,
-    /// Whether nothing comes after them.
-    are_last: bool,
+    /// The last of them, if nothing comes after it.
+    end: Option<Arc<Entry>>,
 }
 
 impl Lane {
@@ -59,11 +59,14 @@ impl Lane {
                     used += 1;
                     class.members.pieces = used as u32;
                 }
+                let pieces = &mut pieces[class.members.pieces as usize - 1];
+                if pieces.end.is_some() {
+                    return;
+                }
                 let variant = stream.variant(entry, &class.interest.grants);
                 let frame = stream.frame(entry, variant, epoch);
-                let pieces = &mut pieces[class.members.pieces as usize - 1];
                 pieces.told = kept(entry).or(pieces.told);
-                pieces.are_last |= stream.ends_with(entry);
+                pieces.end = stream.ends_with(entry).then(|| entry.clone());
                 pieces.frames.push((frame.clone(), *place, entry.at));
             });
         }
@@ -77,7 +80,7 @@ impl Lane {
             let mut pieces = std::mem::take(&mut self.pieces[index]);
             self.write_class(&pieces, from);
             pieces.frames.clear();
-            (pieces.told, pieces.are_last) = (None, false);
+            (pieces.told, pieces.end) = (None, None);
             // Keeps the allocation of a usual round, not of the largest ever.
             pieces.frames.shrink_to(ENTRIES_A_ROUND);
             self.pieces[index] = pieces;
@@ -85,9 +88,9 @@ impl Lane {
         if used > 1024 {
             self.pieces.truncate(1024);
         }
-        for timer in std::mem::take(&mut self.finishing) {
+        for (timer, end) in std::mem::take(&mut self.finishing) {
             if self.find(timer).is_some() {
-                self.finish(timer.slot as usize);
+                self.finish(timer.slot as usize, Some(end));
             }
         }
         // Only now: an end may have last words for others, which would put them behind in the middle of their round.
@@ -131,13 +134,14 @@ impl Lane {
                     }
                     delivered += pieces.frames.len() as u64;
                     written_bytes += bytes.len() as u64;
-                    if pieces.are_last {
-                        finishing.push(Timer { slot, generation: connection.generation });
+                    if let Some(end) = &pieces.end {
+                        finishing.push((Timer { slot, generation: connection.generation }, end.clone()));
                     }
                 }
                 Wrote::Part(written) => {
                     blocked += 1;
                     written_bytes += written as u64;
+                    let delivered_before = delivered;
                     let mut behind = match (&single, written) {
                         (Some(frame), 1..) => {
                             let (_, place, offset) = pieces.frames[0];
@@ -153,8 +157,10 @@ impl Lane {
                     };
                     behind.blocked_at = self.now.max(1);
                     connection.behind = Some(behind);
-                    if pieces.are_last {
-                        connection.ends_at = AFTER_ALL;
+                    // Else it is read again, and is found to be the last then.
+                    let has_last = delivered - delivered_before == pieces.frames.len() as u64;
+                    if let Some(end) = pieces.end.as_ref().filter(|_| has_last) {
+                        connection.ends_after(end);
                     }
                 }
                 Wrote::Failed => failed.push(Timer { slot, generation: connection.generation }),

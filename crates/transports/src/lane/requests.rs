@@ -1,11 +1,12 @@
 //! What clients ask for on connections that go both ways, and how they are answered.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::{Map, Value};
-use tidings::CloseReason;
+use tidings::{CloseReason, Entry};
 
 use super::Message;
 use super::thread::Lane;
@@ -28,6 +29,8 @@ pub(super) enum Outcome {
     Published(Result<String, Problem>, Option<String>, Asker),
     /// Of a job that was to be canceled: what came of it, its events tell.
     Canceled,
+    /// The end of a job that nobody had at hand, if it has ended.
+    Ended(Result<Option<Arc<Entry>>, Problem>),
     /// Of a new credential.
     Authenticated(Result<Admitted, Problem>, Option<String>, Asker),
 }
@@ -35,7 +38,8 @@ pub(super) enum Outcome {
 impl Lane {
     /// Takes a request of a client.
     pub(super) fn request(&mut self, slot: usize, kind: Option<&str>, text: &str, stream: &Stream, asker: Asker) {
-        if !stream.settings.commands {
+        // On a stream of one job there is nothing else to hear.
+        if !stream.settings.commands || stream.settings.job.is_some() {
             let detail = "this path takes no requests: it only tells";
             let problem = Problem::new(http::StatusCode::FORBIDDEN, "no-requests", detail);
             return self.answer(slot, asker, &message::error(None, &problem));
@@ -123,6 +127,7 @@ impl Lane {
             }
             Outcome::Authenticated(Ok(admitted), id, asker) => self.take_credential(slot, admitted, id, asker),
             Outcome::Canceled => {}
+            Outcome::Ended(end) => self.take_end(slot, end),
             Outcome::Lost => {
                 tracing::error!("a question for a connection ended in a panic");
                 self.say_goodbye(slot, CloseReason::Unavailable, None);

@@ -369,7 +369,7 @@ impl Lane {
             Some(speaker) if speaker.is_other => stream.parting(reason).freeze(),
             Some(speaker) if speaker.stage != Stage::Inside => frame::close(1000, reason.name()),
             _ => {
-                let state = stream.settings.job.is_some().then(|| self.job_state(slot)).flatten();
+                let state = stream.settings.job.as_ref().and_then(|_| self.job_state(slot));
                 stream.closing(reason, retry, state.as_deref()).freeze()
             }
         }

@@ -115,7 +115,7 @@ impl Lane {
         let (from, gap) = (start.after, start.gap.as_ref());
         let subscribed = |hub: &tidings::Hub, live| message::subscribed(id, hub.cursor(from), live, gap);
         let grants = self.connections[slot].principal.grants.clone();
-        let retained = self.hub.retained(&Interest { filter: filter.clone(), grants: grants.clone() }, from);
+        let retained = self.present(slot, &Interest { filter: filter.clone(), grants: grants.clone() }, from);
         let retained = self.stream(slot).retained(id, &retained, self.hub.cursor(home.1), &grants);
         if from == home.1 {
             let text = subscribed(&self.hub, true);

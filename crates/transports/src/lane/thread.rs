@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use mio::{Events, Interest as Readiness, Poll, Token};
 use slab::Slab;
-use tidings::{CloseReason, Hub, Interest, Moment, Offset, Place, Principal, Registry};
+use tidings::{CloseReason, Entry, Hub, Interest, Moment, Offset, Place, Principal, Registry};
 use tokio::runtime::Handle;
 
 use super::care::Lingering;
-use super::connection::{AFTER_ALL, Behind, Connection, GONE, Position};
+use super::connection::{Behind, Connection, GONE, Position};
 use super::gather::Gather;
 use super::live::Pieces;
 use super::socket::Socket;
@@ -21,6 +21,7 @@ use crate::handover::Granted;
 use crate::limiter::Permit;
 use crate::session::Session;
 use crate::stream::Stream;
+use crate::watch;
 
 /// What a lane is told of its sockets.
 pub(super) const READINESS: Readiness = Readiness::READABLE.add(Readiness::WRITABLE);
@@ -51,7 +52,7 @@ pub(super) struct Lane {
     /// Connections that failed while others of their round still had to be given theirs.
     pub(super) failing: Vec<Timer>,
     /// Connections that were given the end of what they were about.
-    pub(super) finishing: Vec<Timer>,
+    pub(super) finishing: Vec<(Timer, Arc<Entry>)>,
     /// Which moment it was among the revocations in the round before this one: those until then have reached this lane.
     pub(super) moment: Moment,
     /// Connections that may be heard again.
@@ -225,7 +226,7 @@ impl Lane {
 
     fn open(&mut self, entering: Entering) {
         let Entering { end, head, unread, granted, session, polls } = entering;
-        let Granted { principal, filter, stream, start, since, permit } = granted;
+        let Granted { principal, filter, stream, start, end: job_end, since, permit } = granted;
         let interest = Interest { filter, grants: principal.grants.clone() };
         let position = start.place.map_or(Position::Log(start.after), Position::Window);
         let behind = Behind::at(position, start.after, head);
@@ -240,12 +241,13 @@ impl Lane {
         } else {
             let class = self.registry.get(self.connections[slot].class as usize);
             let interest = &class.expect("entered in the lines above").interest;
-            let retained = if closed.is_none() { self.hub.retained(interest, start.after) } else { Vec::new() };
+            let told = || watch::present(&self.hub, interest, start.after, job_end.as_ref());
+            let retained = if closed.is_none() { told() } else { Vec::new() };
             let grants = interest.grants.clone();
             let stream = self.stream(slot);
             let opening = stream.opening(cursor, start.gap.as_ref(), &retained, &grants);
-            if retained.iter().any(|entry| stream.ends_with(entry)) {
-                self.connections[slot].ends_at = AFTER_ALL;
+            if let Some(end) = retained.iter().find(|entry| stream.ends_with(entry)) {
+                self.connections[slot].ends_after(end);
             }
             self.append_rest(slot, &opening);
         }

@@ -144,6 +144,7 @@ impl Mount {
             filter: Filter::nothing(),
             stream: self.stream.clone(),
             start: service.hub.start(None),
+            end: None,
             since,
             permit: service.limiter.nothing(),
         };

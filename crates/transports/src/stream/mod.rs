@@ -139,12 +139,13 @@ impl Stream {
         self.settings.job.is_some() && job::is_end(&entry.event.name)
     }
 
-    /// What was asked for, of the events that are told here.
+    /// What was asked for, of the events that are told here. On a stream of one job each end is: it would be waited for else for ever.
     pub fn narrowed(&self, filter: Filter) -> Filter {
         let Some(told) = &self.settings.names else { return filter };
         let asked = filter.names.clone();
         let is_asked = |name: &&Arc<str>| asked.as_ref().is_none_or(|asked| asked.contains(name));
-        filter.names(told.iter().filter(is_asked).cloned())
+        let ends = job::STATE_EVENTS.into_iter().filter(|name| self.settings.job.is_some() && job::is_end(name));
+        filter.names(told.iter().filter(is_asked).cloned().chain(ends.map(Arc::from)))
     }
 
     /// The frame of an event as who gets `variant` of its shape sees it; encoded once and shared by all streams that
@@ -198,6 +199,8 @@ impl Stream {
     pub fn gap(&self, gap: &Gap) -> Bytes {
         match self.codec {
             Codec::Sse => sse::gap(gap, self.settings.ids),
+            // It has no word for that, and is told the state of its job.
+            Codec::WebSocket if self.settings.dialect.is_some() => Bytes::new(),
             Codec::WebSocket => frame::text(message::gap(gap).as_bytes()),
             Codec::SocketIo => self.control("tidings.gap", &gap.to_json(), Some(gap.resumed)),
         }
@@ -239,6 +242,17 @@ impl Stream {
                 Codec::WebSocket => {}
             }
         }
+        bytes.extend_from_slice(&self.states(retained, cursor, grants));
+        if bytes.is_empty() && self.codec == Codec::Sse {
+            // A byte must leave at once: proxies and clients wait for it.
+            bytes.extend_from_slice(b":\n\n");
+        }
+        bytes
+    }
+
+    /// The newest of each retained kind, to one whose place is `cursor`.
+    pub(crate) fn states(&self, retained: &[Arc<Entry>], cursor: Cursor, grants: &Grants) -> BytesMut {
+        let mut bytes = BytesMut::new();
         for entry in retained {
             // Without its place: it tells the present state, it is not the next event. But for an end, which is the last: who has it
             // and comes back is known by that.
@@ -247,10 +261,6 @@ impl Stream {
                 _ => self.ends_with(entry).then(|| Cursor { offset: entry.event.offset, ..cursor }),
             };
             bytes.extend_from_slice(&self.encode(entry, self.variant(entry, grants), place));
-        }
-        if bytes.is_empty() && self.codec == Codec::Sse {
-            // A byte must leave at once: proxies and clients wait for it.
-            bytes.extend_from_slice(b":\n\n");
         }
         bytes
     }

@@ -13,7 +13,7 @@ use crate::handover::{Granted, Handed, Handover};
 use crate::problem::Problem;
 use crate::query;
 use crate::service::Service;
-use crate::session::Session;
+use crate::session::{About, Session};
 
 /// The subprotocol of our messages.
 pub const PROTOCOL: &str = "tidings.v1";
@@ -44,19 +44,24 @@ impl Mount {
         };
         let handshake = Handshake::new(service, parts, &settings.cors);
         let Admitted { mut principal, since, permit } = door.admit(&handshake, None).await?;
+        // Before the job is looked at: what becomes of it from here on is read on from there.
+        let start = service.hub.start(None);
+        let mut about = None;
         if let Some(one) = &settings.job {
-            let watched = self.watched(service, parts, principal, one).await?;
+            let watched = self.watched(service, parts, principal.clone(), one).await?;
+            about = Some(Box::new(About { topic: watched.job.topic(), who: principal, end: watched.end }));
             principal = watched.principal;
             asked = Some(Box::new((watched.filter, None)));
         }
         let protocol = choose(&upgrade, settings.bare_token);
         let mut session = Session::tidings(door.clone(), handshake.peer);
-        session.asked = asked;
+        (session.asked, session.about) = (asked, about);
         let granted = Granted {
             principal,
             filter: Filter::nothing(),
             stream: self.stream.clone(),
-            start: service.hub.start(None),
+            start,
+            end: None,
             since,
             permit,
         };
