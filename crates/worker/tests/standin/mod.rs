@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -214,7 +216,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
     let path = head.uri.path().to_owned();
     let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
     let text = String::from_utf8(body.to_vec()).unwrap();
-    let action = path.rsplit('/').next().unwrap().to_owned();
+    let action = match path.as_str() {
+        "/v1/jobs/progress" => "batch".to_owned(),
+        path => path.rsplit('/').next().unwrap().to_owned(),
+    };
     let header = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let bearer = header("authorization").and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned));
     let fault = {
@@ -232,7 +237,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
     }
     let answer = match (action.as_str(), path.split('/').nth(3)) {
         ("claim", _) => claim(&shared, bearer.as_deref(), &text).await,
-        ("progress", Some("progress")) => many(&shared, &text),
+        ("batch", _) => many(&shared, &text),
         ("file", Some(id)) => {
             let from = header("range").map(|range| range["bytes=".len()..range.len() - 1].parse().unwrap());
             file(&shared, id, bearer.as_deref(), from, fault)
@@ -408,7 +413,7 @@ fn file(shared: &Shared, id: &str, bearer: Option<&str>, from: Option<usize>, fa
     if let Some(Fault::Cut(bytes)) = fault {
         frames = vec![Ok(Frame::data(part.slice(..bytes))), Err(Broken)];
     }
-    let body = BodyExt::boxed(StreamBody::new(Frames(frames.into_iter())));
+    let body = BodyExt::boxed(StreamBody::new(Frames { frames: frames.into_iter(), has_paused: false }));
     let mut answer = Response::builder().header("content-length", length);
     if let Some(from) = from {
         let range = format!("bytes {from}-{}/{}", whole.len() - 1, whole.len());
@@ -417,15 +422,20 @@ fn file(shared: &Shared, id: &str, bearer: Option<&str>, from: Option<usize>, fa
     answer.body(body).unwrap()
 }
 
-struct Frames(std::vec::IntoIter<Result<Frame<Bytes>, Broken>>);
+struct Frames {
+    frames: std::vec::IntoIter<Result<Frame<Bytes>, Broken>>,
+    has_paused: bool,
+}
 
 impl futures_util::Stream for Frames {
     type Item = Result<Frame<Bytes>, Broken>;
 
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        std::task::Poll::Ready(self.0.next())
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // What was sent is on its way before the connection breaks.
+        if matches!(self.frames.as_slice(), [Err(_)]) && !std::mem::replace(&mut self.has_paused, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.frames.next())
     }
 }
