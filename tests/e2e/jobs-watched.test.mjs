@@ -96,6 +96,10 @@ test('an import watched by a browser, a Socket.IO client and a poller ends the s
   for (const [name, watcher] of Object.entries(watchers)) assert.deepEqual(watcher.ends(), [end], name)
   const { attempt } = (await ask(`${hub.url}/v1/jobs/${jobId}`, { token: authToken })).body
   assert.equal(attempt, 2, 'the second worker took it up')
+  // The end has as many of the books as it can hold; the result has all.
+  const { books } = watchers.browser.heard.at(-1)[1]
+  assert.ok(books.length > 1_000 && books.length < ROWS, `${books.length} books`)
+  assert.deepEqual(books.map(({ title }) => title), books.map((_, n) => `Book ${n}, the title`))
   const result = await ask(`${hub.url}/v3/jobs/imports/${jobId}/results?from=${ROWS - 1}`, { token: authToken })
   assert.deepEqual([result.body.data.total, result.body.data.results[0].title], [ROWS, `Book ${ROWS - 1}, the title`])
   assert.equal((await ask(`${hub.url}/v3/jobs/imports/${jobId}`, { token: authToken })).body.data.status, 'completed')

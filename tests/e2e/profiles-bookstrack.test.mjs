@@ -157,6 +157,21 @@ test('an import that nobody has is refused with 404, once, and the client does n
   assert.deepEqual([status, body.error], [404, 'job_not_found'])
 })
 
+test('a client whose stream ended with timeout is let in again, and told the end when there is one', async t => {
+  const hub = await startBooks(t, { values: { ...QUICK, heartbeat_every: '1s', idle: '1s' } })
+  const { sseUrl } = await importBooks(hub)
+  const watch = watchImport(t, sseUrl)
+  const timeouts = []
+  watch.source.addEventListener('timeout', event => timeouts.push(JSON.parse(event.data)))
+  const worker = await claim(hub, 'import')
+  await until('timeout', () => timeouts.length)
+  assert.deepEqual([timeouts[0].error, timeouts[0].lastStatus], ['stream_timeout', 'processing'])
+  await until('to be let in again', () => requestsTo(sseUrl).filter(({ status }) => status === 200).length >= 2)
+  await worker.complete({})
+  await watch.first('complete')
+  assert.deepEqual([watch.count('complete'), watch.source.readyState], [1, 2])
+})
+
 test('an enrichment: the token is chosen as the subprotocol, ready is acknowledged, each book is told in order, and the client closes', async t => {
   const hub = await startBooks(t)
   const made = await enrichBooks(hub)
