@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidings::{CloseReason, Entry, Filter, Revocation, Timestamp};
 
 use super::OpenStream;
-use super::connection::{AFTER_ALL, Behind, Position};
+use super::connection::{AFTER_GOODBYE, Behind, Position};
 use super::socket::{Socket, Wrote};
 use super::thread::Lane;
 
@@ -127,7 +127,7 @@ impl Lane {
             return self.say_goodbye(slot, CloseReason::Expired, None);
         }
         if (1..=now).contains(&connection.ends_at) {
-            return self.say_goodbye(slot, CloseReason::Finished, None);
+            return self.part(slot);
         }
         // An end that is on its way is waited for as long as any write.
         if connection.ends_at == 0 && idle.is_some_and(|idle| connection.updated_at + idle <= now) {
@@ -199,12 +199,26 @@ impl Lane {
         }
         let lingers = self.stream(slot).settings.job.as_ref().map_or(0, |job| job.lingers.as_millis() as u64);
         if lingers == 0 {
-            return self.say_goodbye(slot, CloseReason::Finished, None);
+            return self.part(slot);
         }
-        self.connections[slot].ends_at = self.now.saturating_add(lingers).min(AFTER_ALL - 1);
+        self.connections[slot].ends_at = self.now.saturating_add(lingers).min(AFTER_GOODBYE - 1);
         // Others may still speak of the same topic.
         self.change_interest(slot, Filter::nothing());
         self.set_timer(slot);
+    }
+
+    /// Says that it is over, and closes once the socket has taken that: who takes it late is not left to guess why.
+    fn part(&mut self, slot: usize) {
+        let bytes = self.goodbye(slot, CloseReason::Finished, None);
+        let connection = &mut self.connections[slot];
+        connection.ends_at = AFTER_GOODBYE;
+        if let Some(behind) = &mut connection.behind {
+            behind.answers.extend_from_slice(&bytes);
+            return self.turn(slot);
+        }
+        if self.write_control(slot, &bytes) && self.connections[slot].behind.is_none() {
+            self.close(slot, CloseReason::Finished);
+        }
     }
 
     /// Says why, where the socket is at the border of two frames, and closes.
@@ -333,7 +347,7 @@ impl Lane {
         if let Some(idle) = idle {
             due = due.min(connection.updated_at + idle);
         }
-        if (1..AFTER_ALL).contains(&connection.ends_at) {
+        if (1..AFTER_GOODBYE).contains(&connection.ends_at) {
             due = due.min(connection.ends_at);
         }
         if let Some(session) = &connection.session {

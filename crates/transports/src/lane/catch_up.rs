@@ -8,7 +8,7 @@ use tidings::history::LogPage;
 use tidings::{BrokerError, CloseReason, Entry, Offset, Place};
 
 use super::Message;
-use super::connection::{AFTER_ALL, Behind, Position};
+use super::connection::{AFTER_ALL, AFTER_GOODBYE, Behind, Position};
 use super::socket::Wrote;
 use super::thread::Lane;
 use super::wheel::Timer;
@@ -44,7 +44,7 @@ impl Lane {
             }
             let (class, position, has_rest) = (connection.class, behind.position, !behind.rest.is_empty());
             // What is said after the rest comes before what is read on, and after the end comes nothing.
-            let rest_alone = !behind.answers.is_empty() || connection.ends_at == AFTER_ALL;
+            let rest_alone = !behind.answers.is_empty() || connection.is_over();
             let detour = connection.session.as_ref().and_then(|session| session.detour.as_ref());
             let bound = detour.map(|detour| Bound { until: detour.until, is_forward: detour.is_forward });
             let at_end = position == Position::Window(self.place) && self.place == self.hub.window().end();
@@ -149,6 +149,9 @@ impl Lane {
                     if let Some(told) = self.gather.told {
                         (connection.told, connection.told_at) = (connection.told.max(told), self.now);
                     }
+                }
+                if connection.ends_at == AFTER_GOODBYE && behind.answers.is_empty() {
+                    return self.close(slot, CloseReason::Finished);
                 }
                 let has_ended = connection.ends_at == AFTER_ALL && behind.answers.is_empty();
                 let is_caught_up = behind.position == Position::Window(self.place) && bound.is_none() && !rest_alone;

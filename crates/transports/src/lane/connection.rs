@@ -31,7 +31,8 @@ pub(super) struct Connection {
     pub(super) told_at: u64,
     /// On which tick of the wheel it is next looked at; 0 if on none. A timer that comes up on a later one is stale.
     pub(super) timer_tick: u64,
-    /// When it ends because what it was about has, in ticks of the clock: 0 if it has not, [`AFTER_ALL`] once all of it is written.
+    /// When it ends because what it was about has, in ticks of the clock: 0 if it has not, [`AFTER_ALL`] once all of it is written,
+    /// [`AFTER_GOODBYE`] once it is told that it ends.
     pub(super) ends_at: u64,
     pub(super) principal: Arc<Principal>,
     /// `None` while it is caught up: then the lane's own place is its place.
@@ -72,6 +73,9 @@ pub(crate) enum Position {
 /// Stands in [`Connection::ends_at`] while the end is on its way to the socket.
 pub(super) const AFTER_ALL: u64 = u64::MAX;
 
+/// Stands there while the last words are on their way to it.
+pub(super) const AFTER_GOODBYE: u64 = u64::MAX - 1;
+
 /// Stands in [`Connection::member`] once it is closed, until its slot is freed.
 pub(super) const GONE: u32 = u32::MAX;
 
@@ -111,6 +115,11 @@ impl Connection {
         if let Some(about) = self.session.as_mut().and_then(|session| session.about.as_mut()) {
             about.end = Some(end.clone());
         }
+    }
+
+    /// Whether nothing is read on for it any more: it is only given what it owes.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.ends_at, AFTER_ALL | AFTER_GOODBYE)
     }
 
     /// Remembers that the client was told its position.

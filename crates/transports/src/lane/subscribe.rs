@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 use tidings::{CloseReason, Filter, Interest, Offset, Start};
 
-use super::connection::{Behind, Position};
+use super::connection::{AFTER_GOODBYE, Behind, Position};
 use super::thread::Lane;
 use crate::problem::Problem;
 use crate::session::{Asker, Detour, Subscription, Voice};
@@ -211,7 +211,7 @@ impl Lane {
     /// Says something of its own to a client, at the border of two frames.
     pub(super) fn say(&mut self, slot: usize, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.is_open()) else { return };
-        if bytes.is_empty() {
+        if bytes.is_empty() || connection.ends_at == AFTER_GOODBYE {
             return;
         }
         match &connection.behind {

@@ -49,6 +49,12 @@ async fn open(rig: &Rig, work: &Work) -> WebSocket {
     rig.websocket(&format!("/ws?jobId={}", work.id), "u1").await
 }
 
+/// A lane has it, and says nothing yet.
+async fn is_held(socket: &mut WebSocket) {
+    socket.client.send(&masked(FIN | PING, b"there?")).await;
+    assert_eq!(socket.frame().await.unwrap(), Frame { opcode: PONG, payload: b"there?".to_vec() });
+}
+
 /// Says that it is ready and reads that this was heard.
 async fn ready(socket: &mut WebSocket, work: &Work) {
     socket.tell(json!({"type": "ready"})).await;
@@ -104,6 +110,7 @@ async fn whoever_comes_after_the_end_is_told_it_and_why_it_is_over() {
                 if is_ready {
                     ready(&mut socket, &work).await;
                 } else {
+                    is_held(&mut socket).await;
                     rig.clock.advance(Duration::from_secs(4));
                 }
                 assert_eq!(state(&mut socket).await, "failed", "{driver:?} {held_ends_bytes}");
@@ -121,6 +128,7 @@ async fn an_end_that_comes_while_the_client_is_waited_for_is_told_when_it_is_rea
             let rig = Rig::with(driver, Setup { dialect: dialect(), jobs, ..Setup::default() }).await;
             let work = rig.work("import").await;
             let (mut soon, mut never) = (open(&rig, &work).await, open(&rig, &work).await);
+            is_held(&mut never).await;
             work.complete().await;
             soon.tell(json!({"type": "ready"})).await;
             assert_eq!(soon.next().await.unwrap()["type"], "ready_ack");
@@ -141,9 +149,7 @@ async fn a_client_that_never_says_it_is_ready_is_told_after_a_while() {
         let rig = start(driver).await;
         let work = rig.work("import").await;
         let mut socket = open(&rig, &work).await;
-        // The lane has it, and says nothing yet.
-        socket.client.send(&masked(FIN | PING, b"there?")).await;
-        assert_eq!(socket.frame().await.unwrap(), Frame { opcode: PONG, payload: b"there?".to_vec() });
+        is_held(&mut socket).await;
         rig.clock.advance(Duration::from_millis(3_300));
         assert_eq!(state(&mut socket).await, "running", "{driver:?}");
         ready(&mut socket, &work).await;

@@ -5,4 +5,5 @@
 mod common;
 mod dialect;
 mod rig;
+mod slow;
 mod sse;

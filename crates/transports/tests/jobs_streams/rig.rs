@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tidings::job::{
     Claimed, Failure, Job, JobId, JobSettings, Jobs, KindSettings, MemoryJobs, NewJob, Outcome, ProgressUpdate,
 };
@@ -251,6 +252,12 @@ impl Work {
 
     pub async fn complete(&self) {
         self.finish(Outcome::Completed(None)).await;
+    }
+
+    /// Completes it with so many bytes of a summary.
+    pub async fn complete_with(&self, bytes: usize) {
+        let result = RawValue::from_string(Value::from("r".repeat(bytes)).to_string()).unwrap();
+        self.finish(Outcome::Completed(Some(result))).await;
     }
 
     /// Gives it back, so that no lease runs out.

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use tidings::Limits;
 use tidings::job::{JobId, JobSettings, NewJob};
 use tidings_brokers::retention::Retention;
+use tidings_transports::stream::{Dialect, Heard};
 use tidings_transports::{IdleEnd, StreamSettings};
 
+use crate::common::websocket::WebSocket;
 use crate::common::{Client, Driver, Received};
 use crate::rig::{LARGE, Rig, Setup, data, names, told};
 
@@ -87,6 +89,8 @@ enum Happens {
     Attach,
     /// Somebody who was told so much goes away and comes back.
     Return(usize),
+    /// Somebody begins to watch over a WebSocket, and says so before the job ends or lets it wait.
+    Socket(bool),
     /// Others of the runtime have a turn.
     Wait,
 }
@@ -98,6 +102,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => Just(Happens::Retry),
         3 => Just(Happens::Attach),
         2 => (1usize..6).prop_map(Happens::Return),
+        2 => any::<bool>().prop_map(Happens::Socket),
         3 => Just(Happens::Wait),
     ]
 }
@@ -132,8 +137,29 @@ async fn comes_back(mut client: Client, count: usize, rig: &Rig, id: &JobId) -> 
     }
 }
 
+/// What is told over a WebSocket, as if it were a stream.
+async fn heard(mut socket: WebSocket) -> Vec<Received> {
+    let (mut told, id) = (Vec::new(), String::new());
+    while let Some(data) = socket.text().await {
+        let message: serde_json::Value = serde_json::from_str(&data).unwrap();
+        let name = match (message["index"].is_u64(), message["state"].as_str()) {
+            (true, _) => "job.item".to_owned(),
+            (_, Some(state)) => format!("job.{state}"),
+            _ => continue,
+        };
+        told.push(Received { name, data, id: id.clone() });
+    }
+    assert_eq!(socket.closed.map(|(code, _)| code), Some(1000));
+    told.push(Received { name: "tidings.close".into(), data: "4007".into(), id });
+    told
+}
+
 async fn life(driver: Driver, script: &[Happens], end: usize) -> Result<(), String> {
-    let rig = std::sync::Arc::new(Rig::start(driver).await);
+    let begins = Heard { begins: true, ..Heard::default() };
+    let hears = [("ready".to_owned(), begins)].into();
+    let dialect = Dialect { member: "type".into(), hears, waits: Some(Duration::from_secs(3)), ..Dialect::default() };
+    let rig = Rig::with(driver, Setup { dialect, lingers: Duration::from_millis(100), ..Setup::default() }).await;
+    let rig = std::sync::Arc::new(rig);
     let new = NewJob { kind: "import".into(), owner: Some("u1".into()), attempts: Some(100), ..NewJob::default() };
     let id = rig.make_new(new).await.id;
     let mut watchers = Vec::new();
@@ -168,6 +194,17 @@ async fn life(driver: Driver, script: &[Happens], end: usize) -> Result<(), Stri
             }
             Happens::Attach => watchers.push(watch(None)),
             Happens::Return(count) => watchers.push(watch(Some(*count))),
+            Happens::Socket(_) if driver == Driver::Bodies => {}
+            Happens::Socket(is_ready) => {
+                let mut socket = rig.websocket(&format!("/ws?jobId={id}"), "u1").await;
+                let is_ready = *is_ready;
+                watchers.push(tokio::spawn(async move {
+                    if is_ready {
+                        socket.say("{\"type\":\"ready\"}").await;
+                    }
+                    heard(socket).await
+                }));
+            }
             Happens::Wait => tokio::task::yield_now().await,
         }
     }
@@ -187,9 +224,19 @@ async fn life(driver: Driver, script: &[Happens], end: usize) -> Result<(), Stri
         }
     };
     watchers.push(watch(None));
+    // Lanes linger, and wait for sockets that never say that they are ready, by this clock.
+    let clock = rig.clock.clone();
+    let hand = tokio::spawn(async move {
+        let mut hand = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            hand.tick().await;
+            clock.advance(Duration::from_millis(100));
+        }
+    });
     for watcher in watchers {
         check(&watcher.await.unwrap(), end)?;
     }
+    hand.abort();
     rig.is_left_alone().await;
     Ok(())
 }
