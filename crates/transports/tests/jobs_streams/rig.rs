@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,10 @@ use serde_json::value::RawValue;
 use tidings::job::{
     Claimed, Failure, Job, JobId, JobSettings, Jobs, KindSettings, MemoryJobs, NewJob, Outcome, ProgressUpdate,
 };
-use tidings::{Grants, Hub, Implications, Limits, ManualClock, Principal, Profile, Timestamp};
+use tidings::{
+    Broker, BrokerError, Grants, Head, Hub, Implications, Limits, ManualClock, NewEvent, Offset, Page, Principal,
+    Profile, Query, Tail, Timestamp,
+};
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
 use tidings_transports::stream::{Dialect, JobNamed, OneJob};
@@ -53,12 +57,42 @@ impl Authenticate for Tokens {
     }
 }
 
+/// A log that takes nothing while it is told so.
+struct Stubborn {
+    broker: MemoryBroker,
+    refuses: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Broker for Stubborn {
+    async fn publish(&self, batch: Vec<NewEvent>) -> Result<Vec<Option<Offset>>, BrokerError> {
+        match self.refuses.load(Ordering::SeqCst) {
+            true => Err(BrokerError::Full("the disk is full".into())),
+            false => self.broker.publish(batch).await,
+        }
+    }
+
+    async fn read(&self, query: Query) -> Result<Page, BrokerError> {
+        self.broker.read(query).await
+    }
+
+    fn head(&self) -> Head {
+        self.broker.head()
+    }
+
+    fn tail(&self, tail: Arc<dyn Tail>) {
+        self.broker.tail(tail);
+    }
+}
+
 pub struct Rig {
     pub address: SocketAddr,
     pub hub: Arc<Hub>,
     pub jobs: Arc<Jobs>,
     pub service: Arc<Service>,
     pub clock: Arc<ManualClock>,
+    /// Whether the log takes nothing.
+    pub refuses: Arc<AtomicBool>,
     _stop: watch::Sender<bool>,
 }
 
@@ -97,6 +131,8 @@ impl Rig {
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
         let broker = MemoryBroker::with_clock(MemorySettings { retention: setup.retention.clone() }, clock.clone());
         let shelf = Arc::new(Profile::new("shelf", Some("shelf"), Implications::default(), []));
+        let refuses = Arc::<AtomicBool>::default();
+        let broker = Stubborn { broker, refuses: refuses.clone() };
         let hub = Hub::open(Arc::new(broker), [shelf.clone()], clock.clone(), setup.limits).await.unwrap();
         let mut settings = setup.jobs;
         settings.kinds.insert((None, LARGE.into()), KindSettings { first_bytes: 900 << 10, ..KindSettings::default() });
@@ -144,7 +180,7 @@ impl Rig {
                 tokio::spawn(Acceptor::new(service.clone(), router, stopped).run(listener))
             }
         };
-        Rig { address, hub, jobs, service, clock, _stop: stop }
+        Rig { address, hub, jobs, service, clock, refuses, _stop: stop }
     }
 
     /// Makes a job of this kind and gives back its id.

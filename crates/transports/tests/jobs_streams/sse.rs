@@ -1,5 +1,6 @@
 //! Server-Sent Events of one job.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -619,5 +620,30 @@ async fn a_poll_tells_the_state_and_then_the_end_and_no_more() {
         let (_, late) = poll("").await;
         assert_eq!(late["events"][0]["name"], "job.completed");
         assert_eq!(poll(late["cursor"].as_str().unwrap()).await.0, 204);
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_the_log_can_not_take_yet_is_waited_for() {
+    for driver in DRIVERS {
+        let rig = Rig::start(driver).await;
+        let work = rig.work("import").await;
+        let mut client = rig.watch(&work.id, None).await;
+        let open = client.next().await.unwrap();
+        assert_eq!(open.name, "tidings.open");
+        rig.refuses.store(true, Ordering::SeqCst);
+        work.complete().await;
+        assert!(rig.jobs.get(&work.id).await.unwrap().unwrap().state.is_end());
+        // It was not told to anybody: nobody is taken for one who has it.
+        let mut clients = vec![client];
+        for last in [None, Some(&*open.id), Some("rubbish")] {
+            let mut client = rig.watch(&work.id, last).await;
+            while client.next().await.unwrap().name != "job.running" {}
+            clients.push(client);
+        }
+        rig.refuses.store(false, Ordering::SeqCst);
+        for mut client in clients {
+            check(&told(&mut client).await, "job.completed").unwrap();
+        }
     }
 }
