@@ -48,13 +48,14 @@ test('a token that is wrong, missing or of another job is answered 401, whether 
   assert.deepEqual([own.status, own.body.data.type, own.body.data.status], [200, 'batch_enrichment', 'initialized'])
 })
 
-test('a token that has run out is answered 401', async t => {
+test('a connection ends with its token, and after that the token is answered 401', async t => {
   const hub = await startBooks(t, { values: { token_ttl: '1s' } })
   const { jobId, authToken } = await create(hub)
-  const results = () => ask(`${hub.url}/v3/jobs/enrichment/${jobId}/results`, { token: authToken })
-  assert.equal((await results()).status, 200)
-  await until('the token to run out', async () => (await results()).status === 401)
+  const opened = socket(t, hub, `?jobId=${jobId}`, authToken)
+  await once(opened.ws, 'open')
+  assert.deepEqual(await opened.ends(), { code: 1008, reason: 'expired' })
   assert.deepEqual(await socket(t, hub, `?jobId=${jobId}`, authToken).ends(), refused(401, 'Unauthorized'))
+  assert.equal((await ask(`${hub.url}/api/job-state/${jobId}`, { token: authToken })).status, 401)
 })
 
 test('a token with the app\'s prefix is chosen as it was offered', async t => {
