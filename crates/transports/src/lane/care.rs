@@ -238,6 +238,8 @@ impl Lane {
             Some(behind) => [&behind.rest[..], &behind.answers[..]].concat().into(),
             None => Bytes::new(),
         };
+        // One goodbye is enough.
+        let bytes = if connection.ends_at == AFTER_GOODBYE { &[] } else { bytes };
         // The last words: what the socket does not take now is not waited for.
         match connection.socket.write(&owed) {
             Wrote::All => drop(connection.socket.write(bytes)),

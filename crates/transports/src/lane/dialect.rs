@@ -122,6 +122,10 @@ impl Lane {
 
     /// Takes what a client says in the app's own words.
     pub(super) fn hear_said(&mut self, slot: usize, text: &str, dialect: &Dialect) {
+        if self.connections[slot].ends_at > 0 {
+            // The end was told: nothing comes after it.
+            return;
+        }
         let said: Option<Map<String, Value>> = serde_json::from_str(text).ok();
         let word = said.as_ref().and_then(|said| said.get(&dialect.member)).and_then(Value::as_str);
         let Some(heard) = word.and_then(|word| dialect.hears.get(word)) else {

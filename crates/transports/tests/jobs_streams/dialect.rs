@@ -323,8 +323,9 @@ async fn a_client_that_closes_by_itself_after_the_end_is_answered() {
         // Others may still speak of the topic; of the job nothing comes any more.
         let grant = format!("job/{}", work.id);
         rig.hub.publish(vec![crate::common::event(&grant, &grant, 7)]).await.unwrap();
-        // A cancel now is too late, and hurts nobody.
+        // A cancel now is too late and hurts nobody, and nothing is answered after the end.
         first.tell(json!({"type": "cancel"})).await;
+        first.tell(json!({"type": "ready"})).await;
         first.client.send(&masked(FIN | CLOSE, &1000u16.to_be_bytes())).await;
         assert_eq!(first.text().await, None);
         assert_eq!(first.closed, Some((1000, String::new())), "{driver:?}: its own code, and no reason of ours");
@@ -403,5 +404,30 @@ async fn in_our_own_words_it_ends_as_well() {
                 assert_eq!((ends, socket.close_code().await), (1, 4007), "{driver:?}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_for_the_topic_is_given_the_state_as_long_as_it_is_held() {
+    for (held_ends_bytes, is_told) in [(64 << 20, true), (10, false)] {
+        let jobs = JobSettings { held_ends_bytes, ..JobSettings::default() };
+        let rig = Rig::with(Driver::Lanes, Setup { jobs, ..Setup::default() }).await;
+        let work = rig.work("import").await;
+        work.complete().await;
+        let topic = format!("job/{}", work.id);
+        let mut socket = rig.websocket("/v1/ws", &format!("x+{topic}")).await;
+        socket.tell(json!({"type": "subscribe", "id": "s", "topics": [topic]})).await;
+        socket.tell(json!({"type": "ping", "id": "p"})).await;
+        let mut names = Vec::new();
+        loop {
+            let message = socket.hear().await;
+            match message["type"].as_str().unwrap() {
+                "pong" => break,
+                "retained" => names.push(message["name"].as_str().unwrap().to_owned()),
+                _ => {}
+            }
+        }
+        // It is of no job, and does not end with one. A job that ended long ago is given by its own stream.
+        assert_eq!(names, if is_told { vec!["job.completed"] } else { vec![] });
     }
 }

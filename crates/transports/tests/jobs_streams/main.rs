@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod dialect;
+mod http2;
 mod rig;
 mod slow;
 mod sse;
