@@ -33,7 +33,7 @@ fn jobs(count: usize) -> Vec<Job> {
     let input = format!("{{\"books\":\"{}\"}}", "x".repeat(2_000));
     let audience = Audience::new(["books/job/1".parse().expect("a path"), "user/u1".parse().expect("a path")]);
     let job = |n: usize| Job {
-        input: serde_json::from_str(&input).ok(),
+        input: serde_json::from_str::<Box<serde_json::value::RawValue>>(&input).ok().map(Into::into),
         audience: audience.clone(),
         owner: Some("u1".into()),
         ..job_contract::job(&format!("6f1c9f0e-0000-4000-8000-{n:012}"), n as u64)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use tidings::Timestamp;
 use tidings::job::{Failure, Job, JobId, JobQuery, JobState, JobStore, Progress};
 
@@ -121,11 +122,11 @@ pub async fn an_empty_store_knows_nothing(store: &dyn JobStore) {
 
 /// Each member, letter by letter, small and large.
 pub async fn a_job_reads_back_as_it_was(store: &dyn JobStore) {
-    let raw = |text: &str| Some(serde_json::from_str(text).expect("JSON"));
+    let raw = |text: &str| Some(serde_json::from_str::<Box<RawValue>>(text).expect("JSON"));
     let full = Job {
         namespace: Some("books".into()),
         owner: Some("ü 'u1\" \\".into()),
-        input: raw(&format!("{{\"b\" : 1.50, \"a\":[ 1e2 ], \"c\":\"{}\"}}", "ä".repeat(400_000))),
+        input: raw(&format!("{{\"b\" : 1.50, \"a\":[ 1e2 ], \"c\":\"{}\"}}", "ä".repeat(400_000))).map(Arc::from),
         attempt: 2,
         canceling: Some(Timestamp(5)),
         progress: Progress { done: u64::MAX, total: Some(9), message: Some("so far".into()), item: raw("[ null ]") },
@@ -170,7 +171,7 @@ pub async fn a_job_is_replaced_only_from_the_revision_it_has(store: &dyn JobStor
 
 /// Also what was noted meanwhile, and what is not there any more.
 pub async fn what_replaces_a_job_takes_the_place_of_all_of_it(store: &dyn JobStore) {
-    let input = |text: &str| Some(serde_json::from_str(text).expect("JSON"));
+    let input = |text: &str| Some(Arc::from(serde_json::from_str::<Box<RawValue>>(text).expect("JSON")));
     let first = Job { input: input("1"), end: Some("there".into()), announced: 1, ..job("a", 1) };
     keep(store, &first).await;
     store.note_progress(vec![(id("a"), done(5))]).await.expect("it writes");
@@ -182,7 +183,8 @@ pub async fn what_replaces_a_job_takes_the_place_of_all_of_it(store: &dyn JobSto
         replace(store, &last).await;
         assert_eq!(text(&read(store, "a").await), text(&last));
         let found = store.list(&JobQuery { kind: Some(kind.into()), ..query() }).await.expect("it reads");
-        assert_eq!(texts(&found), [text(&last)]);
+        // A list has no use for inputs, which may be large.
+        assert_eq!(texts(&found), [text(&Job { input: None, ..last.clone() })]);
     }
 }
 
@@ -438,7 +440,7 @@ pub async fn ended_jobs_are_found_oldest_first_once_they_are_told(store: &dyn Jo
 /// And nothing else is.
 pub async fn a_removed_job_is_gone_with_its_items_and_tokens(store: &dyn JobStore) {
     for (name, token) in [("a", 1), ("b", 2)] {
-        let input = Some(serde_json::from_str("{}").expect("JSON"));
+        let input = Some(Arc::from(serde_json::from_str::<Box<RawValue>>("{}").expect("JSON")));
         keep(store, &Job { input, ..job(name, 1) }).await;
         store.append_items(&id(name), 0, items(0..10)).await.expect("it writes");
         store.put_token([token; 32], &id(name), Timestamp(9)).await.expect("it writes");
@@ -458,7 +460,7 @@ pub async fn a_removed_job_is_gone_with_its_items_and_tokens(store: &dyn JobStor
 
 /// It has nothing of the one before.
 pub async fn a_later_job_of_the_same_id_is_another(store: &dyn JobStore) {
-    let input = Some(serde_json::from_str("{}").expect("JSON"));
+    let input = Some(Arc::from(serde_json::from_str::<Box<RawValue>>("{}").expect("JSON")));
     keep(store, &Job { input, ..job("a", 1) }).await;
     store.append_items(&id("a"), 0, items(0..10)).await.expect("it writes");
     store.put_token([1; 32], &id("a"), Timestamp(9)).await.expect("it writes");

@@ -61,6 +61,8 @@ impl NewJob {
         put(self.input.as_ref().map_or("", |input| input.get()).as_bytes());
         put(self.file_hash.as_ref().map_or(&[], |hash| &hash[..]));
         put(self.owner.as_deref().unwrap_or_default().as_bytes());
+        put(&self.attempts.unwrap_or_default().to_be_bytes());
+        put(&self.lease.unwrap_or_default().as_millis().to_be_bytes());
         self.audience.iter().for_each(|grant| put(grant.as_str().as_bytes()));
         hash.finalize().into()
     }
@@ -96,13 +98,18 @@ impl Jobs {
     /// Makes a job, and has it wait for a worker. The same request again finds the job that the first has made.
     pub async fn create(self: &Arc<Self>, new: NewJob) -> Result<Created, JobFault> {
         new.check(self)?;
-        // One that is there already is found also when there is room for no more.
-        let is_known = match &new.id {
-            Some(id) if self.count_open() >= self.settings.open_jobs => self.get(id).await?.is_some(),
-            _ => false,
+        let room = match self.count_open() >= self.settings.open_jobs {
+            true => Err(JobFault::TooMany(self.settings.open_jobs)),
+            false => self.held.check(&new, &self.settings),
         };
-        if !is_known && self.count_open() >= self.settings.open_jobs {
-            return Err(JobFault::TooMany(self.settings.open_jobs));
+        // One that is there already is found also when there is room for no more.
+        if let Err(full) = room
+            && match &new.id {
+                Some(id) => self.get(id).await?.is_none(),
+                None => true,
+            }
+        {
+            return Err(full);
         }
         let jobs = self.clone();
         // A change that was begun is ended, also if nobody waits for it any more.
@@ -125,7 +132,7 @@ impl Jobs {
             kind: new.kind,
             owner: new.owner,
             audience: Default::default(),
-            input: new.input,
+            input: new.input.map(Arc::from),
             file: new.file,
             state: JobState::Queued,
             attempt: 0,
@@ -183,7 +190,14 @@ impl Jobs {
         if let Some(other) = self.enter(&active) {
             // The same request at the same time was faster: what it has begun is told when its turn is over.
             let _turn = other.turn.lock().await;
-            return Ok(other.job());
+            let job = other.job();
+            if job.state.is_end() || self.active(&job.id).is_some_and(|active| Arc::ptr_eq(&active, &other)) {
+                return Ok(job);
+            }
+            // It could not be begun there.
+            return Err(JobFault::Unavailable(
+                "the job was made at the same time by another request; ask again".into(),
+            ));
         }
         if is_found {
             let fresh = self.store.read(&job.id).await;

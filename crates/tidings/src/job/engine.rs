@@ -17,6 +17,7 @@ use super::record::{Job, JobId, JobState};
 use super::secret;
 use super::settings::JobSettings;
 use super::store::{JobQuery, JobStore, JobStoreError};
+use super::totals::HeldTotals;
 use crate::broker::Query;
 use crate::clock::Timestamp;
 use crate::cursor::Offset;
@@ -36,6 +37,8 @@ pub struct Jobs {
     pub(super) settings: JobSettings,
     pub(super) open: RwLock<HashMap<JobId, Arc<Active>, foldhash::fast::RandomState>>,
     pub(super) queue: Queue,
+    /// What the open jobs take.
+    pub(super) held: HeldTotals,
     pub(super) due: Arc<Due>,
     /// What was counted since the start.
     pub counters: JobCounters,
@@ -61,7 +64,8 @@ impl Jobs {
         let found = store.open_jobs().await?;
         let (open, queue, due) = (RwLock::default(), Queue::default(), Arc::<Due>::default());
         let counters = JobCounters::default();
-        let jobs = Arc::new(Jobs { hub, store, settings, open, queue, due, counters });
+        let held = HeldTotals::default();
+        let jobs = Arc::new(Jobs { hub, store, settings, open, queue, held, due, counters });
         for job in found {
             jobs.take_up(job).await;
         }
@@ -108,6 +112,8 @@ impl Jobs {
             hash_map::Entry::Occupied(other) => Some(other.get().clone()),
             hash_map::Entry::Vacant(free) => {
                 free.insert(active.clone());
+                drop(open);
+                self.held.add(&active.shown().job);
                 None
             }
         }
@@ -120,6 +126,8 @@ impl Jobs {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.get(&id).is_some_and(|found| Arc::ptr_eq(found, active)) {
             open.remove(&id);
+            drop(open);
+            self.held.take_away(&active.shown().job);
         }
     }
 
@@ -168,7 +176,8 @@ impl Jobs {
             let query = Query { topics, after, until, limit: 256, max_bytes: 1 << 20 };
             match self.hub.broker().read(query).await {
                 Ok(page) => {
-                    page.events.iter().for_each(&mut each);
+                    // An id may have been that of another job, whose events are kept for longer than it was.
+                    page.events.iter().filter(|event| event.time >= job.created).for_each(&mut each);
                     if page.reached <= after {
                         return Ok(());
                     }

@@ -36,6 +36,11 @@ pub enum JobFault {
     /// There are as many jobs as there may be.
     #[error("{0} jobs wait or run already: come back when some of them have ended")]
     TooMany(usize),
+    /// The jobs that have not ended take as much as they may.
+    #[error(
+        "the {0} of jobs that wait or run take all the room there is for them: come back when some of them have ended"
+    )]
+    NoRoom(&'static str),
     /// The lease ran out, its job ended, or another worker has it.
     #[error("this lease does not count any more: stop working on the job")]
     LeaseLost,

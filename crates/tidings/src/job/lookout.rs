@@ -80,7 +80,7 @@ impl Jobs {
 
     /// Has everybody who waits for a job, or for something to become of one, look again: they see that the program stops.
     fn wake_waiting(&self) {
-        self.queue.grown.notify_waiters();
+        self.queue.call_all();
         self.all_open().iter().for_each(|active| active.changed.notify_waiters());
     }
 
@@ -104,7 +104,7 @@ impl Jobs {
         } else if job.attempt < job.attempts {
             self.requeue(&active, None, false).await?;
         } else {
-            let message = format!("its worker went away, {} times", job.attempt);
+            let message = format!("its worker went away, in attempt {} of {}", job.attempt, job.attempts);
             self.change(&active, |job| {
                 job.state = JobState::Lost;
                 job.error = Some(Failure { code: "worker-lost".into(), message, retryable: true });

@@ -59,6 +59,11 @@ impl MemoryJobs {
     }
 }
 
+/// The job as lists have it.
+fn listed(entry: &Entry) -> Job {
+    Job { input: None, ..entry.job() }
+}
+
 #[async_trait]
 impl JobStore for MemoryJobs {
     async fn create(&self, job: &Job) -> Result<Option<Job>, JobStoreError> {
@@ -119,7 +124,7 @@ impl JobStore for MemoryJobs {
                 && query.kind.as_ref().is_none_or(|kind| job.kind == *kind)
                 && query.before.as_ref().is_none_or(|(created, id)| (job.created, &job.id) < (*created, id))
         };
-        Ok(kept.entries().rev().filter(|entry| fits(&entry.job)).take(query.limit).map(Entry::job).collect())
+        Ok(kept.entries().rev().filter(|entry| fits(&entry.job)).take(query.limit).map(listed).collect())
     }
 
     async fn append_items(&self, id: &JobId, from: u64, items: Vec<Bytes>) -> Result<(), JobStoreError> {
@@ -167,7 +172,7 @@ impl JobStore for MemoryJobs {
         let ended = |entry: &&Entry| entry.job.ended.is_some_and(|ended| ended < time) && entry.is_told();
         let mut found: Vec<&Entry> = kept.entries().filter(ended).collect();
         found.sort_by_key(|entry| (entry.job.ended, &entry.job.id));
-        Ok(found.into_iter().take(limit).map(Entry::job).collect())
+        Ok(found.into_iter().take(limit).map(listed).collect())
     }
 
     async fn remove(&self, id: &JobId) -> Result<(), JobStoreError> {

@@ -18,6 +18,7 @@ mod record;
 mod secret;
 mod settings;
 mod store;
+mod totals;
 mod work;
 
 pub use self::count::{JobCounters, OpenJobs};

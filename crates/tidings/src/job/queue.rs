@@ -1,6 +1,6 @@
 //! The jobs that wait for a worker.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -11,13 +11,13 @@ use super::active::Active;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    /// Something was put in.
-    pub grown: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     lines: HashMap<Kind, Line>,
+    /// The claims that wait for a job of a kind, the longest first.
+    claimers: HashMap<Kind, VecDeque<Arc<Notify>>>,
     /// The last place that was given to one that came.
     last: i64,
 }
@@ -35,9 +35,8 @@ impl Queue {
         waiting.last += 1;
         let place = waiting.last;
         active.shown().place = Some(place);
-        waiting.lines.entry(kind).or_default().insert(place, active);
-        drop(waiting);
-        self.grown.notify_waiters();
+        waiting.lines.entry(kind.clone()).or_default().insert(place, active);
+        waiting.call(&kind);
     }
 
     /// A job that waited already has its place again; one of which that is not known comes first.
@@ -45,7 +44,7 @@ impl Queue {
         let mut waiting = self.waiting();
         let kind = kind_of(&active);
         let place = *active.shown().place.get_or_insert(0);
-        let line = waiting.lines.entry(kind).or_default();
+        let line = waiting.lines.entry(kind.clone()).or_default();
         // Taken only by another one of which the place is not known.
         let place = match line.get(&place) {
             Some(other) if !Arc::ptr_eq(other, &active) => line.first_key_value().map_or(0, |(first, _)| *first - 1),
@@ -53,8 +52,7 @@ impl Queue {
         };
         active.shown().place = Some(place);
         line.insert(place, active);
-        drop(waiting);
-        self.grown.notify_waiters();
+        waiting.call(&kind);
     }
 
     /// How many wait.
@@ -67,18 +65,37 @@ impl Queue {
         self.waiting().leave(&kind_of(active), active);
     }
 
-    /// The next job of one of these kinds. It may have been canceled since.
+    /// The next job of one of these kinds: the one that has waited longest. It may have been canceled since.
     pub(super) fn pop(&self, namespace: Option<&str>, kinds: &[String]) -> Option<Arc<Active>> {
         let mut waiting = self.waiting();
-        kinds.iter().find_map(|kind| {
-            let key = (namespace.map(str::to_owned), kind.clone());
-            let line = waiting.lines.get_mut(&key)?;
-            let next = line.pop_first();
-            if line.is_empty() {
-                waiting.lines.remove(&key);
-            }
-            Some(next?.1)
-        })
+        let keys = kinds.iter().map(|kind| (namespace.map(str::to_owned), kind.clone()));
+        let first = |key: &Kind| waiting.lines.get(key)?.first_key_value().map(|(place, _)| *place);
+        let (_, key) = keys.filter_map(|key| Some((first(&key)?, key))).min()?;
+        let line = waiting.lines.get_mut(&key)?;
+        let next = line.pop_first();
+        if line.is_empty() {
+            waiting.lines.remove(&key);
+        }
+        Some(next?.1)
+    }
+
+    /// A claim that will wait for a job of these kinds. One claim is called for each job that comes.
+    pub(super) fn stand_in_line(&self, namespace: Option<&str>, kinds: &[String]) -> Claimer<'_> {
+        let bell = Arc::new(Notify::new());
+        let kinds: Vec<Kind> = kinds.iter().map(|kind| (namespace.map(str::to_owned), kind.clone())).collect();
+        let mut waiting = self.waiting();
+        for kind in &kinds {
+            waiting.claimers.entry(kind.clone()).or_default().push_back(bell.clone());
+        }
+        drop(waiting);
+        Claimer { queue: self, kinds, bell }
+    }
+
+    /// Has every claim look up: there will be nothing more.
+    pub(super) fn call_all(&self) {
+        for bell in self.waiting().claimers.values().flatten() {
+            bell.notify_one();
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -86,7 +103,51 @@ impl Queue {
     }
 }
 
+/// A claim that waits for a job.
+#[derive(Debug)]
+pub(super) struct Claimer<'a> {
+    queue: &'a Queue,
+    kinds: Vec<Kind>,
+    bell: Arc<Notify>,
+}
+
+impl Claimer<'_> {
+    /// Returns when there may be a job for it.
+    pub(super) async fn called(&self) {
+        self.bell.notified().await;
+    }
+}
+
+impl Drop for Claimer<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.waiting();
+        for kind in &self.kinds {
+            if let Some(claimers) = waiting.claimers.get_mut(kind) {
+                claimers.retain(|bell| !Arc::ptr_eq(bell, &self.bell));
+                if claimers.is_empty() {
+                    waiting.claimers.remove(kind);
+                }
+            }
+            // It may have been called for a job that it did not take, as its worker is gone.
+            if waiting.lines.contains_key(kind) {
+                waiting.call(kind);
+            }
+        }
+    }
+}
+
 impl Waiting {
+    /// Calls the claim that has waited longest for this kind.
+    fn call(&mut self, kind: &Kind) {
+        let Some(claimers) = self.claimers.get_mut(kind) else { return };
+        if let Some(bell) = claimers.pop_front() {
+            bell.notify_one();
+        }
+        if claimers.is_empty() {
+            self.claimers.remove(kind);
+        }
+    }
+
     fn leave(&mut self, kind: &Kind, active: &Arc<Active>) {
         let (Some(line), Some(place)) = (self.lines.get_mut(kind), active.shown().place) else { return };
         if line.get(&place).is_some_and(|found| Arc::ptr_eq(found, active)) {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -172,9 +173,9 @@ pub struct Job {
     /// Who may see it, namespace included.
     #[serde(with = "audience")]
     pub audience: Audience,
-    /// What its worker is to work on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input: Option<Box<RawValue>>,
+    /// What its worker is to work on. Shared, as it may be large.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "shared")]
+    pub input: Option<Arc<RawValue>>,
     /// The file to work on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<JobFile>,
@@ -254,21 +255,48 @@ impl Job {
 
     /// Whether `principal` may see it: by a grant, as its owner, or as an operator.
     pub fn may_be_seen_by(&self, principal: &Principal) -> bool {
-        principal.operator || principal.grants.meets(&self.audience).is_some() || self.is_owned_by(principal)
+        principal.operator
+            || principal.grants.meets(&self.audience).is_some()
+            || self.is_owned_by(principal)
+            || self.may_be_made_by(principal)
     }
 
     /// Whether `principal` may cancel it: whoever holds its own grant, its owner, an operator, or who may make such jobs.
     pub fn may_be_canceled_by(&self, principal: &Principal) -> bool {
         principal.operator
-            || principal.grants.holds(&self.grant())
+            || principal.grants.literals().iter().any(|held| held.as_str() == self.grant())
             || self.is_owned_by(principal)
-            || (principal.publish.allow("job.queued", &self.topic()) && self.may_be_seen_by(principal))
+            || self.may_be_made_by(principal)
+    }
+
+    /// Whether `principal` may make such jobs: an app sees and cancels those that it has made for its users.
+    pub fn may_be_made_by(&self, principal: &Principal) -> bool {
+        let is_at_home = principal.namespace.is_none() || principal.namespace.as_deref() == self.namespace.as_deref();
+        is_at_home && principal.publish.allow("job.queued", &self.topic())
     }
 
     /// Whether it belongs to `principal`, who is somebody of its app.
     pub fn is_owned_by(&self, principal: &Principal) -> bool {
         let same_house = principal.namespace.as_deref() == self.namespace.as_deref();
-        principal.source != "anonymous" && same_house && self.owner.as_deref() == Some(&*principal.id)
+        // The token of another job is nobody, whatever it was shown for.
+        let is_somebody = principal.source != "anonymous" && !principal.id.starts_with("job/");
+        is_somebody && same_house && self.owner.as_deref() == Some(&*principal.id)
+    }
+}
+
+/// JSON that is held once, however often the record is copied.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::value::RawValue;
+
+    pub fn serialize<S: Serializer>(input: &Option<Arc<RawValue>>, serializer: S) -> Result<S::Ok, S::Error> {
+        input.as_deref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<RawValue>>, D::Error> {
+        Ok(Option::<Box<RawValue>>::deserialize(deserializer)?.map(Arc::from))
     }
 }
 

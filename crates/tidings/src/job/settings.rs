@@ -30,8 +30,12 @@ pub struct JobSettings {
     pub item_bytes: usize,
     /// The most items of one job.
     pub items: u64,
-    /// The most jobs that have not ended.
+    /// The most jobs that have not ended. One app has three quarters of them at most.
     pub open_jobs: usize,
+    /// The most bytes of inputs of all jobs that have not ended: they are held in memory.
+    pub open_input_bytes: u64,
+    /// The most bytes of files of all jobs that have not ended.
+    pub open_file_bytes: u64,
     /// The most bytes of states of ended jobs that are held in memory for latecomers. Others are read from the store.
     pub held_ends_bytes: usize,
     /// What is different for a kind, by namespace and kind.
@@ -65,6 +69,8 @@ impl Default for JobSettings {
             item_bytes: 16 << 10,
             items: 1_000_000,
             open_jobs: 100_000,
+            open_input_bytes: 256 << 20,
+            open_file_bytes: 10 << 30,
             held_ends_bytes: 64 << 20,
             kinds: BTreeMap::new(),
         }

@@ -32,7 +32,7 @@ pub trait JobStore: Send + Sync {
     /// items that are really there.
     async fn open_jobs(&self) -> Result<Vec<Job>, JobStoreError>;
 
-    /// The jobs that fit, the newest first.
+    /// The jobs that fit, the newest first, without their inputs.
     async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, JobStoreError>;
 
     /// Appends items, the first at index `from`, which is the number that is there. All or none.
@@ -47,7 +47,7 @@ pub trait JobStore: Send + Sync {
     /// Whose token this is, and until when.
     async fn token(&self, hash: [u8; 32]) -> Result<Option<(JobId, Timestamp)>, JobStoreError>;
 
-    /// Jobs that ended before `time`, of which the log tells: at most `limit`, the oldest first.
+    /// Jobs that ended before `time`, without their inputs, of which the log tells: at most `limit`, the oldest first.
     async fn ended_before(&self, time: Timestamp, limit: usize) -> Result<Vec<Job>, JobStoreError>;
 
     /// Forgets a job with its items and tokens.

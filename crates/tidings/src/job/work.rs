@@ -19,7 +19,6 @@ use crate::event::NewEvent;
 const ITEMS_TOLD_AT_ONCE: usize = 500;
 
 /// A job that a worker has now.
-#[derive(Debug)]
 pub struct Claimed {
     /// What it is.
     pub job: Arc<Job>,
@@ -27,6 +26,13 @@ pub struct Claimed {
     pub lease: String,
     /// How long it counts.
     pub lease_for: Duration,
+}
+
+impl std::fmt::Debug for Claimed {
+    /// Without the lease.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claimed").field("job", &self.job.id).finish_non_exhaustive()
+    }
 }
 
 /// What came of the work.
@@ -56,16 +62,14 @@ impl Jobs {
         let lease = lease.map(|lease| lease.clamp(Duration::from_secs(1), self.settings.longest_lease));
         let deadline = tokio::time::Instant::now() + wait.min(self.settings.longest_wait);
         loop {
-            let grown = self.queue.grown.notified();
-            tokio::pin!(grown);
             // Before the queue is looked at: what comes from here on wakes.
-            grown.as_mut().enable();
+            let claimer = self.queue.stand_in_line(namespace, kinds);
             while let Some(active) = self.queue.pop(namespace, kinds) {
                 if let Some(claimed) = self.hand_out(active, worker.clone(), lease).await? {
                     return Ok(Some(claimed));
                 }
             }
-            if self.hub.is_draining() || tokio::time::timeout_at(deadline, grown).await.is_err() {
+            if self.hub.is_draining() || tokio::time::timeout_at(deadline, claimer.called()).await.is_err() {
                 return Ok(None);
             }
         }

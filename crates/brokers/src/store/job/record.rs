@@ -1,5 +1,7 @@
 //! The record of each job.
 
+use std::sync::Arc;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde_json::value::RawValue;
@@ -17,6 +19,11 @@ const READ: &str = "
     SELECT jobs.id, document, items, announced, end_cursor, progress, input FROM jobs
     LEFT JOIN job_progress ON job_progress.job = number LEFT JOIN job_inputs ON job_inputs.job = number";
 
+/// The same without inputs, which may be large: what the list has no use for.
+const LISTED: &str = "
+    SELECT jobs.id, document, items, announced, end_cursor, progress, NULL FROM jobs
+    LEFT JOIN job_progress ON job_progress.job = number";
+
 /// A question with what is left open in it.
 type Statement = (String, Vec<Value>);
 
@@ -24,7 +31,7 @@ type Statement = (String, Vec<Value>);
 pub(super) struct Record {
     job: Job,
     document: String,
-    input: Option<Box<RawValue>>,
+    input: Option<Arc<RawValue>>,
 }
 
 impl Record {
@@ -177,7 +184,7 @@ pub(super) fn list(database: &Connection, query: &JobQuery) -> Result<Vec<Job>, 
 }
 
 pub(super) fn list_statement(query: &JobQuery) -> Statement {
-    let (mut sql, mut params) = (format!("{READ} WHERE true"), Vec::new());
+    let (mut sql, mut params) = (format!("{LISTED} WHERE true"), Vec::new());
     if let Some(state) = query.state {
         sql.push_str(" AND state = ?");
         params.push(Value::Text(state.name().into()));
@@ -200,7 +207,7 @@ pub(super) fn ended_before(database: &Connection, time: Timestamp, limit: usize)
 }
 
 pub(super) fn ended_statement(time: Timestamp) -> Statement {
-    let sql = format!("{READ} WHERE ended_at < ? AND announced >= revision ORDER BY ended_at, jobs.id");
+    let sql = format!("{LISTED} WHERE ended_at < ? AND announced >= revision ORDER BY ended_at, jobs.id");
     (sql, vec![Value::Integer(to_sql(time))])
 }
 
@@ -236,7 +243,7 @@ fn decode_parts(row: &Row<'_>) -> Result<Job, Box<dyn std::error::Error>> {
         job.progress = serde_json::from_str(progress)?;
     }
     if let Some(input) = row.get::<_, Option<String>>(6)? {
-        job.input = Some(RawValue::from_string(input)?);
+        job.input = Some(RawValue::from_string(input)?.into());
     }
     Ok(job)
 }

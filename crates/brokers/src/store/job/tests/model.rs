@@ -58,8 +58,9 @@ fn kind(is_import: bool) -> String {
     if is_import { "import" } else { "scan" }.to_owned()
 }
 
-fn input(is_there: bool, n: u64) -> Option<Box<serde_json::value::RawValue>> {
-    is_there.then(|| serde_json::from_str(&format!("{{\"n\":{n}}}")).unwrap())
+fn input(is_there: bool, n: u64) -> Option<std::sync::Arc<serde_json::value::RawValue>> {
+    let raw = || serde_json::from_str::<Box<serde_json::value::RawValue>>(&format!("{{\"n\":{n}}}")).unwrap();
+    is_there.then(|| raw().into())
 }
 
 /// Takes a step, and says what came of it.

@@ -75,7 +75,9 @@ async fn every_question_is_answered_by_an_index() {
 #[tokio::test]
 async fn a_change_of_the_state_does_not_write_the_input_again() {
     let fixture = Fixture::new();
-    let input = serde_json::from_str(&format!("\"{}\"", "x".repeat(1 << 20))).unwrap();
+    let input: Box<serde_json::value::RawValue> =
+        serde_json::from_str(&format!("\"{}\"", "x".repeat(1 << 20))).unwrap();
+    let input = std::sync::Arc::from(input);
     let first = Job { input: Some(input), ..job("a", 1) };
     fixture.store.create(&first).await.unwrap();
     let wal = || std::fs::metadata(fixture.directory.path().join("store.db-wal")).unwrap().len();
