@@ -169,6 +169,7 @@ impl Reader {
                     self.position += chunk.len() as u64;
                     return Ok(Some(chunk));
                 }
+                Err(Trouble::Refused(refused)) if refused.code.is_empty() => (refused.to_string(), None),
                 Err(Trouble::Refused(refused)) => return Err(self.lease.refused(refused)),
                 Err(Trouble::Away { cause, retry_after }) => (cause, retry_after),
             };

@@ -106,6 +106,8 @@ impl Lease {
         loop {
             let (cause, retry_after) = match self.ask(request).await {
                 Ok(reply) => return Ok(reply),
+                // Not the hub said so, but something before it, as a proxy does while the hub restarts.
+                Err(Trouble::Refused(refused)) if refused.code.is_empty() => (refused.to_string(), None),
                 Err(Trouble::Refused(refused)) => return Err(self.refused(refused)),
                 Err(Trouble::Away { cause, retry_after }) => (cause, retry_after),
             };
@@ -162,7 +164,7 @@ impl fmt::Debug for Lease {
 
 /// Whether an answer says that this worker has nothing more to say of the job.
 pub(crate) fn is_lost(refused: &Refused) -> bool {
-    refused.status == 401 || is_lost_code(&refused.code)
+    (refused.status == 401 && !refused.code.is_empty()) || is_lost_code(&refused.code)
 }
 
 /// The same of a code that stands alone.
