@@ -154,8 +154,8 @@ pub(crate) fn desks(plan: &Plan, doors: &Doors) -> Vec<Arc<Desk>> {
         let auth = &doors.profiles[loaded.profile.name()];
         for served in &loaded.mounts {
             let Transport::Desk(settings) = &served.transport else { continue };
-            let desk = |path: &str| Desk::new(path, (**settings).clone(), loaded.profile.clone(), auth.clone());
-            desks.extend(served.paths.iter().map(|path| desk(&path.path)));
+            let paths = served.paths.iter().map(|path| path.path.as_str());
+            desks.extend(Desk::at(paths, settings, &loaded.profile, auth));
         }
     }
     desks

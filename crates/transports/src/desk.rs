@@ -17,7 +17,7 @@ use tidings::{Form, FormFacts, Principal, Profile};
 
 use crate::auth::Authenticate;
 use crate::events::{cors, peer, request};
-use crate::jobs::make;
+use crate::jobs::{make, refuse_foreign};
 use crate::problem::Problem;
 use crate::publish::collect;
 use crate::query;
@@ -29,6 +29,9 @@ use crate::watch::{job_at, no_such_job};
 
 /// The names that the forms of a desk may use beside those of a job's document.
 pub const NAMES: [&str; 6] = ["token", "token_expires", "base", "ws_base", "now", "query"];
+
+/// For how long somebody of whom nothing is known may repeat a request that made a job, and have another token.
+const ASKED_AGAIN: Duration = Duration::from_secs(600);
 
 /// The most items in one answer.
 const MAX_ITEMS: usize = 10_000;
@@ -122,7 +125,7 @@ pub struct Desk {
     pub profile: Arc<Profile>,
     /// Who says who asks.
     pub auth: Arc<dyn Authenticate>,
-    rates: Option<Rates>,
+    rates: Option<Arc<Rates>>,
 }
 
 impl std::fmt::Debug for Desk {
@@ -132,9 +135,27 @@ impl std::fmt::Debug for Desk {
 }
 
 impl Desk {
+    /// A desk at each of these paths. However many they are, an address may ask so often at all of them together.
+    pub fn at<'a>(
+        paths: impl IntoIterator<Item = &'a str>,
+        settings: &DeskSettings,
+        profile: &Arc<Profile>,
+        auth: &Arc<dyn Authenticate>,
+    ) -> Vec<Arc<Self>> {
+        let rates = settings.rate.map(|rate| Arc::new(Rates::new(rate)));
+        let desk = |path: &str| Desk {
+            path: path.to_owned(),
+            settings: settings.clone(),
+            profile: profile.clone(),
+            auth: auth.clone(),
+            rates: rates.clone(),
+        };
+        paths.into_iter().map(|path| Arc::new(desk(path))).collect()
+    }
+
     /// A desk at `path`.
     pub fn new(path: &str, settings: DeskSettings, profile: Arc<Profile>, auth: Arc<dyn Authenticate>) -> Arc<Self> {
-        let rates = settings.rate.map(Rates::new);
+        let rates = settings.rate.map(|rate| Arc::new(Rates::new(rate)));
         Arc::new(Desk { path: path.to_owned(), settings, profile, auth, rates })
     }
 
@@ -224,6 +245,11 @@ impl Desk {
 
     async fn done(&self, service: &Service, parts: &request::Parts, body: Body) -> Result<Response, Problem> {
         let principal = self.auth.authenticate(request(parts)).await?;
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+        if changes && principal.source != "anonymous" && principal.source != "job-token" {
+            // A page of another origin must not make or cancel jobs as whoever looks at it.
+            refuse_foreign(parts, &self.settings.cors)?;
+        }
         let Some(jobs) = &service.jobs else { return Err(no_such_job()) };
         match &self.settings.does {
             Does::Create(settings) => self.create(service, jobs, parts, body, &principal, settings).await,
@@ -292,7 +318,7 @@ impl Desk {
         };
         let from = number("from", 0)?;
         let limit = usize::try_from(number("limit", page as u64)?).unwrap_or(MAX_ITEMS).clamp(1, MAX_ITEMS);
-        let items = jobs.items(&job.id, from, limit, service.hub.limits().request_bytes).await.map_err(refusal)?;
+        let items = jobs.items(&job.id, from, limit, service.hub.limits().page_bytes).await.map_err(refusal)?;
         let next = from + items.len() as u64;
         let list: Vec<Value> = items.iter().filter_map(|item| serde_json::from_slice(item).ok()).collect();
         let mut document: Map<String, Value> = serde_json::from_slice(&job.document(None)).unwrap_or_default();
@@ -326,7 +352,9 @@ impl Desk {
         let mut new = NewJob {
             namespace: self.profile.namespace().map(str::to_owned),
             kind: settings.kind.clone(),
-            owner: (principal.source != "anonymous").then(|| principal.id.to_string()),
+            // Neither nobody nor the token of another job is somebody to whom a job could belong.
+            owner: (principal.source != "anonymous" && !principal.id.starts_with("job/"))
+                .then(|| principal.id.to_string()),
             ..NewJob::default()
         };
         if let Some(member) = &settings.id {
@@ -348,6 +376,11 @@ impl Desk {
             });
         }
         let created = make(jobs, new, uploaded).await.map_err(refusal)?;
+        let age = service.hub.clock().now().since(created.job.created);
+        if !created.is_new && principal.source == "anonymous" && age > ASKED_AGAIN {
+            // Whoever repeats a request after so long is somebody who has come by the name of the job.
+            return Err(refusal(JobFault::IdTaken));
+        }
         let (token, expires) = jobs.new_token(&created.job.id, settings.token_ttl).await.map_err(refusal)?;
         let more = vec![("token", Value::from(token)), ("token_expires", Value::from(expires.0))];
         let (form, document) = (&self.settings.answer, created.job.document(None));
@@ -496,6 +529,10 @@ fn refusal(fault: JobFault) -> Problem {
         JobFault::IdTaken => (StatusCode::CONFLICT, "id-taken"),
         JobFault::Invalid { field, .. } => return invalid(field, fault.to_string()),
         JobFault::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+        JobFault::NoRoom(_) => {
+            let problem = Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-room", fault.to_string());
+            return problem.header(header::RETRY_AFTER, "30");
+        }
         JobFault::TooMany(_) => return Problem::unavailable(30, "too-many-jobs", fault.to_string()),
         _ => return Problem::unavailable(2, "jobs-unavailable", "jobs can't be kept at the moment"),
     };

@@ -141,6 +141,9 @@ fn create(store: &Store, args: CreateArgs, now: Timestamp) -> Result<String, Fai
     if args.name.trim().is_empty() {
         return Err(Failure::new("the key needs a --name: it is who publishes or listens"));
     }
+    if args.profile.as_deref().is_some_and(|profile| matches!(profile, "job" | "work")) {
+        return Err(Failure::new("no profile has the namespace `job` or `work`: these words begin the grants of jobs"));
+    }
     let new = NewKey {
         name: args.name,
         grants: args.grant,

@@ -39,6 +39,11 @@ pub(super) fn profile(file: File, context: &Context<'_>, report: &mut Report) ->
     if file.namespace.is_some() && (namespace.contains('/') || namespace.parse::<Topic>().is_err()) {
         report.at(&namespace.place, "a namespace is one segment of a path: no `/`, no `*`, not empty");
     }
+    if matches!(namespace.value.as_str(), "job" | "work") {
+        // `job/*` would be all that it has, and all jobs that are of no profile.
+        let message = format!("{:?} begins the topics and grants of the program's own jobs", namespace.value);
+        report.at(&namespace.place, message).help("give the profile another `namespace`");
+    }
     let rules: Vec<EventRule> =
         file.events.iter().filter_map(|(name, event)| rule(name, event, context, report)).collect();
     let implications = implications(&file, report);

@@ -174,10 +174,12 @@ fn may_not_create(principal: &Principal) -> Problem {
 
 /// A form, and a request without a body, is what a page of another origin can send without asking, and with the cookies of whoever looks
 /// at that page. What stands in `Authorization` it can't send so.
-pub(super) fn refuse_foreign(parts: &request::Parts, cors: &Cors) -> Result<(), Problem> {
+pub(crate) fn refuse_foreign(parts: &request::Parts, cors: &Cors) -> Result<(), Problem> {
+    // A password is sent along by the browser itself, once it knows it.
+    let is_bearer = |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().starts_with(b"bearer ");
     let is_listed = |origin: &HeaderValue| matches!(cors, Cors::Origins(listed) if listed.iter().any(|listed| listed.as_bytes() == origin.as_bytes()));
     if parts.headers.get(header::ORIGIN).is_some_and(is_listed)
-        || parts.headers.contains_key(header::AUTHORIZATION)
+        || parts.headers.get(header::AUTHORIZATION).is_some_and(is_bearer)
         || is_same_origin(&parts.headers)
     {
         return Ok(());

@@ -19,6 +19,8 @@ impl From<JobFault> for Problem {
                 problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large").with("field", field).with("limit", most)
             }
             JobFault::IdTaken => problem(StatusCode::CONFLICT, "id-taken"),
+            JobFault::NoRoom(_) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-room", detail)
+                .header(http::header::RETRY_AFTER, "30"),
             JobFault::TooMany(most) => Problem::unavailable(retry_after(), "too-many-jobs", detail).with("limit", most),
             JobFault::LeaseLost => problem(StatusCode::CONFLICT, "lease-lost"),
             JobFault::AlreadyEnded(state) => problem(StatusCode::CONFLICT, "already-ended").with("state", state.name()),

@@ -119,6 +119,10 @@ impl Api {
     pub(super) async fn work(&self, id: &JobId, part: &str, asked: Asked) -> Result<Response, Problem> {
         let Asked { parts, body } = asked;
         let lease = lease::needed(&parts.headers)?;
+        if matches!(part, "items" | "progress") && !self.jobs.is_held(id, lease) {
+            // Before a large body is read of somebody who has no right to send it.
+            return Err(JobFault::LeaseLost.into());
+        }
         let outcome = match part {
             "heartbeat" => {
                 let Heartbeat { wait } = self.read(&parts, body).await?;
