@@ -94,8 +94,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-async fn life(script: &[Step], end: usize, room: usize, window: usize) {
-    let limits = Limits { window_events: window, turn_bytes: 8_000, write_bytes: 4_000, ..Limits::default() };
+async fn life(script: &[Step], end: usize, room: usize, window: usize, write_bytes: usize) {
+    let limits = Limits { window_events: window, turn_bytes: 8_000, write_bytes, ..Limits::default() };
     let rig = Rig::with(Driver::Lanes, Setup { limits, ..Setup::default() }).await;
     let settings = StreamSettings { job: Some(OneJob::default()), ..StreamSettings::default() };
     let stream = Stream::new(settings, Arc::new(Profile::open()));
@@ -137,18 +137,19 @@ async fn life(script: &[Step], end: usize, room: usize, window: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     /// Wherever a write is cut and however far the reader falls behind, it is given every item once, the end whole, why it is over, and
     /// nothing more.
     #[test]
     fn however_little_a_socket_takes_it_is_given_the_end_whole(
         script in prop::collection::vec(step(), 0..30),
-        end in 1usize..60_000,
+        end in prop_oneof![1usize..300, 1usize..60_000],
         room in 2_000usize..20_000,
         window in prop_oneof![Just(2usize), Just(8), Just(10_000)],
+        write_bytes in prop_oneof![Just(4_000usize), Just(256_000)],
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(life(&script, end, room, window));
+        runtime.block_on(life(&script, end, room, window, write_bytes));
     }
 }
