@@ -12,6 +12,8 @@ mod judge;
 mod life;
 #[path = "jobs/many.rs"]
 mod many;
+#[path = "jobs/room.rs"]
+mod room;
 #[path = "jobs/telling.rs"]
 mod telling;
 #[path = "jobs/world.rs"]

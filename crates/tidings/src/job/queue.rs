@@ -163,3 +163,48 @@ fn kind_of(active: &Active) -> Kind {
     let shown = active.shown();
     (shown.job.namespace.clone(), shown.job.kind.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn job(id: &str) -> Arc<Active> {
+        let record = serde_json::json!({
+            "id": id, "kind": "k", "audience": [], "state": "queued", "attempt": 0, "attempts": 1, "lease_ms": 1,
+            "created": 0, "updated": 0, "revision": 1, "request": vec![0; 32],
+        });
+        Active::new(serde_json::from_str(&record.to_string()).unwrap(), 0, Duration::ZERO)
+    }
+
+    async fn is_called(claimer: &Claimer<'_>) -> bool {
+        tokio::time::timeout(Duration::ZERO, claimer.called()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_claim_is_called_for_each_job_and_of_its_kind_only() {
+        let queue = Queue::default();
+        let (k, other) = (["k".to_owned()], ["other".to_owned()]);
+        let claimers =
+            [queue.stand_in_line(None, &k), queue.stand_in_line(None, &other), queue.stand_in_line(None, &k)];
+        queue.push(job("a"));
+        assert!(is_called(&claimers[0]).await);
+        assert!(!is_called(&claimers[1]).await && !is_called(&claimers[2]).await);
+        queue.push(job("b"));
+        assert!(is_called(&claimers[2]).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_is_called_and_goes_away_passes_the_call_on() {
+        let queue = Queue::default();
+        let kinds = ["other".to_owned(), "k".to_owned()];
+        let (first, second) = (queue.stand_in_line(None, &kinds), queue.stand_in_line(None, &kinds));
+        queue.push(job("a"));
+        drop(first);
+        assert!(is_called(&second).await);
+        assert!(queue.pop(None, &kinds).is_some());
+        drop(second);
+        assert!(queue.waiting().claimers.is_empty() && queue.waiting().lines.is_empty());
+    }
+}
