@@ -182,6 +182,8 @@ impl Hub {
     }
 
     fn take(&self, events: Vec<Event>, live: bool) {
+        // Until the window has them too: who is given a state and then reads the window is told nothing older there.
+        let mut states = self.states();
         let (mut place, mut last) = self.window.head();
         let entries: Vec<Arc<Entry>> = events
             .into_iter()
@@ -192,12 +194,13 @@ impl Hub {
                 let rule = self.profiles.rule(&event);
                 let entry = Arc::new(Entry::new(event, rule, last));
                 self.retain(&entry);
-                self.states().take(&entry, Some(place));
+                states.take(&entry, Some(place));
                 place.0 += 1;
                 entry
             })
             .collect();
         self.window.append(entries.iter().cloned());
+        drop(states);
         if !live {
             return;
         }
@@ -281,8 +284,8 @@ impl Hub {
     pub fn retained(&self, interest: &Interest, until: Offset) -> Vec<Arc<Entry>> {
         let mut found = self.retained.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).covered(interest, until);
         if interest.filter.topics.is_some() {
-            let first = self.window.first();
-            found.extend(self.states().covered(interest, until, first));
+            let states = self.states();
+            found.extend(states.covered(interest, until, self.window.first()));
         }
         found
     }

@@ -29,6 +29,8 @@ struct Held {
     entry: Arc<Entry>,
     /// Where it stands in the window, if it came from there.
     place: Option<Place>,
+    /// The place in the log of the newest state that is kept: that of the entry itself, or before that signal.
+    kept: Offset,
     /// The number of the end, if it is one.
     end: Option<u64>,
 }
@@ -60,7 +62,11 @@ impl States {
             self.ended_bytes += bytes;
             self.count
         });
-        self.held.insert(topic, Held { entry: entry.clone(), place, end });
+        let kept = match entry.event.is_signal() {
+            true => self.held.get(&topic).map_or(entry.at, |before| before.kept),
+            false => entry.event.offset,
+        };
+        self.held.insert(topic, Held { entry: entry.clone(), place, kept, end });
         self.make_room();
     }
 
@@ -98,7 +104,8 @@ impl States {
         let held = named.filter_map(|topic| self.held.get(topic.as_str()));
         let is_old = |held: &&Held| match held.entry.event.is_signal() {
             false => held.entry.event.offset <= until,
-            true => held.entry.at <= until || held.place.is_none_or(|place| place < first),
+            // Not before a state that is older and comes later, from the log.
+            true => held.entry.at <= until || (held.kept <= until && held.place.is_none_or(|place| place < first)),
         };
         let covered = held.filter(is_old).filter(|held| interest.covers(&held.entry.event));
         covered.map(|held| held.entry.clone()).collect()

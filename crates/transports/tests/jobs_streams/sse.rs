@@ -647,3 +647,28 @@ async fn an_end_that_the_log_can_not_take_yet_is_waited_for() {
         }
     }
 }
+#[tokio::test]
+async fn a_progress_that_the_window_has_no_room_for_does_not_come_before_what_the_log_still_tells() {
+    for driver in DRIVERS {
+        let limits = Limits { window_events: 10, ..Limits::default() };
+        let rig = Rig::with(driver, Setup { limits, ..Setup::default() }).await;
+        let id = rig.make("import").await;
+        let open = rig.watch(&id, None).await.next().await.unwrap();
+        let work = rig.claim("import").await;
+        let mut first = rig.watch(&id, None).await;
+        work.progress(3);
+        while first.next().await.unwrap().name != "job.progress" {}
+        rig.hub.publish((0..20).map(|n| crate::common::event("other", "all", n)).collect()).await.unwrap();
+        let mut back = rig.watch(&id, Some(&open.id)).await;
+        // Once it has all that there is.
+        work.progress(4);
+        let mut seen = Vec::new();
+        while seen.last() != Some(&(2, 4)) {
+            let event = back.next().await.unwrap();
+            if !event.name.starts_with("tidings.") {
+                seen.push(age(&event));
+            }
+        }
+        assert!(seen.is_sorted(), "{driver:?} {seen:?}");
+    }
+}
