@@ -11,8 +11,9 @@ use super::record::{Failure, Job, JobState};
 
 /// How often it is looked after leases: well below the shortest.
 const EVERY: Duration = Duration::from_millis(250);
-/// How often progress is put in the store, in rounds of the above: what a crash may take from it.
-const NOTE_EVERY: u32 = 4;
+/// How often the progress of a job is put in the store, in rounds of the above: what a crash may take from it. Each round sees to its share
+/// of the jobs, so that thousands of them are no burst of work.
+const NOTE_EVERY: u32 = 12;
 /// How often old jobs are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// How many leases that ran out are ended at the same time: a store that shares its syncs does them in a few.
@@ -31,9 +32,7 @@ pub(super) async fn look_out(jobs: Weak<Jobs>) {
             jobs.wake_waiting();
         }
         jobs.end_leases().await;
-        if round.is_multiple_of(NOTE_EVERY)
-            && let Err(fault) = jobs.note_progress().await
-        {
+        if let Err(fault) = jobs.note_progress(round % NOTE_EVERY).await {
             tracing::warn!(%fault, "the progress of jobs can't be kept");
         }
     }
@@ -116,13 +115,15 @@ impl Jobs {
     }
 
     /// Puts the newest progress in the store.
-    async fn note_progress(&self) -> Result<(), JobFault> {
+    async fn note_progress(&self, share: u32) -> Result<(), JobFault> {
         let note = |active: &Arc<Active>| {
             let mut shown = active.shown();
             let is_new = !std::mem::replace(&mut shown.is_noted, true);
             is_new.then(|| (shown.job.id.clone(), shown.progress.clone()))
         };
-        let open = self.all_open();
+        let mut open = self.all_open();
+        // Which share a job is of need only stay the same: where it stands in memory does.
+        open.retain(|active| (Arc::as_ptr(active) as usize / 64) % NOTE_EVERY as usize == share as usize);
         let (noted, progress): (Vec<_>, Vec<_>) =
             open.iter().filter_map(|active| Some((active, note(active)?))).unzip();
         if progress.is_empty() {
