@@ -12,12 +12,12 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use tidings::job::{Job, JobFault, JobFile, JobState, Jobs, NewJob};
+use tidings::job::{Job, JobFault, Jobs, NewJob};
 use tidings::{Form, FormFacts, Principal, Profile};
 
 use crate::auth::Authenticate;
 use crate::events::{cors, peer, request};
-use crate::jobs::{make, refuse_foreign};
+use crate::jobs::{job_file, make, refuse_foreign};
 use crate::problem::Problem;
 use crate::publish::collect;
 use crate::query;
@@ -151,12 +151,6 @@ impl Desk {
             rates: rates.clone(),
         };
         paths.into_iter().map(|path| Arc::new(desk(path))).collect()
-    }
-
-    /// A desk at `path`.
-    pub fn new(path: &str, settings: DeskSettings, profile: Arc<Profile>, auth: Arc<dyn Authenticate>) -> Arc<Self> {
-        let rates = settings.rate.map(|rate| Arc::new(Rates::new(rate)));
-        Arc::new(Desk { path: path.to_owned(), settings, profile, auth, rates })
     }
 
     fn methods(&self) -> &'static str {
@@ -296,7 +290,7 @@ impl Desk {
             let detail = "whoever may only watch a job does not cancel it";
             return Err(Problem::new(StatusCode::FORBIDDEN, "may-not-cancel", detail));
         }
-        jobs.cancel(&job.id, Duration::ZERO).await.map_err(refusal)
+        jobs.cancel(&job.id, Duration::ZERO).await.map_err(Problem::from)
     }
 
     async fn result(
@@ -318,7 +312,7 @@ impl Desk {
         };
         let from = number("from", 0)?;
         let limit = usize::try_from(number("limit", page as u64)?).unwrap_or(MAX_ITEMS).clamp(1, MAX_ITEMS);
-        let items = jobs.items(&job.id, from, limit, service.hub.limits().page_bytes).await.map_err(refusal)?;
+        let items = jobs.items(&job.id, from, limit, service.hub.limits().page_bytes).await.map_err(Problem::from)?;
         let next = from + items.len() as u64;
         let list: Vec<Value> = items.iter().filter_map(|item| serde_json::from_slice(item).ok()).collect();
         let mut document: Map<String, Value> = serde_json::from_slice(&job.document(None)).unwrap_or_default();
@@ -368,20 +362,15 @@ impl Desk {
         new.input = Some(raw.map_err(|_| invalid("body", "it is not JSON"))?);
         if let Some(uploaded) = &uploaded {
             new.file_hash = Some(uploaded.sha256);
-            new.file = Some(JobFile {
-                path: uploaded.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-                name: uploaded.name.clone().unwrap_or_default(),
-                media_type: uploaded.media_type.clone(),
-                bytes: uploaded.bytes,
-            });
+            new.file = Some(job_file(uploaded));
         }
-        let created = make(jobs, new, uploaded).await.map_err(refusal)?;
+        let created = make(jobs, new, uploaded).await.map_err(Problem::from)?;
         let age = service.hub.clock().now().since(created.job.created);
         if !created.is_new && principal.source == "anonymous" && age > ASKED_AGAIN {
             // Whoever repeats a request after so long is somebody who has come by the name of the job.
-            return Err(refusal(JobFault::IdTaken));
+            return Err(JobFault::IdTaken.into());
         }
-        let (token, expires) = jobs.new_token(&created.job.id, settings.token_ttl).await.map_err(refusal)?;
+        let (token, expires) = jobs.new_token(&created.job.id, settings.token_ttl).await.map_err(Problem::from)?;
         let more = vec![("token", Value::from(token)), ("token_expires", Value::from(expires.0))];
         let (form, document) = (&self.settings.answer, created.job.document(None));
         Ok(self.filled(service, parts, form, self.settings.status, &document, more))
@@ -516,27 +505,6 @@ impl Check {
 fn invalid(member: &str, detail: impl std::fmt::Display) -> Problem {
     let shown: String = member.chars().take(128).collect();
     Problem::new(StatusCode::BAD_REQUEST, "invalid-input", format!("{shown}: {detail}")).with("field", shown)
-}
-
-fn refusal(fault: JobFault) -> Problem {
-    let (status, code) = match &fault {
-        JobFault::NoSuchJob => return no_such_job(),
-        JobFault::AlreadyEnded(state) => {
-            let state: JobState = *state;
-            let problem = Problem::new(StatusCode::CONFLICT, "already-ended", fault.to_string());
-            return problem.with("state", state.name());
-        }
-        JobFault::IdTaken => (StatusCode::CONFLICT, "id-taken"),
-        JobFault::Invalid { field, .. } => return invalid(field, fault.to_string()),
-        JobFault::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
-        JobFault::NoRoom(_) => {
-            let problem = Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-room", fault.to_string());
-            return problem.header(header::RETRY_AFTER, "30");
-        }
-        JobFault::TooMany(_) => return Problem::unavailable(30, "too-many-jobs", fault.to_string()),
-        _ => return Problem::unavailable(2, "jobs-unavailable", "jobs can't be kept at the moment"),
-    };
-    Problem::new(status, code, fault.to_string())
 }
 
 /// A text as it stands between the quotes of a JSON string.

@@ -179,16 +179,13 @@ impl Door {
         let service = self.service()?;
         let id = topic.rsplit('/').next().and_then(|id| id.parse().ok()).ok_or_else(no_such_job)?;
         let Some(jobs) = &service.jobs else { return Err(no_such_job()) };
-        let unavailable = |fault: JobFault| Problem::unavailable(2, "jobs-unavailable", fault.to_string());
-        let job = jobs.get(&id).await.map_err(unavailable)?.ok_or_else(no_such_job)?;
+        let job = jobs.get(&id).await?.ok_or_else(no_such_job)?;
         if !job.may_be_canceled_by(principal) {
             let detail = "whoever may only watch a job does not cancel it";
             return Err(Problem::new(StatusCode::FORBIDDEN, "may-not-cancel", detail));
         }
-        jobs.cancel(&id, Duration::ZERO).await.map(drop).map_err(|fault| match fault {
-            JobFault::AlreadyEnded(_) => Problem::new(StatusCode::CONFLICT, "already-ended", fault.to_string()),
-            fault => unavailable(fault),
-        })
+        jobs.cancel(&id, Duration::ZERO).await?;
+        Ok(())
     }
 
     /// The end of the job with this topic, if it has ended.

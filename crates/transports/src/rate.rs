@@ -174,42 +174,6 @@ impl Checked {
     }
 }
 
-/// An app's own body of a 429: `template`, a JSON text, with `{limit}`, `{remaining}`, `{retry_after}`, `{address}` and `{path}` filled
-/// in. The last two are for within a JSON string, and escaped as such. All other braces stay as they are.
-pub fn fill(template: &str, checked: &Checked, address: IpAddr, path: &str) -> String {
-    let value = |name: &str| match name {
-        "limit" => Some(checked.limit.to_string()),
-        "remaining" => Some(checked.remaining.to_string()),
-        "retry_after" => Some(checked.retry_after.to_string()),
-        "address" => Some(escape(&address.to_canonical().to_string())),
-        "path" => Some(escape(path)),
-        _ => None,
-    };
-    // Once from left to right: what is filled in is not looked at again.
-    let (mut filled, mut rest) = (String::with_capacity(template.len() + path.len()), template);
-    while let Some((before, after)) = rest.split_once('{') {
-        filled.push_str(before);
-        match after.split_once('}').and_then(|(name, behind)| Some((value(name)?, behind))) {
-            Some((value, behind)) => {
-                filled.push_str(&value);
-                rest = behind;
-            }
-            None => {
-                filled.push('{');
-                rest = after;
-            }
-        }
-    }
-    filled.push_str(rest);
-    filled
-}
-
-/// Text as it stands between the quotes of a JSON string (RFC 8259 §7).
-fn escape(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,20 +265,6 @@ mod tests {
         assert_eq!((&body["limit"], &body["remaining"], &body["retryAfter"]), (&2.into(), &0.into(), &60.into()));
         let sent: HeaderMap = problem.headers.iter().cloned().collect();
         assert_eq!((sent.len(), sent[header::RETRY_AFTER].as_bytes()), (4, &b"60"[..]));
-    }
-
-    #[test]
-    fn an_apps_own_body_is_filled_in_once_and_stays_json() {
-        let checked = Checked { allowed: false, limit: 30, remaining: 0, reset_at: 9, retry_after: 17 };
-        let of = |template: &str, path: &str| fill(template, &checked, ip("::ffff:10.0.0.1"), path);
-        let template = r#"{"details":{"retryAfter":{retry_after},"clientIP":"{address}","requestsRemaining":{remaining},"requestsLimit":{limit},"endpoint":"{path}"}}"#;
-        let path = "/a\"b\\c\n{limit}";
-        let body: serde_json::Value = serde_json::from_str(&of(template, path)).unwrap();
-        let details = serde_json::json!({
-            "retryAfter": 17, "clientIP": "10.0.0.1", "requestsRemaining": 0, "requestsLimit": 30, "endpoint": path,
-        });
-        assert_eq!(body["details"], details);
-        assert_eq!(of("{}{other}{{limit}}{limit", "/"), "{}{other}{30}{limit");
     }
 
     proptest! {

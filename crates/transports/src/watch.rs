@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{StatusCode, header, request};
-use tidings::job::{self, Job, JobFault, JobId, Jobs};
+use http::{StatusCode, request};
+use tidings::job::{self, Job, JobId, Jobs};
 use tidings::{
     Cursor, Entry, Event, Filter, Grants, Hub, Interest, NewEvent, Offset, Principal, Profile, TopicPattern,
 };
@@ -108,7 +108,7 @@ pub(crate) async fn end_of(jobs: &Jobs, job: &Job) -> Result<Option<Arc<Entry>>,
     let held = || newest(hub, &interest).filter(|entry| job::STATE_EVENTS.contains(&&*entry.event.name));
     if held().is_none() && job.state.is_end() {
         // For those who come next as well.
-        jobs.show(&job.id).await.map_err(unavailable)?;
+        jobs.show(&job.id).await?;
     }
     if let Some(held) = held() {
         // Where the end is on its way, another state is held until it comes.
@@ -122,7 +122,7 @@ pub(crate) async fn end_of(jobs: &Jobs, job: &Job) -> Result<Option<Arc<Entry>>,
     let most = jobs.settings().kind(job.namespace.as_deref(), &job.kind).first_bytes;
     let first = match most {
         0 => None,
-        _ => Some(first_items(jobs.items(&job.id, 0, FIRST_ITEMS, most).await.map_err(unavailable)?, most)),
+        _ => Some(first_items(jobs.items(&job.id, 0, FIRST_ITEMS, most).await?, most)),
     };
     let Ok(topic) = job.topic().parse() else { return Ok(None) };
     let body = NewEvent {
@@ -163,7 +163,7 @@ pub(crate) async fn job_at(
     one: &OneJob,
 ) -> Result<Job, Problem> {
     let id = named(one, parts)?;
-    let found = jobs.get(&id).await.map_err(unavailable)?;
+    let found = jobs.get(&id).await?;
     let here = |job: &Job| {
         let same_app = profile.namespace().is_none_or(|own| job.namespace.as_deref() == Some(own));
         same_app && (one.kinds.is_empty() || one.kinds.contains(&job.kind))
@@ -224,10 +224,4 @@ fn named(one: &OneJob, parts: &request::Parts) -> Result<JobId, Problem> {
 /// 404, also for a job that somebody may not see.
 pub(crate) fn no_such_job() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-such-job", "there is no such job, or it is not for you to see")
-}
-
-fn unavailable(fault: JobFault) -> Problem {
-    tracing::error!(%fault, "a job can't be looked up");
-    Problem::unavailable(2, "jobs-unavailable", "jobs can't be looked up at the moment")
-        .header(header::CACHE_CONTROL, "no-store")
 }

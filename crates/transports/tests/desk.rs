@@ -32,7 +32,8 @@ impl Authenticate for Tokens {
     async fn authenticate(&self, request: Request<'_>) -> Result<Arc<Principal>, Problem> {
         let bearer =
             request.headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        let token = bearer.unwrap_or("nobody");
+        let cookie = request.headers.get("cookie").and_then(|value| value.to_str().ok()?.strip_prefix("user="));
+        let token = bearer.or(cookie).unwrap_or("nobody");
         if token.starts_with("tdj_") {
             let (job, _) = self.0.token(token).await?.expect("a token of a job");
             let grants = Grants::parse([job.grant().as_str()]).unwrap();
@@ -143,12 +144,12 @@ async fn start() -> App {
         ("/upload", settings(Does::Create(create(true, Some(file))), made)),
         ("/jobs/{job}", show(Some(form(&[("gone", "{data.id}")])))),
         ("/open/{job}", settings(Does::Show { job: OneJob { open: true, ..job() }, cancels: None }, shown.clone())),
-        ("/limited/{job}", limited),
         ("/cancel/{job}", settings(Does::Cancel { job: job() }, shown.clone())),
         ("/results/{job}", settings(Does::Result { job: job(), page: 2 }, results)),
     ];
-    let all = made_desks.map(|(path, settings)| Desk::new(path, settings, profile.clone(), auth.clone()));
-    App { router: desks(&service, all.into()), jobs, clock, files }
+    let mut all = Desk::at(["/limited/{job}", "/alias/{job}"], &limited, &profile, &auth);
+    all.extend(made_desks.iter().flat_map(|(path, settings)| Desk::at([*path], settings, &profile, &auth)));
+    App { router: desks(&service, all), jobs, clock, files }
 }
 
 impl App {
@@ -396,6 +397,45 @@ async fn an_address_asks_so_often_and_then_is_told_when_to_come_back() {
     assert_eq!(ask("10.0.0.2").await.status, 200, "another address");
     app.clock.advance(Duration::from_secs(60));
     assert_eq!(ask("10.0.0.1").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_paths_of_one_mount_share_its_rate() {
+    let app = start().await;
+    let (id, token) = app.make().await;
+    let ask = async |path: &str| app.get(&format!("/{path}/{id}"), &token).await.status;
+    assert_eq!(
+        [ask("limited").await, ask("alias").await, ask("limited").await, ask("alias").await],
+        [200, 200, 429, 429]
+    );
+}
+
+#[tokio::test]
+async fn the_token_of_one_job_owns_no_other() {
+    let app = start().await;
+    let (_, token) = app.make().await;
+    let made = app.post("/make", &token, &books().to_string()).await.json();
+    let job = app.jobs.get(&made["id"].as_str().unwrap().parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(job.owner, None);
+    assert_eq!(app.get(&format!("/jobs/{}", job.id), &token).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_makes_and_cancels_nothing_as_whoever_looks_at_it() {
+    let app = start().await;
+    let (id, _) = app.make().await;
+    let ask = async |method: Method, path: &str, origin: &str| {
+        let request = App::request(method, path, "").header("cookie", "user=u1").header("origin", origin);
+        let request = request.header("content-type", "application/json").body(Body::from(books().to_string()));
+        app.send(request.unwrap()).await.status
+    };
+    let own = format!("/jobs/{id}");
+    let cancel = format!("/cancel/{id}");
+    for (method, path) in [(Method::POST, "/make"), (Method::POST, cancel.as_str()), (Method::DELETE, own.as_str())] {
+        assert_eq!(ask(method, path, "https://evil.example").await, 403, "{path}");
+    }
+    assert_eq!(ask(Method::POST, "/make", "https://app.example").await, 202, "this one is listed");
+    assert_eq!(ask(Method::POST, "/make", "http://hub.example").await, 202, "and this is its own");
 }
 
 #[tokio::test]

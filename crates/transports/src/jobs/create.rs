@@ -147,7 +147,8 @@ fn described(fields: Vec<(String, String)>) -> Result<Wanted, Problem> {
     Ok(wanted.unwrap_or_default())
 }
 
-fn job_file(file: &Uploaded) -> JobFile {
+/// The file as the record of its job has it.
+pub(crate) fn job_file(file: &Uploaded) -> JobFile {
     let path = file.path().file_name().map(|name| name.to_string_lossy().into_owned());
     JobFile {
         path: path.unwrap_or_default(),

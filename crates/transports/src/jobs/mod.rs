@@ -16,7 +16,7 @@ mod range;
 mod watch;
 mod work;
 
-pub(crate) use self::create::{make, refuse_foreign};
+pub(crate) use self::create::{job_file, make, refuse_foreign};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -59,6 +59,8 @@ async fn a_list_has_the_newest_first_and_only_what_may_be_seen() {
         }
     }
     assert_eq!(seen, ["j5", "j4", "j3", "j2", "j1", "j0"]);
+    let (id, token) = app.make(json!({"kind": "import", "id": "mine"})).await;
+    assert_eq!(ids(&app, "?limit=1", &token).await, (vec![id], None), "a token's own job alone");
     for wrong in ["?state=runing", "?before=x", "?before=1-a/b", "?limit=many"] {
         assert_eq!(app.get(&format!("/v1/jobs{wrong}"), "op").await.refusal(), no(400, "invalid-query"), "{wrong}");
     }
