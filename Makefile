@@ -1,6 +1,6 @@
 # Every target explains itself: `make help` prints the text behind the two hash signs.
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check bench fuzz
+.PHONY: help run test setup check release bench fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ setup: ## install what the tests need and stop there; what is there is left alon
 check: ## the quick look: format, clippy, licences and sources of the dependencies
 	@scripts/need-rust
 	@scripts/check
+
+release: ## build the programs as they are handed on, with the console in them: target/release/tidings, tidings-books. Needs Node
+	@scripts/need-rust
+	@scripts/release
 
 bench: ## measure the hub, a bare floor and nginx with nchan in one run; bench/README.md tells how
 	@scripts/need-rust
