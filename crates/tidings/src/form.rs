@@ -28,6 +28,7 @@
 //! | the name of words | a text, number or bool: what stands for it among these words, see [`FormWords`] |
 
 mod hole;
+mod outline;
 mod values;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ use crate::cursor::Cursor;
 use crate::json::quoted;
 
 pub use self::hole::FILTERS;
+pub use self::outline::{FormOutline, HoleChoice, HoleFilter, HoleOutline, HoleRoot, HoleStep};
 
 /// The tree of a form as it is written, its members in their order.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,10 +12,20 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonPath(Vec<Step>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// To the member of that name.
     Member(String),
+    /// To every element.
     Each,
+}
+
+impl JsonPath {
+    /// Its steps.
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
 }
 
 /// The text is not a path.

@@ -9,7 +9,8 @@
 //! - [`Broker`]: keeps the events and tells of each append. [`Window`]: the recent ones, in memory.
 //! - [`Hub`]: matches events to the subscribers of this process. [`Registry`]: finds them without asking each.
 //! - [`Subscriber`]: the deliveries of one reader as an async stream.
-//! - [`Profile`], [`Shape`], [`Form`]: one app's part: which events it has, who may see them, how they look.
+//! - [`Profile`], [`Shape`], [`Form`], [`DataSchema`]: one app's part: which events it has, who may see them, how they look, what their data
+//!   must be.
 //! - [`Jobs`](job::Jobs): long work that others watch: what may become of it, and how it is told.
 //! - [`explain`]: why a principal does or does not get an event.
 
@@ -41,6 +42,7 @@ mod profiles;
 pub mod registry;
 mod retained;
 mod revoked;
+pub mod schema;
 pub mod shape;
 mod states;
 pub mod subscriber;
@@ -58,7 +60,7 @@ pub use entry::{Entry, FrameKey};
 pub use event::{Event, NewEvent};
 pub use explain::{Explanation, explain};
 pub use filter::{Filter, Interest};
-pub use form::{Form, FormFacts, FormNode, FormWords, InvalidForm};
+pub use form::{Form, FormFacts, FormNode, FormOutline, FormWords, HoleOutline, InvalidForm};
 pub use gap::{Gap, GapReason};
 pub use grant::{Audience, Grants, Implications};
 pub use hub::{Hub, Published, Reader, Start};
@@ -69,6 +71,7 @@ pub use profile::{Coalesce, EventRule, Profile};
 pub use profiles::Profiles;
 pub use registry::Registry;
 pub use revoked::Moment;
+pub use schema::{DataSchema, SchemaFault};
 pub use shape::{Args, Case, Redaction, Shape};
 pub use subscriber::{Delivery, Subscriber};
 pub use template::{Facts, Template};

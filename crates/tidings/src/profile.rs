@@ -11,6 +11,7 @@ use crate::draft::{Draft, DraftError};
 use crate::event::NewEvent;
 use crate::grant::{Audience, EVERYONE, Grants, Implications};
 use crate::limits::Limits;
+use crate::schema::DataSchema;
 use crate::shape::Shape;
 use crate::template::{Facts, Template};
 use crate::topic::{Topic, TopicPattern};
@@ -57,6 +58,8 @@ pub struct EventRule {
     pub publisher_topic: bool,
     /// Whether a draft may name its audience.
     pub publisher_audience: bool,
+    /// What its data must be; `None` is anything. Signals too.
+    pub schema: Option<Arc<dyn DataSchema>>,
     /// How it looks.
     pub shape: Shape,
 }
@@ -84,6 +87,7 @@ impl EventRule {
             retain: false,
             publisher_topic: false,
             publisher_audience: false,
+            schema: None,
             shape: Shape::default(),
         }
     }
@@ -192,6 +196,10 @@ impl Profile {
         let topic = self.topic(rule, draft.topic.as_deref(), facts)?;
         let audience = self.audience(rule, draft.audience.as_deref(), facts, limits)?;
         let key = self.key(rule, draft.key, facts, &topic)?;
+        // Last, as it costs most.
+        if let Some(schema) = &rule.schema {
+            schema.check(draft.data.get()).map_err(|fault| fault.into_error())?;
+        }
         let name = if *rule.name == draft.name { Arc::clone(&rule.name) } else { draft.name.into() };
         Ok(NewEvent {
             name,
@@ -399,6 +407,30 @@ mod tests {
             let error = derive(&profile(), draft.clone()).unwrap_err();
             assert_eq!((error.field.as_str(), error.code), (field, code), "{error}");
         }
+    }
+
+    #[derive(Debug)]
+    struct Never;
+
+    impl crate::DataSchema for Never {
+        fn check(&self, _: &str) -> Result<(), crate::SchemaFault> {
+            Err(crate::SchemaFault { pointer: "/books/0".into(), detail: "it must be a book".into() })
+        }
+    }
+
+    #[test]
+    fn data_that_does_not_fit_the_schema_is_refused_with_its_place_whether_it_is_kept_or_not() {
+        let mut rule = rule("book", "books/{data.id}", &[&["everyone"]]);
+        rule.schema = Some(Arc::new(Never));
+        let profile = Profile::new("a", Some("a"), Implications::default(), [rule]);
+        for signal in [true, false] {
+            let draft = json!({"name": "book", "data": {"id": 1}, "signal": signal});
+            let error = derive(&profile, draft).unwrap_err();
+            assert_eq!(error.to_string(), "data/books/0: it must be a book");
+            assert_eq!((error.code, error.is_too_large()), ("schema", false));
+        }
+        // What it is about is looked for first.
+        assert_eq!(derive(&profile, json!({"name": "book"})).unwrap_err().code, "unresolved-topic");
     }
 
     #[test]

@@ -158,6 +158,26 @@ impl Shape {
         self.args
     }
 
+    /// The key that the data is wrapped in.
+    pub fn wrap(&self) -> Option<String> {
+        serde_json::from_str(self.wrap.as_deref()?.strip_prefix('{')?.strip_suffix(':')?).ok()
+    }
+
+    /// The strings that are told in another case, by where they stand.
+    pub fn cases(&self) -> &[(JsonPath, Case)] {
+        &self.cases
+    }
+
+    /// The form that the data is put into.
+    pub fn form(&self) -> Option<&Form> {
+        self.form.as_deref()
+    }
+
+    /// The name on the wire, where it is another than the event's own.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// What is redacted for some.
     pub fn redactions(&self) -> &[Redaction] {
         &self.redactions
@@ -254,6 +274,11 @@ fn wrapped_text(wrap: Option<&str>, data: &str) -> Bytes {
 }
 
 impl Case {
+    /// The text in this case.
+    pub fn change(self, text: &str) -> String {
+        self.changer()(text)
+    }
+
     fn changer(self) -> fn(&str) -> String {
         match self {
             Case::Pascal => |text| words(text).map(|word| capitalised(&word)).collect(),
