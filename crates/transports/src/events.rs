@@ -137,7 +137,11 @@ impl Mount {
             }
             None => (query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?, None),
         };
-        Ok(Granted { principal, filter, stream: self.stream.clone(), start, end, since, permit })
+        let stream = match self.answer == Answer::Sse && query::meta(&self.stream, &parts.uri) {
+            true => self.stream.with_meta(),
+            false => self.stream.clone(),
+        };
+        Ok(Granted { principal, filter, stream, start, end, since, permit })
     }
 
     /// Who asks, and whether they may open a stream here at all.

@@ -35,6 +35,12 @@ pub fn asks(stream: &Stream, uri: &Uri) -> bool {
     })
 }
 
+/// Whether each event is to be told with its topic and its time: `meta=true`, unless the mount has a parameter of that name for itself.
+pub fn meta(stream: &Stream, uri: &Uri) -> bool {
+    stream.settings.filters.iter().all(|filtering| filtering.query != "meta")
+        && pairs(uri).any(|(name, value)| name == "meta" && value == "true")
+}
+
 /// What was asked for: by the mount's own parameters (`?libraries=`), or by `topic`, `topics`, `name` and `names`.
 pub fn filter(stream: &Stream, uri: &Uri, most: usize) -> Result<Filter, Problem> {
     let mut own: Option<Vec<TopicPattern>> = None;

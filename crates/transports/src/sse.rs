@@ -5,18 +5,34 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tidings::{CloseReason, Cursor, Gap};
+use tidings::{CloseReason, Cursor, Gap, Timestamp};
 
 /// The media type of a stream.
 pub const CONTENT_TYPE: &str = "text/event-stream";
 
+/// What a client that asks with `meta=true` is told beside an event (`protocol/README.md` §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta<'a> {
+    /// The topic, in the profile's own words.
+    pub topic: &'a str,
+    /// When it happened.
+    pub time: Timestamp,
+}
+
 /// One event block. The name and the data can't break out of it, whatever they hold.
 pub fn block(name: &str, data: &[u8], id: Option<Cursor>) -> Bytes {
-    let mut block = BytesMut::with_capacity(name.len() + data.len() + 64);
-    block.put_slice(b"event: ");
-    // A name comes from a profile or was checked when it was published; this holds even if it was not.
-    block.extend(name.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')));
-    block.put_u8(b'\n');
+    block_with(name, None, data, id)
+}
+
+/// The same with the fields `topic:` and `time:`, which an EventSource passes over.
+pub fn block_with(name: &str, meta: Option<Meta<'_>>, data: &[u8], id: Option<Cursor>) -> Bytes {
+    let extra = meta.map_or(0, |meta| meta.topic.len() + 40);
+    let mut block = BytesMut::with_capacity(name.len() + data.len() + extra + 64);
+    put_field(&mut block, b"event: ", name);
+    if let Some(Meta { topic, time }) = meta {
+        put_field(&mut block, b"topic: ", topic);
+        put_field(&mut block, b"time: ", &time.0.to_string());
+    }
     put_data(&mut block, data);
     if let Some(id) = id {
         block.put_slice(b"id: ");
@@ -25,6 +41,14 @@ pub fn block(name: &str, data: &[u8], id: Option<Cursor>) -> Bytes {
     }
     block.put_u8(b'\n');
     block.freeze()
+}
+
+/// A field of one line.
+fn put_field(block: &mut BytesMut, field: &[u8], value: &str) {
+    block.put_slice(field);
+    // A name comes from a profile or was checked when it was published; this holds even if it was not.
+    block.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')));
+    block.put_u8(b'\n');
 }
 
 /// The data in `data:` lines. CR, LF and CRLF all end a line there, so each begins a new one; a client joins them with LF,
@@ -131,10 +155,16 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the name and the data hold, a client reads one event with that data and no other field.
+        /// Whatever the name, the topic and the data hold, a client reads one event with that data and no other field.
         #[test]
-        fn nothing_breaks_out_of_a_block(name in "[a-z.\r\n:\0]{1,20}", data in "[a-z\r\n: ]{0,60}") {
-            let text = String::from_utf8(block(&name, data.as_bytes(), Some(CURSOR)).to_vec()).unwrap();
+        fn nothing_breaks_out_of_a_block(
+            name in "[a-z.\r\n:\0]{1,20}",
+            data in "[a-z\r\n: ]{0,60}",
+            topic in prop::option::of("[a-z/\r\n:\0]{1,20}"),
+        ) {
+            let meta = topic.as_deref().map(|topic| Meta { topic, time: Timestamp(7) });
+            let text = String::from_utf8(block_with(&name, meta, data.as_bytes(), Some(CURSOR)).to_vec()).unwrap();
+            prop_assert_eq!(text.matches("\ntopic: ").count(), usize::from(topic.is_some()));
             let events = parse(&text);
             prop_assert_eq!(events.len(), 1);
             prop_assert_eq!(&events[0].0, &name.replace(['\r', '\n', '\0'], ""));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tidings::{CloseReason, Cursor, Gap, GapReason};
+use tidings::{CloseReason, Cursor, Gap, GapReason, Timestamp};
 use tidings_transports::sse;
 
 fn fixtures() -> Value {
@@ -21,6 +21,17 @@ fn event_frames_are_those_of_the_protocol() {
         let event = &frame["event"];
         let id = event["id"].as_str().map(|id| id.parse::<Cursor>().unwrap());
         let bytes = sse::block(text(event, "name"), text(event, "data").as_bytes(), id);
+        assert_eq!(bytes, text(frame, "bytes"), "{}", text(frame, "what"));
+    }
+}
+
+#[test]
+fn frames_with_topic_and_time_are_those_of_the_protocol() {
+    for frame in fixtures()["meta"].as_array().unwrap() {
+        let event = &frame["event"];
+        let id = event["id"].as_str().map(|id| id.parse::<Cursor>().unwrap());
+        let meta = sse::Meta { topic: text(event, "topic"), time: Timestamp(event["time"].as_u64().unwrap()) };
+        let bytes = sse::block_with(text(event, "name"), Some(meta), text(event, "data").as_bytes(), id);
         assert_eq!(bytes, text(frame, "bytes"), "{}", text(frame, "what"));
     }
 }

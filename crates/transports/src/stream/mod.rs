@@ -42,8 +42,10 @@ pub struct Stream {
     pub codec: Codec,
     /// The namespace of Socket.IO whose events these are.
     pub namespace: String,
-    /// The streams of the mount's other namespaces.
+    /// The streams of the mount's other namespaces (Socket.IO), or the one whose blocks have the fields of `meta=true` (SSE).
     pub siblings: Vec<Arc<Stream>>,
+    /// Whether an SSE block also has the topic and the time.
+    meta: bool,
     /// The heartbeat as it goes out.
     pub heartbeat: Bytes,
     /// How many streams are open now.
@@ -65,14 +67,15 @@ impl Stream {
     pub fn with_codec(codec: Codec, settings: StreamSettings, profile: Arc<Profile>) -> Arc<Self> {
         let mut namespaces = settings.socketio.namespaces.iter();
         let namespace = namespaces.next().cloned().unwrap_or_else(|| "/".to_owned());
-        let others = if codec == Codec::SocketIo { namespaces.cloned().collect() } else { Vec::new() };
-        let others = others.into_iter();
-        let siblings = others.map(|other| {
-            let stream = Stream::build(codec, settings.clone(), profile.clone(), other, Vec::new());
-            Arc::new(stream)
-        });
-        let siblings = siblings.collect();
-        Arc::new(Stream::build(codec, settings, profile, namespace, siblings))
+        let sibling = |namespace: String, meta| {
+            Arc::new(Stream::build(codec, settings.clone(), profile.clone(), namespace, meta, Vec::new()))
+        };
+        let siblings = match codec {
+            Codec::SocketIo => namespaces.map(|other| sibling(other.clone(), false)).collect(),
+            Codec::Sse => vec![sibling(namespace.clone(), true)],
+            Codec::WebSocket => Vec::new(),
+        };
+        Arc::new(Stream::build(codec, settings, profile, namespace, false, siblings))
     }
 
     fn build(
@@ -80,6 +83,7 @@ impl Stream {
         settings: StreamSettings,
         profile: Arc<Profile>,
         namespace: String,
+        meta: bool,
         siblings: Vec<Arc<Stream>>,
     ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -96,10 +100,13 @@ impl Stream {
         let own = match codec {
             _ if !shapes.is_empty() || settings.dialect.is_some() => id,
             Codec::SocketIo if namespace != "/" => id,
+            // Their topics are in the profile's own words.
             Codec::WebSocket if profile.namespace().is_some() => id,
+            Codec::Sse if meta && profile.namespace().is_some() => id,
             _ => 0,
         };
-        let encoding = own << 8 | u32::from(settings.wrapped) << 3 | u32::from(settings.ids) << 2 | codec as u32;
+        let flags = u32::from(meta) << 4 | u32::from(settings.wrapped) << 3 | u32::from(settings.ids) << 2;
+        let encoding = own << 8 | flags | codec as u32;
         Stream {
             id,
             settings,
@@ -107,6 +114,7 @@ impl Stream {
             codec,
             namespace,
             siblings,
+            meta,
             heartbeat,
             open: AtomicU64::new(0),
             sent_away: AtomicU64::new(0),
@@ -115,7 +123,13 @@ impl Stream {
         }
     }
 
-    /// How many are open now, in all namespaces.
+    /// The stream for who asks for the topic and the time with each event: a sibling, so that those who don't ask share their frames
+    /// as before.
+    pub fn with_meta(self: &Arc<Self>) -> Arc<Stream> {
+        self.siblings.iter().find(|sibling| sibling.meta).unwrap_or(self).clone()
+    }
+
+    /// How many are open now, in all namespaces, with and without `meta=true`.
     pub fn open_now(&self) -> u64 {
         let siblings = self.siblings.iter().map(|sibling| sibling.open.load(Ordering::Relaxed));
         self.open.load(Ordering::Relaxed) + siblings.sum::<u64>()
@@ -165,7 +179,11 @@ impl Stream {
         let shape = self.shape(entry);
         let name = shape.wire_name(&entry.event);
         match self.codec {
-            Codec::Sse => sse::block(name, &data, cursor),
+            Codec::Sse => {
+                let topic = self.profile.local(entry.event.topic.as_str());
+                let meta = self.meta.then_some(sse::Meta { topic, time: entry.event.time });
+                sse::block_with(name, meta, &data, cursor)
+            }
             Codec::WebSocket if self.settings.dialect.is_some() => frame::text(&data),
             Codec::WebSocket => frame::text(message::event(&self.profile, entry, name, &data, cursor).as_bytes()),
             Codec::SocketIo => {
@@ -447,6 +465,21 @@ mod tests {
         for (frame, name) in frames.iter().zip(["n", "n", "x", "y", "n"]) {
             assert!(text(frame).starts_with(&format!("event: {name}\n")), "{name}: {}", text(frame));
         }
+    }
+
+    #[test]
+    fn who_asks_for_topics_has_frames_of_their_own_and_is_counted_with_the_mount() {
+        let (entry, cursor) = (entry(), "9f3c2a1b-1".parse().unwrap());
+        let app = Arc::new(Profile::new("a", Some("t"), Default::default(), []));
+        let [one, two, other] = [Profile::open().into(), Profile::open().into(), app]
+            .map(|profile: Arc<Profile>| Stream::new(StreamSettings::default(), profile));
+        let [plain, first, second] = [&one, &one.with_meta(), &two.with_meta()].map(|s| s.frame(&entry, 0, cursor));
+        assert!(std::ptr::eq(first, second), "two that are alike");
+        assert!(!std::ptr::eq(plain, first) && std::ptr::eq(plain, other.frame(&entry, 0, cursor)));
+        assert!(!std::ptr::eq(first, other.with_meta().frame(&entry, 0, cursor)), "topics in another app's words");
+        one.with_meta().open.fetch_add(1, Ordering::Relaxed);
+        one.open.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(one.open_now(), 2);
     }
 
     #[test]

@@ -16,6 +16,24 @@ use crate::rig::{LARGE, Rig, Setup, data, names, told};
 
 const DRIVERS: [Driver; 2] = [Driver::Lanes, Driver::Bodies];
 
+#[tokio::test]
+async fn a_stream_of_a_job_tells_topic_and_time_to_who_asks() {
+    for driver in DRIVERS {
+        let rig = Rig::start(driver).await;
+        let id = rig.make("import").await;
+        let mut client = rig.get(&format!("/jobs/{id}/events?meta=true"), "u1", None).await;
+        let state = loop {
+            let block = client.block().await.unwrap();
+            if block.starts_with("event: job.") {
+                break block;
+            }
+        };
+        let [_, topic, time, ..] = state.lines().collect::<Vec<_>>()[..] else { panic!("{state}") };
+        assert_eq!(topic, format!("topic: job/{id}"), "{driver:?}");
+        assert!(time.starts_with("time: "), "{state}");
+    }
+}
+
 /// Where an event stands in the life of its job.
 fn age(event: &Received) -> (u64, u64) {
     let data = data(event);
