@@ -1,0 +1,49 @@
+import type { Ending, TransportSink } from '../source.js'
+import type { Environment } from '../types.js'
+
+/** One connection, from its begin to its one end. */
+export interface Lifetime {
+  /** Aborted when it is over, for whatever reason: what it holds lets go. */
+  readonly signal: AbortSignal
+  /** Whether it has ended, or was aborted. Then nothing is to be handed over any more. */
+  over(): boolean
+  /** Ends it; the first ending counts. */
+  end(ending: Ending): void
+  /** Ends it in that way, or does that, unless it is told to wait anew within `ms`. */
+  wait(ms: number, otherwise: Ending | (() => void)): void
+}
+
+/** Begins a lifetime. Aborting `outer` ends it without a word. */
+export function begin(
+  sink: Pick<TransportSink, 'ended'>,
+  { setTimeout, clearTimeout }: Pick<Environment, 'setTimeout' | 'clearTimeout'>,
+  outer: AbortSignal,
+): Lifetime {
+  const inner = new AbortController()
+  const { signal } = inner
+  let timer: unknown
+
+  const stop = (): void => {
+    clearTimeout(timer)
+    outer.removeEventListener('abort', stop)
+    inner.abort()
+  }
+  const end = (ending: Ending): void => {
+    if (signal.aborted) return
+    stop()
+    sink.ended(ending)
+  }
+  if (outer.aborted) stop()
+  else outer.addEventListener('abort', stop)
+
+  return {
+    signal,
+    over: () => signal.aborted,
+    end,
+    wait(ms, otherwise) {
+      clearTimeout(timer)
+      if (signal.aborted) return
+      timer = setTimeout(() => (typeof otherwise === 'function' ? otherwise() : end(otherwise)), ms)
+    },
+  }
+}
