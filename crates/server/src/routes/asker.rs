@@ -1,0 +1,49 @@
+//! Who asks, and with what body.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{StatusCode, header, request};
+use serde::de::DeserializeOwned;
+use tidings::Principal;
+use tidings_transports::publish::collect;
+use tidings_transports::{Authenticate, Peer, Problem};
+
+use super::Shared;
+
+/// Whose credential the request carries.
+pub(crate) async fn who(door: &Arc<dyn Authenticate>, parts: &request::Parts) -> Result<Arc<Principal>, Problem> {
+    let peer = parts.extensions.get::<Peer>().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0);
+    let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
+    let request = tidings_transports::Request { method, uri, headers, peer, payload: None };
+    door.authenticate(request).await
+}
+
+/// The same, if it is an operator.
+pub(crate) async fn operator(shared: &Shared, parts: &request::Parts) -> Result<Arc<Principal>, Problem> {
+    let principal = who(&shared.doors.open, parts).await?;
+    if principal.operator {
+        return Ok(principal);
+    }
+    let detail = format!("{} is not an operator: make a key with `tidings key create --operator`", principal.id);
+    Err(Problem::new(StatusCode::FORBIDDEN, "not-an-operator", detail))
+}
+
+/// A JSON body of a known form; an empty one is the default form.
+pub(crate) async fn read<T: DeserializeOwned + Default>(
+    shared: &Shared,
+    parts: &request::Parts,
+    body: Body,
+) -> Result<T, Problem> {
+    let body = collect(body, shared.service.hub.limits()).await?;
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    let media = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        let detail = "send the body as `Content-Type: application/json`";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail));
+    }
+    serde_json::from_slice(&body)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid-json", format!("the body: {error}")))
+}

@@ -1,0 +1,48 @@
+//! How the program is: for those who watch over it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+use tidings_transports::Service;
+
+use super::Shared;
+use crate::assemble::Side;
+use crate::metrics;
+
+pub(super) async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    let mut open: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut seen = Vec::new();
+    for (_, transport, stream) in &shared.streams {
+        // A stream may have several paths and is counted once.
+        if !seen.contains(&stream.id) {
+            seen.push(stream.id);
+            *open.entry(transport).or_default() += stream.open_now();
+        }
+    }
+    let draining = shared.service.draining.load(Ordering::SeqCst);
+    let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let word = if draining { "draining" } else { "ready" };
+    (status, Json(json!({ "status": word, "streams": open }))).into_response()
+}
+
+pub(super) async fn side_endpoint(State((service, side)): State<(Arc<Service>, Arc<Side>)>) -> Response {
+    let draining = service.draining.load(Ordering::SeqCst);
+    let clients = side.streams.iter().map(|stream| stream.open_now()).sum();
+    let status = if draining && !side.lives { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, Json(side.ready.answer(clients, draining))).into_response()
+}
+
+pub(super) async fn show_metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let text = metrics::render(&shared.metrics);
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
