@@ -1,0 +1,106 @@
+import { TidingsError } from './errors.js'
+import type { Settings } from './source.js'
+import type { Environment, TransportName } from './types.js'
+
+/** How long a stream may take from its head to its first byte, in ms: a hub sends both at once. */
+export const FIRST_BYTE = 5_000
+
+/** How long a stream or a handshake may take to be answered at all, in ms. Some proxies hold back the head as well. */
+export const ANSWER = 10_000
+
+/** A stream that is cut sooner than this is short-lived, in ms: a hub's first heartbeat would not have come yet. */
+const SHORT = 20_000
+
+/** So many short-lived streams in a row are no accident. */
+const ROW = 3
+
+/** After how long a better transport is tried again, in ms; twice as long after each time that it was worse again. */
+const AGAIN = 600_000
+const AGAIN_AT_MOST = 8 * AGAIN
+
+/** Which transport to use: the first that is possible, and the next when a proxy spoils it. The last one stays. */
+export class Choice {
+  readonly #order: readonly TransportName[]
+  #at = 0
+  #row = 0
+  #again = AGAIN
+
+  constructor(settings: Settings, environment: Environment) {
+    this.#order = settings.transports.filter(
+      name => settings.paths[name] !== false && (name !== 'websocket' || environment.WebSocket !== undefined),
+    )
+  }
+
+  /** `undefined` where none is possible. */
+  get current(): TransportName | undefined {
+    return this.#order[this.#at]
+  }
+
+  get isBest(): boolean {
+    return this.#at === 0
+  }
+
+  get isLast(): boolean {
+    return this.#at >= this.#order.length - 1
+  }
+
+  /** Goes on to the next; returns after how many ms the best is to be tried again, or `undefined` if there is no next. */
+  fall(): number | undefined {
+    this.#row = 0
+    if (this.isLast) return undefined
+    this.#at += 1
+    const again = this.#again
+    this.#again = Math.min(again * 2, AGAIN_AT_MOST)
+    return again
+  }
+
+  /** Begins with the best again. `afresh`: something has changed (the network, the user's mind), so what was learned counts no more. */
+  restart(afresh: boolean): void {
+    this.#at = 0
+    this.#row = 0
+    if (afresh) this.#again = AGAIN
+  }
+
+  /** A stream ended without a reason after `open` ms, or was never opened. Returns whether that is a pattern. */
+  cut(open: number | undefined): boolean {
+    // A poll is an answer each time. A WebSocket that is never opened is, in a browser, all that is told of one that is not passed on.
+    const short = this.current !== 'poll' && (open === undefined ? this.current === 'websocket' : open < SHORT)
+    this.#row = short ? this.#row + 1 : 0
+    return this.#row >= (open === undefined ? ROW - 1 : ROW)
+  }
+
+  /** A stream ended for a reason, or lasted. */
+  steady(): void {
+    this.#row = 0
+  }
+}
+
+/** A proxy between holds the bytes back: nothing came for `ms`. */
+export function buffers(transport: TransportName, ms: number): TidingsError {
+  return proxyError(
+    `a proxy before the hub holds back what is streamed: nothing came for ${ms / 1000} s over ${transport}. ` +
+      'Turn its buffering off for this path (nginx: `proxy_buffering off;`, or do not ignore `X-Accel-Buffering: no`; ' +
+      'no compression of text/event-stream; Traefik: no buffering middleware; Caddy: `flush_interval -1`)',
+  )
+}
+
+/** A proxy between cuts connections. */
+export function cuts(transport: TransportName): TidingsError {
+  return proxyError(
+    `a proxy before the hub cuts connections: ${ROW} in a row ended within ${SHORT / 1000} s over ${transport}, without a reason. ` +
+      'Raise its idle and read timeouts above 20 s for this path (nginx: `proxy_read_timeout 1h;`, ' +
+      'Traefik: `respondingTimeouts.readTimeout`, `writeTimeout` and `idleTimeout`, Caddy: `read_timeout` and `write_timeout` of the transport)',
+  )
+}
+
+/** A proxy does not pass WebSockets on, as far as a browser lets one see. */
+export function blocks(): TidingsError {
+  return proxyError(
+    'no WebSocket could be opened: a proxy before the hub may not pass them on ' +
+      '(nginx: `proxy_http_version 1.1;` with the headers `Upgrade` and `Connection`)',
+  )
+}
+
+function proxyError(message: string): TidingsError {
+  return new TidingsError('proxy', message, { retrying: true })
+}

@@ -1,0 +1,282 @@
+import { environmentOf } from './environment.js'
+import { TidingsError } from './errors.js'
+import { union } from './filter.js'
+import { Latest } from './latest.js'
+import { watchPage } from './lifecycle.js'
+import { Listeners, Watchers } from './listeners.js'
+import { openSource, shares } from './open.js'
+import { Positions } from './position.js'
+import { send } from './request.js'
+import { settle } from './settings.js'
+import type { Batch, OpenSource, Source, SourceSink } from './source.js'
+import { aborted, Tokens } from './token.js'
+import type {
+  AnyEvent,
+  Client,
+  ClientOptions,
+  Connection,
+  Environment,
+  Gap,
+  Subscription,
+  SubscriptionOptions,
+} from './types.js'
+
+/** Makes a page's side of a hub. Nothing is asked before the first subscription. Throws a {@link TidingsError} for options that can't be meant. */
+export function createClient<Events extends object = Record<string, unknown>>(
+  options: ClientOptions = {},
+): Client<Events> {
+  return clientOver<Events>(options, openSource)
+}
+
+/** A client over any source. */
+export function clientOver<Events extends object>(options: ClientOptions, open: OpenSource): Client<Events> {
+  // Which names there are, and what their data is, is known to the compiler only.
+  return new LiveClient(options, open) as unknown as Client<Events>
+}
+
+type Any = Record<string, unknown>
+
+class LiveClient implements Client<Any> {
+  readonly options: ClientOptions
+  readonly #environment: Environment
+  readonly #openSource: OpenSource
+  readonly #tokens: Tokens
+  readonly #latest = new Latest()
+  readonly #positions: Positions
+  readonly #listeners: Listeners
+  readonly #gaps = new Watchers<Gap>(cause => this.#failed(cause))
+  readonly #connections = new Watchers<Connection>(cause => this.#failed(cause))
+  readonly #reported = new WeakSet<TidingsError>()
+
+  #connection: Connection
+  #cursor: string | undefined
+  #source: Source | undefined
+  /** What the source was asked for; `null` is nothing yet. */
+  #wanted: readonly string[] | undefined | null = null
+  /** Ends the watching of the page. */
+  #unwatch: () => void = () => {}
+  /** After `close` and `logout` nothing connects until `reconnect`. */
+  #stopped = false
+
+  constructor(options: ClientOptions, open: OpenSource) {
+    this.options = options
+    this.#environment = environmentOf(options.environment)
+    this.#openSource = open
+    // Wrong options are told here, where they stand. A client that is made on a server to draw a page never connects, and needs no address.
+    if (options.url !== undefined || this.#environment.location !== undefined) settle(options, this.#environment)
+    this.#tokens = new Tokens(options.token, this.#environment)
+    this.#positions = new Positions(this.#environment)
+    this.#listeners = new Listeners({
+      topics: options.topics,
+      changed: () => this.#wantAll(),
+      gap: gap => this.#gaps.tell(gap),
+      failed: cause => this.#failed(cause),
+    })
+    this.#connection = this.#live(BEFORE)
+  }
+
+  get connection(): Connection {
+    return this.#connection
+  }
+
+  onConnection(listener: (connection: Connection) => void): () => void {
+    return this.#connections.add(listener)
+  }
+
+  on<Name extends string>(
+    names: Name | readonly Name[],
+    listener: (event: AnyEvent<Pick<Any, Name>>) => void,
+    options: Omit<SubscriptionOptions<Any, Name>, 'names' | 'onEvent'> = {},
+  ): () => void {
+    const wanted = typeof names === 'string' ? [names] : names
+    return this.subscribe({ ...options, names: wanted, onEvent: listener }).unsubscribe
+  }
+
+  subscribe<Name extends string>(options: SubscriptionOptions<Any, Name>): Subscription<Any> {
+    return this.#listeners.add(options as unknown as SubscriptionOptions<Any>)
+  }
+
+  onGap(listener: (gap: Gap) => void): () => void {
+    return this.#gaps.add(listener)
+  }
+
+  latest<Name extends string>(name: Name, topic?: string): AnyEvent<Pick<Any, Name>> | undefined {
+    return this.#latest.of(name, topic) as AnyEvent<Pick<Any, Name>> | undefined
+  }
+
+  position({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<string> {
+    if (this.#stopped) return Promise.reject(aborted())
+    const answer = this.#positions.ask(signal)
+    if (this.#wanted === null && !signal?.aborted) this.#want(this.options.topics)
+    this.#positions.look(this.#connection, this.#cursor)
+    return answer
+  }
+
+  async request(path: string, init?: RequestInit): Promise<Response> {
+    return send(path, init ?? {}, settle(this.options, this.#environment), this.#tokens, this.#environment)
+  }
+
+  reconnect(): void {
+    if (this.#source && !this.#stopped) {
+      this.#source.wake()
+      return
+    }
+    this.#stopped = false
+    this.#wantAll()
+  }
+
+  close(): void {
+    this.#stop(false)
+    this.#tell({ ...this.#connection, ...CLOSED, error: undefined })
+  }
+
+  logout(): void {
+    // Whoever holds the connection for all has to hear it, also from a page that has none.
+    if (!this.#source && shares(this.options, this.#environment)) this.#open()
+    this.#stop(true)
+    this.#forget()
+    this.#tell({ ...BEFORE, ...CLOSED })
+  }
+
+  #stop(logout: boolean): void {
+    const source = this.#source
+    this.#stopped = true
+    this.#source = undefined
+    this.#wanted = null
+    this.#unwatch()
+    source?.close(logout)
+  }
+
+  #forget(): void {
+    this.#latest.clear()
+    this.#tokens.forget()
+    this.#cursor = undefined
+  }
+
+  /** Wants what all who listen want together. Without anybody it stays as it is. */
+  #wantAll(): void {
+    const wanted = union(this.#listeners.wanted())
+    if (wanted?.length !== 0) this.#want(wanted)
+  }
+
+  #want(wanted: readonly string[] | undefined): void {
+    if (this.#stopped) return
+    const source = this.#source ?? this.#open()
+    // It may have failed, or been closed by who was told of it.
+    if (!source || (this.#wanted !== null && sameTopics(this.#wanted, wanted))) return
+    this.#wanted = wanted
+    source.want(wanted)
+  }
+
+  #open(): Source | undefined {
+    const environment = this.#environment
+    let source: Source | undefined
+    // A source that is not ours any more is not heard. It may speak before it is handed over.
+    const ours = () => source === undefined || source === this.#source
+    const sink: SourceSink = {
+      batch: batch => ours() && this.#batch(batch),
+      connection: connection => ours() && this.#tell(connection),
+      error: error => ours() && this.#report(error),
+      token: (refresh, signal) => this.#tokens.get(refresh, signal),
+      loggedOut: () => ours() && this.#loggedOut(),
+    }
+    try {
+      const settings = settle(this.options, environment)
+      // Who comes back after `close` goes on from where it was.
+      source = this.#openSource(
+        { ...settings, cursor: this.#cursor ?? settings.cursor },
+        sink,
+        environment,
+        this.options,
+      )
+    } catch (cause) {
+      const error = cause instanceof TidingsError ? cause : new TidingsError('refused', String(cause), { cause })
+      this.#tell({ ...BEFORE, ...CLOSED, error })
+      this.#report(error)
+      return undefined
+    }
+    this.#source = source
+    this.#watch(source)
+    return source
+  }
+
+  #watch(source: Source): void {
+    if (this.#environment.document?.visibilityState === 'hidden') source.visible(false)
+    this.#unwatch = watchPage(this.#environment, {
+      visible: visible => source.visible(visible),
+      back: () => {
+        const { status, retryAt } = this.#connection
+        // An end for good stays one, and who rests in the background rests on.
+        if (status !== 'closed' && !(status === 'waiting' && retryAt === undefined)) source.wake()
+      },
+    })
+  }
+
+  #batch(batch: Batch): void {
+    for (const frame of batch.frames) if (frame.type === 'event') this.#latest.remember(frame.event)
+    this.#listeners.tell(batch)
+    // One of them may have logged out.
+    if (this.#stopped || batch.to === undefined) return
+    this.#cursor = batch.to
+    this.#positions.look(this.#connection, this.#cursor)
+  }
+
+  #tell(connection: Connection): void {
+    this.#cursor ??= connection.cursor
+    this.#connection = this.#live(connection)
+    this.#positions.look(this.#connection, this.#cursor)
+    this.#connections.tell(this.#connection)
+  }
+
+  /** With the place as it is whenever somebody looks: it moves with each batch, and is no news. */
+  #live(connection: Connection): Connection {
+    const place = () => this.#cursor
+    return {
+      ...connection,
+      get cursor() {
+        return place()
+      },
+    }
+  }
+
+  #loggedOut(): void {
+    this.#stop(false)
+    this.#forget()
+    this.#tell({ ...BEFORE, ...CLOSED, error: new TidingsError('unauthorized', 'logged out on another page') })
+  }
+
+  #failed(cause: unknown): void {
+    const what = cause instanceof Error ? cause.message : String(cause)
+    this.#report(new TidingsError('handler', `a listener threw: ${what}`, { retrying: true, cause }))
+  }
+
+  #report(error: TidingsError): void {
+    if (this.#reported.has(error)) return
+    this.#reported.add(error)
+    try {
+      if (this.options.onError) this.options.onError(error)
+      else console[error.retrying ? 'warn' : 'error'](error)
+    } catch (cause) {
+      // The one who is told of errors has one; there is nobody else to tell.
+      console.error(cause)
+    }
+  }
+}
+
+/** Before anybody wanted anything. */
+const BEFORE: Connection = {
+  status: 'connecting',
+  transport: undefined,
+  sharing: 'none',
+  cursor: undefined,
+  attempt: 0,
+  retryAt: undefined,
+  error: undefined,
+}
+
+const CLOSED = { status: 'closed', transport: undefined, retryAt: undefined } as const
+
+/** Both are sorted, as {@link union} gives them. */
+function sameTopics(a: readonly string[] | undefined, b: readonly string[] | undefined): boolean {
+  return a === b || (a?.length === b?.length && a?.every((topic, at) => topic === b?.[at]) === true)
+}

@@ -1,0 +1,81 @@
+import { type ErrorCode, TidingsError } from './errors.js'
+import type { Ending } from './source.js'
+import { reasonOf } from './token.js'
+import type { CloseReason } from './types.js'
+
+/** What follows from the end of a connection. */
+export type Verdict =
+  /** Come back on the same transport, `least` ms from now at the earliest. */
+  | { readonly next: 'wait'; readonly error: TidingsError; readonly least: number }
+  /** The next transport, if there is one. */
+  | { readonly next: 'fall'; readonly error: TidingsError }
+  /** A new credential, then come back. */
+  | { readonly next: 'refresh'; readonly error: TidingsError }
+  /** For good. */
+  | { readonly next: 'close'; readonly error: TidingsError }
+
+/** Judges an end. `renewed`: the credential is a new one already, so that another would not help either. */
+export function judge(ending: Ending, close: CloseReason | undefined, renewed: boolean): Verdict {
+  if (close) return ofReason(close)
+  switch (ending.kind) {
+    case 'refused':
+      return ofStatus(ending, renewed)
+    case 'content-type':
+      return {
+        next: 'fall',
+        error: failure(
+          'content-type',
+          `the answer is ${ending.contentType || 'without a content type'}, so it does not come from a hub but from a proxy, a login form or another page`,
+        ),
+      }
+    case 'protocol':
+      return { next: 'fall', error: failure('protocol', `the stream breaks the protocol: ${ending.message}`) }
+    case 'silence':
+      return wait(failure('silence', 'nothing came for longer than a hub is silent, so the connection is dead'))
+    case 'ended': {
+      const why = ending.cause === undefined ? '' : `: ${reasonOf(ending.cause)}`
+      return wait(failure('network', `the connection was cut or never made${why}`, { cause: ending.cause }))
+    }
+  }
+}
+
+/** Protocol §5. */
+function ofReason({ code, reason, message, reconnect }: CloseReason): Verdict {
+  const text = `the hub ended the connection: ${message || reason}`
+  if (code === 4001 || code === 3002) {
+    return { next: 'refresh', error: failure('unauthorized', text, { status: code }) }
+  }
+  if (reconnect) return wait(failure('unavailable', text, { status: code }))
+  return final(code === 4002 ? 'forbidden' : 'refused', text, { status: code })
+}
+
+function ofStatus(ending: Extract<Ending, { kind: 'refused' }>, renewed: boolean): Verdict {
+  const { status, problem, retryAfter } = ending
+  const details = { status, ...(problem && { problem }) }
+  const text = `the hub refused: ${status}${(problem?.detail ?? problem?.title) ? `, ${problem?.detail ?? problem?.title}` : ''}`
+  if (status === 204) return final('refused', 'there is nothing more to come', details)
+  if (status === 401) {
+    if (renewed) return final('unauthorized', text, details)
+    return { next: 'refresh', error: failure('unauthorized', text, details) }
+  }
+  if (status === 403) return final('forbidden', text, details)
+  if (status === 408 || status === 425 || status === 429 || status >= 500) {
+    return wait(failure('unavailable', text, details), retryAfter)
+  }
+  return final('refused', text, details)
+}
+
+type Details = ConstructorParameters<typeof TidingsError>[2]
+
+/** An error that heals, or may. */
+function failure(code: ErrorCode, message: string, details?: Details): TidingsError {
+  return new TidingsError(code, message, { ...details, retrying: true })
+}
+
+function wait(error: TidingsError, least = 0): Verdict {
+  return { next: 'wait', error, least }
+}
+
+function final(code: ErrorCode, message: string, details?: Details): Verdict {
+  return { next: 'close', error: new TidingsError(code, message, details) }
+}

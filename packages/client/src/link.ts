@@ -1,0 +1,461 @@
+import { reconnectDelay } from './backoff.js'
+import { ANSWER, blocks, buffers, Choice, cuts, FIRST_BYTE } from './choose.js'
+import { isPast, isPlace } from './cursor.js'
+import { judge, type Verdict } from './ending.js'
+import { TidingsError } from './errors.js'
+import { coversAll } from './filter.js'
+import type { Batch, Ending, Frame, OpenSource, Settings, Source, SourceSink, Transport } from './source.js'
+import { Timers } from './timers.js'
+import { Expiry, reasonOf } from './token.js'
+import { sse } from './transports/sse.js'
+import type { CloseReason, Connection, Environment, Token, TransportName } from './types.js'
+
+/** Changes of what is wanted are taken together for this long, in ms: a page that draws makes many. */
+const COALESCE = 50
+
+/** What is wanted no more is left out with the next connection, or after this long, in ms. */
+const NARROW = 30_000
+
+/** A connection that needs a new credential sooner than this after its opening does not get one at once, in ms. */
+const HASTY = 5_000
+
+/** Gives the code of a transport. The ones that are seldom needed come when they are. */
+export type LoadTransport = (name: TransportName) => Transport | Promise<Transport>
+
+const loadTransport: LoadTransport = name => {
+  switch (name) {
+    case 'sse':
+      return sse
+    case 'websocket':
+      return import('./transports/websocket.js').then(module => module.websocket)
+    case 'poll':
+      return import('./transports/poll.js').then(module => module.poll)
+  }
+}
+
+/** One page's own connection. */
+export const openLink: OpenSource = (settings, sink, environment) =>
+  new Link(settings, sink, environment, loadTransport)
+
+/** One attempt to be connected, and the connection it becomes. */
+interface Run {
+  readonly stop: AbortController
+  readonly transport: TransportName
+  /** What was asked for, once it was. */
+  topics: readonly string[] | undefined
+  asked: boolean
+  /** When the hub took it, and when the first frame came. */
+  opened: number | undefined
+  heard: boolean
+  close: CloseReason | undefined
+}
+
+type TimerName = 'retry' | 'answer' | 'want' | 'narrow' | 'renew' | 'better' | 'background'
+
+type Status = Pick<Connection, 'status' | 'retryAt' | 'error'>
+
+/**
+ * A connection that is kept: a cursor into the hub's log, and what reads on from there.
+ *
+ * All that changes what is asked for (topics, credential, transport) ends the connection and makes one from the cursor on, so that what
+ * was to come in between comes with it, and nothing comes twice.
+ */
+export class Link implements Source {
+  readonly #settings: Settings
+  readonly #sink: SourceSink
+  readonly #environment: Environment
+  readonly #load: LoadTransport
+  readonly #choice: Choice
+  readonly #timers: Timers<TimerName>
+  readonly #expiry = new Expiry()
+
+  #now: Status = { status: 'connecting', retryAt: undefined, error: undefined }
+  #run: Run | undefined
+  #begun = false
+  /** `close` was called: nothing comes after it. */
+  #over = false
+  #seen = true
+  #wanted: readonly string[] | undefined
+  #cursor: string | undefined
+  #attempt = 0
+  /** Until then a `Retry-After` counts. */
+  #notBefore = 0
+  #base: number
+  #token: { readonly value: Token | undefined; readonly given: number } | undefined
+  /** The next attempt needs another credential, for the last one was refused. */
+  #refresh = false
+  /** It was refused since the last opening, so that the next refusal is for good. */
+  #renewed = false
+  #renewal: AbortController | undefined
+  #renewals = 0
+
+  constructor(settings: Settings, sink: SourceSink, environment: Environment, load: LoadTransport) {
+    this.#settings = settings
+    this.#sink = sink
+    this.#environment = environment
+    this.#load = load
+    this.#choice = new Choice(settings, environment)
+    this.#timers = new Timers(environment)
+    this.#base = settings.backoff.base
+    if (isPlace(settings.cursor)) this.#cursor = settings.cursor
+  }
+
+  want(topics: readonly string[] | undefined): void {
+    if (this.#over) return
+    this.#wanted = topics
+    if (!this.#begun) {
+      this.#begun = true
+      // In a microtask, so that all who begin together ask once.
+      void Promise.resolve().then(() => this.#begin())
+      return
+    }
+    const run = this.#run
+    if (!run?.asked) return
+    this.#timers.clear('want', 'narrow')
+    if (!coversAll(run.topics, topics)) this.#timers.set('want', COALESCE, () => this.#connect())
+    else if (!coversAll(topics, run.topics)) this.#timers.set('narrow', NARROW, () => this.#connect())
+  }
+
+  wake(): void {
+    if (this.#over || !this.#begun) return
+    const { status } = this.#now
+    const running = status === 'open' || status === 'connecting'
+    if (running && this.#choice.isBest) return
+    this.#choice.restart(true)
+    this.#timers.clear('better')
+    if (!running) this.#attempt = 0
+    if (status === 'closed') this.#renewed = false
+    this.#watchBackground()
+    this.#connect()
+  }
+
+  visible(visible: boolean): void {
+    if (visible === this.#seen) return
+    this.#seen = visible
+    if (this.#over || !this.#begun) return
+    this.#watchBackground()
+    // Not before the hub wants it, if it said when.
+    if (visible && this.#now.status === 'waiting' && this.#environment.now() >= this.#notBefore) this.#connect()
+  }
+
+  close(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#end()
+    this.#timers.clear()
+    this.#renewal?.abort()
+    this.#tell({ status: 'closed', retryAt: undefined, error: undefined })
+  }
+
+  #begin(): void {
+    if (this.#over || this.#run || this.#now.status !== 'connecting') return
+    this.#watchBackground()
+    this.#connect()
+  }
+
+  #watchBackground(): void {
+    this.#timers.clear('background')
+    const grace = this.#settings.backgroundGrace
+    if (this.#seen || grace === undefined) return
+    this.#timers.set('background', grace, () => this.#pause())
+  }
+
+  /** Nobody looks: no connection, and no attempt, until somebody does. */
+  #pause(): void {
+    if (this.#now.status === 'closed') return
+    this.#end()
+    this.#timers.clear()
+    this.#choice.restart(false)
+    this.#tell({ status: 'waiting', retryAt: undefined, error: undefined })
+  }
+
+  /** Begins a run in place of the one there is. */
+  #connect(): void {
+    this.#end()
+    this.#timers.clear('retry')
+    const transport = this.#choice.current
+    if (transport === undefined) {
+      this.#closeFor(new TidingsError('refused', 'none of the transports is possible here'))
+      return
+    }
+    const run: Run = {
+      stop: new AbortController(),
+      transport,
+      topics: undefined,
+      asked: false,
+      opened: undefined,
+      heard: false,
+      close: undefined,
+    }
+    this.#run = run
+    this.#tell({ status: 'connecting', retryAt: undefined, error: this.#now.error })
+    if (this.#run === run) void this.#attemptWith(run)
+  }
+
+  async #attemptWith(run: Run): Promise<void> {
+    try {
+      const token = await this.#sink.token(this.#refresh, run.stop.signal)
+      if (this.#run !== run) return
+      this.#expiry.renewed(token, this.#environment.now())
+      this.#keepToken(token)
+    } catch (cause) {
+      if (this.#run === run) this.#waitFor(tokenError(cause))
+      return
+    }
+    let transport: Transport
+    try {
+      const loading = this.#load(run.transport)
+      transport = loading instanceof Promise ? await loading : loading
+    } catch (cause) {
+      // The code did not come: offline, or a newer release has taken its place.
+      if (this.#run === run) this.#ended(run, { kind: 'ended', cause })
+      return
+    }
+    if (this.#run === run) this.#ask(run, transport)
+  }
+
+  #ask(run: Run, transport: Transport): void {
+    const { query, headers, credentials, silence, url, paths, cursor } = this.#settings
+    run.topics = this.#wanted
+    run.asked = true
+    this.#refresh = false
+    const path = paths[run.transport] || ''
+    // A poll that is held is answered late; the transport has its own bound.
+    if (run.transport !== 'poll') this.#timers.set('answer', ANSWER, () => this.#unanswered(run))
+    transport(
+      {
+        url: new URL(path, url),
+        probe: paths.poll === false ? undefined : new URL(paths.poll, url),
+        query,
+        topics: run.topics,
+        cursor: this.#cursor ?? cursor,
+        token: this.#token?.value?.token,
+        headers,
+        credentials,
+        silence,
+      },
+      {
+        opened: () => this.#run === run && this.#opened(run),
+        frames: frames => this.#run === run && this.#frames(run, frames),
+        ended: ending => this.#run === run && this.#ended(run, ending),
+      },
+      this.#environment,
+      run.stop.signal,
+    )
+  }
+
+  #opened(run: Run): void {
+    run.opened = this.#environment.now()
+    this.#renewed = false
+    if (run.transport === 'sse' && !run.heard) {
+      this.#timers.set('answer', FIRST_BYTE, () => this.#unanswered(run))
+      return
+    }
+    this.#isOpen()
+  }
+
+  /** The connection is there and works. */
+  #isOpen(): void {
+    this.#timers.clear('answer')
+    this.#attempt = 0
+    this.#scheduleRenewal()
+    this.#tell({ status: 'open', retryAt: undefined, error: undefined })
+  }
+
+  /** Neither head nor bytes, while a hub sends both at once. */
+  #unanswered(run: Run): void {
+    if (this.#run !== run) return
+    if (run.transport === 'websocket') {
+      this.#ended(run, { kind: 'ended', cause: new Error(`no answer in ${ANSWER / 1000} s`) })
+      return
+    }
+    const error = buffers(run.transport, run.opened === undefined ? ANSWER : FIRST_BYTE)
+    if (this.#fall(error)) return
+    if (run.opened === undefined) {
+      this.#waitFor(error)
+      return
+    }
+    // The last one stays: late is better than never.
+    this.#isOpen()
+    this.#sink.error(error)
+  }
+
+  #frames(run: Run, frames: readonly Frame[]): void {
+    if (!run.heard) {
+      run.heard = true
+      run.opened ??= this.#environment.now()
+    }
+    if (this.#now.status !== 'open') this.#isOpen()
+    if (this.#run !== run) return
+    const batch = this.#take(run, frames)
+    if (batch) this.#sink.batch(batch)
+    // A listener may have closed, or changed what is wanted.
+    if (run.close && this.#run === run) this.#ended(run, { kind: 'ended', cause: undefined })
+  }
+
+  /** What of the frames is new. */
+  #take(run: Run, frames: readonly Frame[]): Batch | undefined {
+    const from = this.#cursor
+    const kept: Batch['frames'][number][] = []
+    for (const frame of frames) {
+      switch (frame.type) {
+        case 'event': {
+          const { cursor } = frame.event
+          if (cursor !== undefined && isPast(cursor, this.#cursor)) break
+          this.#cursor = cursor ?? this.#cursor
+          kept.push(frame)
+          break
+        }
+        case 'gap':
+          this.#cursor = frame.gap.resumed
+          kept.push(frame)
+          break
+        case 'cursor':
+          if (!isPast(frame.cursor, this.#cursor)) this.#cursor = frame.cursor
+          break
+        case 'retry':
+          this.#base = frame.ms
+          break
+        case 'close':
+          run.close = frame.close
+          break
+      }
+      // After its reason nothing counts.
+      if (run.close) break
+    }
+    if (kept.length === 0 && this.#cursor === from) return undefined
+    return { from, to: this.#cursor, frames: kept }
+  }
+
+  #ended(run: Run, ending: Ending): void {
+    const open = run.opened === undefined ? undefined : this.#environment.now() - run.opened
+    const cut = ending.kind === 'ended' && run.close === undefined
+    if (!cut) this.#choice.steady()
+    else if (this.#choice.cut(open)) {
+      this.#follow({ next: 'fall', error: open === undefined ? blocks() : cuts(run.transport) }, open)
+      return
+    }
+    this.#follow(judge(ending, run.close, this.#renewed), open)
+  }
+
+  #follow(verdict: Verdict, open: number | undefined): void {
+    switch (verdict.next) {
+      case 'wait':
+        this.#waitFor(verdict.error, verdict.least)
+        break
+      case 'fall':
+        if (!this.#fall(verdict.error)) this.#waitFor(verdict.error)
+        break
+      case 'refresh':
+        this.#comeBackRenewed(verdict.error, open)
+        break
+      case 'close':
+        this.#closeFor(verdict.error)
+        break
+    }
+  }
+
+  /** The next transport at once, unless this is the last. */
+  #fall(error: TidingsError): boolean {
+    const again = this.#choice.fall()
+    if (again === undefined) return false
+    this.#sink.error(error)
+    if (this.#over) return true
+    this.#timers.set('better', again, () => this.#tryBetter())
+    this.#connect()
+    return true
+  }
+
+  #tryBetter(): void {
+    this.#choice.restart(false)
+    const { status } = this.#now
+    // Whoever waits or is closed begins with it anyway.
+    if (status === 'open' || status === 'connecting') this.#connect()
+  }
+
+  #comeBackRenewed(error: TidingsError, open: number | undefined): void {
+    const now = this.#environment.now()
+    if (this.#token) this.#expiry.refused(this.#token.value, this.#token.given, now)
+    this.#refresh = true
+    // Refused at the door: once more with a new one, and no more. Ended later: it was good for a while.
+    const refused = open === undefined
+    if (refused) this.#renewed = true
+    if (!refused && open < HASTY) {
+      this.#waitFor(error)
+      return
+    }
+    this.#sink.error(error)
+    if (!this.#over) this.#connect()
+  }
+
+  #waitFor(error: TidingsError, least = 0): void {
+    this.#end()
+    const backoff = { base: this.#base, cap: Math.max(this.#settings.backoff.cap, this.#base) }
+    const delay = reconnectDelay(this.#attempt, backoff, this.#environment.random, least)
+    this.#attempt += 1
+    this.#notBefore = this.#environment.now() + least
+    this.#timers.set('retry', delay, () => this.#connect())
+    this.#tell({ status: 'waiting', retryAt: this.#environment.now() + delay, error })
+    this.#sink.error(error)
+  }
+
+  #closeFor(error: TidingsError): void {
+    this.#end()
+    this.#timers.clear()
+    this.#tell({ status: 'closed', retryAt: undefined, error })
+    this.#sink.error(error)
+  }
+
+  #end(): void {
+    const run = this.#run
+    this.#run = undefined
+    this.#timers.clear('answer', 'want', 'narrow', 'renew')
+    this.#renewal?.abort()
+    this.#renewal = undefined
+    run?.stop.abort()
+  }
+
+  #keepToken(value: Token | undefined): void {
+    this.#token = { value, given: this.#environment.now() }
+    this.#renewals = 0
+  }
+
+  #scheduleRenewal(): void {
+    if (!this.#token) return
+    const { value, given } = this.#token
+    const delay = this.#expiry.renewIn(value, given, this.#environment.now())
+    if (delay !== undefined && delay > 0) this.#timers.set('renew', delay, () => void this.#renew())
+  }
+
+  /** Gets the next credential while the connection goes on, then changes over. */
+  async #renew(): Promise<void> {
+    const renewal = new AbortController()
+    this.#renewal = renewal
+    try {
+      await this.#sink.token(true, renewal.signal)
+      if (this.#renewal === renewal) this.#connect()
+    } catch (cause) {
+      if (this.#renewal !== renewal) return
+      this.#sink.error(tokenError(cause))
+      const delay = reconnectDelay(this.#renewals, this.#settings.backoff, this.#environment.random)
+      this.#renewals += 1
+      this.#timers.set('renew', delay, () => void this.#renew())
+    }
+  }
+
+  #tell(status: Status): void {
+    this.#now = status
+    this.#sink.connection({
+      ...status,
+      transport: this.#run?.transport,
+      sharing: 'none',
+      cursor: this.#cursor,
+      attempt: this.#attempt,
+    })
+  }
+}
+
+function tokenError(cause: unknown): TidingsError {
+  if (cause instanceof TidingsError && cause.code === 'token') return cause
+  return new TidingsError('token', `no credential could be had: ${reasonOf(cause)}`, { retrying: true, cause })
+}

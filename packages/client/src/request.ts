@@ -1,0 +1,51 @@
+import { TidingsError } from './errors.js'
+import type { Settings } from './source.js'
+import { aborted, reasonOf, type Tokens } from './token.js'
+import type { Environment, Token } from './types.js'
+
+/** A request to the hub with the credential of the client; once more with a new one if that was refused. */
+export async function send(
+  path: string,
+  init: RequestInit,
+  settings: Settings,
+  tokens: Tokens,
+  environment: Environment,
+): Promise<Response> {
+  const url = addressOf(path, settings.url)
+  const signal = init.signal ?? undefined
+  const token = await tokens.get(false, signal)
+  const response = await ask(url, init, settings, token, environment)
+  // What was streamed can't be sent again.
+  if (response.status !== 401 || init.body instanceof ReadableStream) return response
+  const renewed = await tokens.renew(token, signal)
+  if (renewed?.token === token?.token) return response
+  response.body?.cancel().catch(() => {})
+  return ask(url, init, settings, renewed, environment)
+}
+
+async function ask(
+  url: URL,
+  init: RequestInit,
+  { headers: more, credentials }: Settings,
+  token: Token | undefined,
+  environment: Environment,
+): Promise<Response> {
+  const headers = new Headers(more)
+  new Headers(init.headers).forEach((value, name) => {
+    headers.set(name, value)
+  })
+  if (token && !headers.has('authorization')) headers.set('authorization', `Bearer ${token.token}`)
+  try {
+    return await environment.fetch(url, { credentials, ...init, headers })
+  } catch (cause) {
+    if (init.signal?.aborted) throw aborted(init.signal)
+    throw new TidingsError('network', `the hub was not reached: ${reasonOf(cause)}`, { cause })
+  }
+}
+
+/** The address, which is of the hub's origin: the credential goes nowhere else. */
+function addressOf(path: string, base: string): URL {
+  const url = URL.canParse(path, base) ? new URL(path, base) : undefined
+  if (url?.origin === new URL(base).origin) return url
+  throw new TidingsError('refused', `${path} is not on the hub, and is not given its credential`)
+}

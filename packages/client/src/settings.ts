@@ -1,0 +1,61 @@
+import { DEFAULT_BACKOFF } from './backoff.js'
+import { TidingsError } from './errors.js'
+import type { Settings } from './source.js'
+import type { ClientOptions, Environment, Paths } from './types.js'
+
+const PATHS: Paths = { sse: 'v1/events', websocket: 'v1/ws', poll: 'v1/poll', jobs: 'v1/jobs' }
+
+/** More than two of the hub's heartbeats of 20 s, in ms. */
+const SILENCE = 45_000
+
+/** The options with their defaults. Throws a {@link TidingsError} that names what can't be meant. */
+export function settle(options: ClientOptions, environment: Environment): Settings {
+  return {
+    url: baseOf(options.url, environment.location),
+    paths: { ...PATHS, ...defined(options.paths) },
+    query: options.query ?? {},
+    cursor: options.cursor,
+    transports: options.transports ?? ['sse', 'websocket', 'poll'],
+    headers: options.headers ?? {},
+    credentials: options.credentials ?? 'same-origin',
+    backoff: {
+      base: positive('backoff.base', options.backoff?.base ?? DEFAULT_BACKOFF.base),
+      cap: positive('backoff.cap', options.backoff?.cap ?? DEFAULT_BACKOFF.cap),
+    },
+    backgroundGrace:
+      options.backgroundGrace === undefined ? undefined : positive('backgroundGrace', options.backgroundGrace),
+    silence: positive('silence', options.silence ?? SILENCE),
+    scope: options.scope ?? '',
+  }
+}
+
+/** The hub's base: absolute, over HTTP, ending in a slash, without query and fragment. */
+function baseOf(url: string | URL | undefined, location: string | undefined): string {
+  const page = location === undefined || !/^https?:/.test(location) ? undefined : location
+  if (page === undefined && (url === undefined || !URL.canParse(url))) {
+    throw new TidingsError('refused', 'outside of a page the option `url` has to be the whole address of the hub')
+  }
+  // The page's own origin, not its folder: pages of one app lie at many depths.
+  const written = url ?? '/'
+  if (!URL.canParse(written, page)) throw new TidingsError('refused', `the option \`url\` is no address: ${written}`)
+  const base = new URL(written, page)
+  if (!/^https?:$/.test(base.protocol)) {
+    throw new TidingsError('refused', `the option \`url\` has to begin with http: or https:, and not ${base.protocol}`)
+  }
+  base.search = ''
+  base.hash = ''
+  if (!base.pathname.endsWith('/')) base.pathname += '/'
+  return base.href
+}
+
+function positive(name: string, value: number): number {
+  if (Number.isFinite(value) && value >= 0) return value
+  throw new TidingsError('refused', `the option \`${name}\` has to be a number of milliseconds, and not ${value}`)
+}
+
+/** Without the members that are `undefined`, which would hide a default. */
+function defined<T extends object>(value: T | undefined): { [Key in keyof T]?: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(value ?? {}).filter(([, member]) => member !== undefined)) as {
+    [Key in keyof T]?: Exclude<T[Key], undefined>
+  }
+}

@@ -1,0 +1,32 @@
+import type { Environment } from './types.js'
+
+/** Timers by name: setting one again replaces it, and all of them can be ended at once. */
+export class Timers<Name extends string> {
+  readonly #environment: Environment
+  readonly #running = new Map<Name, unknown>()
+
+  constructor(environment: Environment) {
+    this.#environment = environment
+  }
+
+  set(name: Name, ms: number, run: () => void): void {
+    this.clear(name)
+    const timer = this.#environment.setTimeout(() => {
+      this.#running.delete(name)
+      run()
+    }, ms)
+    this.#running.set(name, timer)
+  }
+
+  has(name: Name): boolean {
+    return this.#running.has(name)
+  }
+
+  clear(...names: readonly Name[]): void {
+    for (const name of names.length > 0 ? names : [...this.#running.keys()]) {
+      if (!this.#running.has(name)) continue
+      this.#environment.clearTimeout(this.#running.get(name))
+      this.#running.delete(name)
+    }
+  }
+}
