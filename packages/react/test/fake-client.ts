@@ -1,0 +1,181 @@
+import type {
+  AnyEvent,
+  Client,
+  ClientOptions,
+  Connection,
+  Gap,
+  LiveEvent,
+  Subscription,
+  SubscriptionOptions,
+} from '@tidings/client'
+
+type Any = Record<string, unknown>
+type Options = SubscriptionOptions<Any>
+
+/** A client without a network: tests say what comes. */
+export class FakeClient implements Client<Any> {
+  readonly options: ClientOptions
+  connection: Connection = {
+    status: 'connecting',
+    transport: undefined,
+    sharing: 'none',
+    cursor: undefined,
+    attempt: 0,
+    retryAt: undefined,
+    error: undefined,
+  }
+  /** How often it has begun to connect. */
+  connects = 0
+  closes = 0
+  subscribed = 0
+  readonly subscriptions = new Set<Options>()
+  readonly #watchers = new Set<(connection: Connection) => void>()
+  readonly #gaps = new Set<(gap: Gap) => void>()
+  readonly #latest = new Map<string, LiveEvent>()
+  #askers: { resolve: (cursor: string) => void; reject: (error: unknown) => void }[] = []
+  #offset = 0
+  #connected = false
+
+  constructor(options: ClientOptions = {}) {
+    this.options = options
+  }
+
+  /** The connection opens, at the place it has. */
+  open(): void {
+    const cursor = this.#cursor()
+    this.#tell({ status: 'open', transport: 'sse', cursor, error: undefined })
+    for (const asker of this.#askers.splice(0)) asker.resolve(cursor)
+  }
+
+  cut(): void {
+    this.#tell({ status: 'waiting', transport: undefined })
+  }
+
+  /** Events come together. */
+  tell(...events: (Partial<LiveEvent> & { name: string })[]): void {
+    const full = events.map(event => {
+      this.#offset += 1
+      return { data: null, topic: '', cursor: this.#cursor(), time: 0, ...event } satisfies LiveEvent
+    })
+    for (const event of full) {
+      this.#latest.set(event.name, event)
+      this.#latest.set(`${event.name} ${event.topic}`, event)
+    }
+    for (const one of [...this.subscriptions]) {
+      if (!this.subscriptions.has(one)) continue
+      const wanted = full.filter(event => wants(one, event)) as AnyEvent<Any>[]
+      if (wanted.length === 0) continue
+      for (const event of wanted) one.onEvent?.(event)
+      one.onBatch?.(wanted)
+    }
+    this.connection = { ...this.connection, cursor: this.#cursor() }
+  }
+
+  gap(reason: Gap['reason'] = 'trimmed'): void {
+    const gap: Gap = { reason, asked: undefined, resumed: this.#cursor(), atMost: undefined }
+    for (const one of [...this.subscriptions]) one.onGap?.(gap)
+    for (const listener of this.#gaps) listener(gap)
+  }
+
+  onConnection(listener: (connection: Connection) => void): () => void {
+    this.#watchers.add(listener)
+    return () => this.#watchers.delete(listener)
+  }
+
+  on<Name extends string>(
+    names: Name | readonly Name[],
+    listener: (event: AnyEvent<Pick<Any, Name>>) => void,
+    options: object = {},
+  ): () => void {
+    const subscription = this.subscribe<Name>({
+      ...options,
+      names: typeof names === 'string' ? [names] : names,
+      onEvent: listener,
+    })
+    return () => subscription.unsubscribe()
+  }
+
+  subscribe<Name extends string>(options: SubscriptionOptions<Any, Name>): Subscription<Any> {
+    let current = options as unknown as Options
+    this.subscribed += 1
+    this.subscriptions.add(current)
+    this.#connect()
+    const unsubscribe = () => void this.subscriptions.delete(current)
+    options.signal?.addEventListener('abort', unsubscribe)
+    return {
+      unsubscribe,
+      replace: next => {
+        this.subscriptions.delete(current)
+        current = next as unknown as Options
+        this.subscriptions.add(current)
+      },
+    }
+  }
+
+  onGap(listener: (gap: Gap) => void): () => void {
+    this.#gaps.add(listener)
+    return () => this.#gaps.delete(listener)
+  }
+
+  latest<Name extends string>(name: Name, topic?: string): AnyEvent<Pick<Any, Name>> | undefined {
+    return this.#latest.get(topic === undefined ? name : `${name} ${topic}`) as AnyEvent<Pick<Any, Name>> | undefined
+  }
+
+  position({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<string> {
+    this.#connect()
+    if (this.connection.status === 'open') return Promise.resolve(this.#cursor())
+    if (this.connection.status === 'closed') return Promise.reject(new Error('closed'))
+    return new Promise((resolve, reject) => {
+      this.#askers.push({ resolve, reject })
+      signal?.addEventListener('abort', () => reject(signal.reason))
+    })
+  }
+
+  request(): Promise<Response> {
+    return Promise.reject(new Error('a fake client asks nobody'))
+  }
+
+  reconnect(): void {
+    if (this.connection.status !== 'closed') return
+    this.#tell({ status: 'connecting' })
+    this.#connect()
+  }
+
+  close(): void {
+    this.closes += 1
+    this.#connected = false
+    this.#tell({ status: 'closed' })
+    for (const asker of this.#askers.splice(0)) asker.reject(new Error('closed'))
+  }
+
+  logout(): void {
+    this.close()
+    this.#latest.clear()
+  }
+
+  #cursor() {
+    return `0000000a-${this.#offset}`
+  }
+
+  #connect() {
+    if (this.#connected || this.connection.status === 'closed') return
+    this.#connected = true
+    this.connects += 1
+  }
+
+  #tell(change: Partial<Connection>) {
+    this.connection = { ...this.connection, ...change }
+    for (const watcher of [...this.#watchers]) watcher(this.connection)
+  }
+}
+
+function wants(options: Options, event: LiveEvent): boolean {
+  const { names, topics } = options
+  return (names?.includes(event.name) ?? true) && (topics?.some(topic => covers(topic, event.topic)) ?? true)
+}
+
+/** `*` is one segment, `**` at the end is any number. */
+function covers(pattern: string, topic: string): boolean {
+  const source = pattern.replaceAll('**', '\0').replaceAll('*', '[^/]+').replaceAll('\0', '.+')
+  return new RegExp(`^${source}$`).test(topic)
+}

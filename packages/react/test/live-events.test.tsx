@@ -1,0 +1,188 @@
+// @vitest-environment jsdom
+import { act, cleanup, render, renderHook } from '@testing-library/react'
+import type { LiveEvent } from '@tidings/client'
+import { LiveProvider, useLiveEvents } from '@tidings/react'
+import { type ReactNode, StrictMode, useState } from 'react'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { FakeClient } from './fake-client.js'
+
+afterEach(cleanup)
+
+function around(client: FakeClient) {
+  return ({ children }: { children: ReactNode }) => <LiveProvider client={client}>{children}</LiveProvider>
+}
+
+interface Drawn {
+  batch: number
+  single: number
+}
+
+function Batch({ drawn }: { drawn: Drawn }) {
+  const [events, setEvents] = useState<readonly LiveEvent[]>([])
+  useLiveEvents('a', more => setEvents(old => [...old, ...more]), { batch: true })
+  drawn.batch += 1
+  return <p>{events.length}</p>
+}
+
+function Single({ drawn }: { drawn: Drawn }) {
+  const [count, setCount] = useState(0)
+  useLiveEvents('a', () => setCount(old => old + 1))
+  drawn.single += 1
+  return <b>{count}</b>
+}
+
+describe('useLiveEvents', () => {
+  it('calls the newest handler and subscribes once, whatever is drawn', () => {
+    const client = new FakeClient()
+    const heard: string[] = []
+    const { rerender } = renderHook(
+      ({ who }) =>
+        useLiveEvents(['book.updated'], event => heard.push(`${who} ${String(event.data)}`), { topics: ['book/*'] }),
+      { wrapper: around(client), initialProps: { who: 'first' } },
+    )
+    client.tell({ name: 'book.updated', topic: 'book/1', data: 1 })
+    rerender({ who: 'second' })
+    client.tell({ name: 'book.updated', topic: 'book/1', data: 2 })
+    expect(heard).toEqual(['first 1', 'second 2'])
+    expect(client.subscribed).toBe(1)
+  })
+
+  it('takes other types and topics without ending its subscription', () => {
+    const client = new FakeClient()
+    const heard: unknown[] = []
+    const { rerender } = renderHook(
+      ({ types, topics }) => useLiveEvents(types, event => heard.push(event.data), { topics }),
+      {
+        wrapper: around(client),
+        initialProps: { types: ['a'], topics: ['x'] },
+      },
+    )
+    rerender({ types: ['a', 'b'], topics: ['x', 'y'] })
+    client.tell({ name: 'b', topic: 'y', data: 1 }, { name: 'b', topic: 'z', data: 2 })
+    expect(heard).toEqual([1])
+    expect(client.subscribed).toBe(1)
+    expect(client.subscriptions.size).toBe(1)
+  })
+
+  it('hears everything without types', () => {
+    const client = new FakeClient()
+    const heard: string[] = []
+    renderHook(() => useLiveEvents(undefined, event => heard.push(event.name)), { wrapper: around(client) })
+    client.tell({ name: 'a' }, { name: 'b' })
+    expect(heard).toEqual(['a', 'b'])
+  })
+
+  it('hears nothing while it is not enabled, nor after it is gone', () => {
+    const client = new FakeClient()
+    const handler = vi.fn()
+    const { rerender, unmount } = renderHook(({ enabled }) => useLiveEvents('a', handler, { enabled }), {
+      wrapper: around(client),
+      initialProps: { enabled: false },
+    })
+    client.tell({ name: 'a' })
+    rerender({ enabled: true })
+    client.tell({ name: 'a' })
+    rerender({ enabled: false })
+    client.tell({ name: 'a' })
+    rerender({ enabled: true })
+    unmount()
+    client.tell({ name: 'a' })
+    expect(handler).toHaveBeenCalledTimes(1)
+    expect(client.subscriptions.size).toBe(0)
+  })
+
+  it('draws once for a burst of 10,000 events, in one call or in 10,000', () => {
+    const client = new FakeClient()
+    const drawn = { batch: 0, single: 0 }
+    const { container } = render(
+      <LiveProvider client={client}>
+        <Batch drawn={drawn} />
+        <Single drawn={drawn} />
+      </LiveProvider>,
+    )
+    expect(drawn).toEqual({ batch: 1, single: 1 })
+    act(() => client.tell(...Array.from({ length: 10_000 }, (_, index) => ({ name: 'a', data: index }))))
+    expect(container.textContent).toBe('1000010000')
+    expect(drawn).toEqual({ batch: 2, single: 2 })
+  })
+
+  it('keeps events while it is paused, and hands them over in order, gaps among them', () => {
+    const client = new FakeClient()
+    const heard: unknown[] = []
+    const { rerender } = renderHook(
+      ({ paused }) =>
+        useLiveEvents('a', event => heard.push(event.data), { paused, onGap: gap => heard.push(gap.reason) }),
+      { wrapper: around(client), initialProps: { paused: true } },
+    )
+    client.tell({ name: 'a', data: 1 }, { name: 'a', data: 2 })
+    client.gap('trimmed')
+    client.tell({ name: 'a', data: 3 })
+    expect(heard).toEqual([])
+    rerender({ paused: false })
+    client.tell({ name: 'a', data: 4 })
+    expect(heard).toEqual([1, 2, 'trimmed', 3, 4])
+  })
+
+  it('hands over what was kept in one call, if it takes batches', () => {
+    const client = new FakeClient()
+    const heard: unknown[][] = []
+    const { rerender } = renderHook(
+      ({ paused }) =>
+        useLiveEvents('a', events => heard.push(events.map(event => event.data)), { paused, batch: true }),
+      { wrapper: around(client), initialProps: { paused: false } },
+    )
+    rerender({ paused: true })
+    client.tell({ name: 'a', data: 1 })
+    client.tell({ name: 'a', data: 2 })
+    rerender({ paused: false })
+    expect(heard).toEqual([[1, 2]])
+  })
+
+  it('tells a gap instead of keeping more than it may', () => {
+    const client = new FakeClient()
+    const heard: unknown[] = []
+    const { rerender } = renderHook(
+      ({ paused }) =>
+        useLiveEvents('a', event => heard.push(event.data), { paused, hold: 2, onGap: gap => heard.push(gap.atMost) }),
+      { wrapper: around(client), initialProps: { paused: true } },
+    )
+    for (const data of [1, 2, 3, 4]) client.tell({ name: 'a', data })
+    rerender({ paused: false })
+    expect(heard).toEqual([3, 4])
+  })
+
+  it('reports a handler that throws, and goes on', () => {
+    const onError = vi.fn()
+    const client = new FakeClient({ onError })
+    const heard: unknown[] = []
+    const broken = new Error('broken')
+    renderHook(
+      () =>
+        useLiveEvents('a', event => {
+          if (event.data === 1) throw broken
+          heard.push(event.data)
+        }),
+      { wrapper: around(client) },
+    )
+    client.tell({ name: 'a', data: 1 }, { name: 'a', data: 2 })
+    expect(heard).toEqual([2])
+    expect(onError).toHaveBeenCalledWith(expect.objectContaining({ code: 'handler', cause: broken }))
+  })
+
+  it('hears each event once in StrictMode', () => {
+    const client = new FakeClient()
+    const heard: unknown[] = []
+    renderHook(() => useLiveEvents('a', event => heard.push(event.data)), {
+      wrapper: ({ children }) => <StrictMode>{around(client)({ children })}</StrictMode>,
+    })
+    client.tell({ name: 'a', data: 1 })
+    expect(heard).toEqual([1])
+    expect(client.subscriptions.size).toBe(1)
+    expect(client.connects).toBe(1)
+  })
+
+  it('says what is missing without a provider', () => {
+    vi.spyOn(console, 'error').mockImplementation(() => {})
+    expect(() => renderHook(() => useLiveEvents('a', () => {}))).toThrow('no <LiveProvider>')
+  })
+})
