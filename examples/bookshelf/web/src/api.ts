@@ -1,0 +1,40 @@
+/** One way to ask the app. */
+
+export class ApiError extends Error {
+  readonly status: number
+
+  constructor(status: number, message: string) {
+    super(message)
+    this.status = status
+  }
+}
+
+async function ask<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+  const response = await fetch(`/api/v1/${path}`, {
+    method,
+    ...(body === undefined
+      ? {}
+      : body instanceof FormData
+        ? { body }
+        : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+  })
+  if (!response.ok) throw new ApiError(response.status, await sentence(response))
+  return response.status === 204 ? (undefined as Answer) : response.json()
+}
+
+/** What the app says went wrong: the `detail` of a problem document (RFC 9457). */
+async function sentence(response: Response): Promise<string> {
+  try {
+    const problem: { detail?: string; title?: string } = await response.json()
+    return problem.detail ?? problem.title ?? response.statusText
+  } catch {
+    return `${response.status} ${response.statusText}`
+  }
+}
+
+export const api = {
+  get: <Answer>(path: string) => ask<Answer>('GET', path),
+  post: <Answer>(path: string, body?: unknown) => ask<Answer>('POST', path, body),
+  patch: <Answer>(path: string, body: unknown) => ask<Answer>('PATCH', path, body),
+  delete: (path: string) => ask<void>('DELETE', path),
+}

@@ -1,0 +1,88 @@
+/** What the pages hear, and what that changes in what they have fetched. */
+
+import { createHooks } from '@tidings/react'
+import { invalidate, type LiveMap, patch, remove, upsert, useLiveQueries } from '@tidings/react/query'
+import { type ReactNode, useMemo } from 'react'
+import type { Events } from './events.generated.js'
+import type { Book, BookDetail, QueueItem, User } from './model.js'
+import { allSeries, author, authors, book, books, oneSeries, queue, wanted } from './queries.js'
+
+const { LiveProvider, ...hooks } = createHooks<Events>()
+export const { useConnection, useJob, useLatest, useLive, useLiveEvents } = hooks
+
+/** The connection of whoever is logged in, and what it keeps up to date on every page. */
+export function Live({ user, children }: { user: User; children: ReactNode }) {
+  // Tabs of one user share a connection; those of another user have their own.
+  const options = useMemo(
+    () => ({ paths: { sse: 'api/v1/events', websocket: 'api/v1/ws', poll: 'api/v1/poll' }, scope: user.id }),
+    [user.id],
+  )
+  return (
+    <LiveProvider options={options}>
+      <Shelf />
+      {children}
+    </LiveProvider>
+  )
+}
+
+function Shelf() {
+  useLiveQueries(shelf)
+  return null
+}
+
+/** The server has them in the order of their titles. */
+const byTitle = (a: Book, b: Book) => a.title.localeCompare(b.title) || a.id - b.id
+
+/** What all queries of a kind begin with: `['book']` of `['book', 7]`. */
+const all = (options: { queryKey: readonly unknown[] }) => options.queryKey.slice(0, 1)
+
+/** What an event carries is put in its place; what it does not carry, as numbers that differ by who asks, is fetched anew. */
+const shelf: LiveMap<Events> = {
+  'book.added': [
+    upsert(books.queryKey, { position: byTitle }),
+    upsert(all(author(0)), { list: 'list', position: byTitle, rest: event => [event.data.author.id] }),
+    invalidate(authors.queryKey),
+    invalidate(allSeries.queryKey),
+  ],
+  'book.updated': [
+    upsert(books.queryKey, { position: byTitle }),
+    upsert(all(author(0)), { list: 'list', position: byTitle, rest: event => [event.data.author.id] }),
+    upsert(all(oneSeries(0)), {
+      list: 'list',
+      rest: event => (event.data.series ? [event.data.series.id] : undefined),
+    }),
+    patch(all(book(0)), (old: BookDetail, event) => ({ ...old, ...event.data }), { rest: event => [event.data.id] }),
+    invalidate(all(book(0)), { rest: event => [event.data.id] }),
+  ],
+  'book.removed': [
+    remove(books.queryKey),
+    invalidate(all(book(0)), { rest: event => [event.data.id] }),
+    invalidate(all(author(0))),
+    invalidate(authors.queryKey),
+    invalidate(allSeries.queryKey),
+  ],
+  'queue.changed': [
+    upsert(queue.queryKey, {
+      where: event => event.data.action !== 'removed',
+      item: event => event.data.item,
+      position: 'start',
+    }),
+    remove(queue.queryKey, { where: event => event.data.action === 'removed', gone: event => event.data.item.id }),
+  ],
+  'queue.progress': patch(queue.queryKey, (old: readonly QueueItem[], event) =>
+    old.map(item => (item.id === event.data.id ? { ...item, ...event.data, book: item.book } : item)),
+  ),
+  'author.updated': [invalidate(authors.queryKey), invalidate(all(author(0)), { rest: event => [event.data.id] })],
+  'author.refresh.finished': invalidate(authors.queryKey),
+  'import.finished': [invalidate(authors.queryKey), invalidate(allSeries.queryKey)],
+}
+
+/** The wanted books; on the page itself, which holds its list while a panel is open. */
+export const wantedMap: LiveMap<Events> = {
+  'book.added': upsert(wanted.queryKey, { where: event => event.data.status === 'wanted', position: byTitle }),
+  'book.updated': [
+    upsert(wanted.queryKey, { where: event => event.data.status === 'wanted', position: byTitle }),
+    remove(wanted.queryKey, { where: event => event.data.status !== 'wanted' }),
+  ],
+  'book.removed': remove(wanted.queryKey),
+}

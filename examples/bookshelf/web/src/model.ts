@@ -1,0 +1,55 @@
+/** What the app's API speaks of; `src/events.generated.ts` has what its events carry. */
+
+export type Role = 'admin' | 'member'
+
+export interface User {
+  readonly id: string
+  readonly name: string
+  readonly role: Role
+}
+
+export type BookStatus = 'wanted' | 'downloading' | 'downloaded' | 'imported' | 'skipped'
+
+export interface Book {
+  readonly id: number
+  readonly title: string
+  readonly author: { readonly id: number; readonly name: string }
+  readonly series: { readonly id: number; readonly name: string; readonly index: number | null } | null
+  readonly status: BookStatus
+  /** The user it belongs to; nobody's is everybody's. */
+  readonly owner: string | null
+  readonly cover: string | null
+  readonly file: { readonly name: string; readonly format: string; readonly bytes: number } | null
+  readonly addedAt: number
+  readonly updatedAt: number
+  readonly revision: number
+}
+
+export interface BookDetail extends Book {
+  readonly history: readonly { readonly at: number; readonly what: string }[]
+}
+
+export interface Author {
+  readonly id: number
+  readonly name: string
+  readonly books: number
+  readonly refreshedAt: number | null
+}
+
+export interface Series {
+  readonly id: number
+  readonly name: string
+  readonly books: number
+}
+
+export type QueueStatus = 'grabbed' | 'downloading' | 'completed' | 'importing' | 'imported' | 'failed'
+
+export interface QueueItem {
+  readonly id: number
+  readonly book: { readonly id: number; readonly title: string }
+  readonly status: QueueStatus
+  readonly percent: number
+  readonly speed: string | null
+  readonly error: string | null
+  readonly addedAt: number
+}
