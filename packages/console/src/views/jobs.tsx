@@ -1,0 +1,205 @@
+import type { JSX } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { withQuery } from '../api.js'
+import { go, route, say, useHub, useNow, useResource } from '../context.js'
+import { ago, count, duration } from '../format.js'
+import { fraction, isOver, newestFirst, withJob } from '../joblist.js'
+import { useKeys } from '../keys.js'
+import type { Job } from '../model.js'
+import { Confirm } from '../parts/dialog.js'
+import { Icon } from '../parts/icons.js'
+import { Empty, Failed, Loading } from '../parts/states.js'
+import { type Column, Table } from '../parts/table.js'
+import { useStore } from '../store.js'
+import { JobDetail } from './job-detail.js'
+import { NewJob } from './new-job.js'
+
+const STATES = ['queued', 'running', 'completed', 'failed', 'canceled', 'lost'] as const
+const PAGE = 100
+
+/** Long work: how far it is, and what came of it. */
+export function JobsView(): JSX.Element {
+  const hub = useHub()
+  const { query } = useStore(route)
+  const now = useNow()
+  const [known, setKnown] = useState<ReadonlyMap<string, Job>>(new Map())
+  const [making, setMaking] = useState(false)
+  const [asked, setAsked] = useState<Job | undefined>()
+  const [failure, setFailure] = useState<string | undefined>()
+  const filter = useRef<HTMLInputElement>(null)
+  const { state, profile } = query
+  const list = useResource<{ jobs: Job[]; before?: string }>(withQuery('v1/jobs', { state, limit: PAGE, profile }))
+  useKeys({ '/': () => filter.current?.focus(), n: () => setMaking(true) })
+
+  // Heard before the list is asked for, and merged by revision: what changes in between is in both, and the newer counts.
+  useEffect(() => hub.onJob(job => setKnown(jobs => withJob(jobs, job))), [hub])
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the jobs of another profile are others.
+  useEffect(() => setKnown(new Map()), [profile])
+  const { value } = list
+  useEffect(() => {
+    if (value) setKnown(jobs => value.jobs.reduce(withJob, jobs))
+  }, [value])
+
+  const cancel = async (job: Job) => {
+    try {
+      const answer = await hub.ask<Job>(withQuery(`v1/jobs/${job.id}`, { profile }), { method: 'DELETE' })
+      setKnown(jobs => withJob(jobs, answer))
+      setFailure(undefined)
+    } catch (error) {
+      setFailure(`${job.id} was not canceled: ${error instanceof Error ? error.message : error}`)
+    }
+  }
+  const wanted = (query.find ?? '').trim().toLowerCase()
+  const fits = (job: Job) =>
+    (!state || job.state === state) &&
+    (wanted === '' || `${job.id} ${job.kind} ${job.owner ?? ''} ${job.progress?.message ?? ''}`.toLowerCase().includes(wanted))
+  const rows = newestFirst(known.values()).filter(fits)
+  const opened = query.job ? known.get(query.job) : undefined
+  const open = (job: Job | undefined) => say('jobs', { ...query, job: job?.id })
+
+  const columns: Column<Job>[] = [
+    { id: 'state', title: 'State', cell: job => <State job={job} /> },
+    {
+      id: 'job',
+      title: 'Job',
+      cell: job => (
+        <span class="two">
+          <b>{job.kind}</b> <code>{job.id}</code>
+        </span>
+      ),
+    },
+    { id: 'bar', title: 'Progress', cell: job => <Bar job={job} />, wide: true },
+    { id: 'attempt', title: 'Attempt', cell: job => `${job.attempt} of ${job.attempts}`, number: true, minor: true },
+    { id: 'owner', title: 'Owner', cell: job => job.owner ?? '', minor: true },
+    { id: 'age', title: 'Made', cell: job => ago(job.created, now), number: true, minor: true },
+    {
+      id: 'end',
+      title: '',
+      cell: job =>
+        isOver(job) ? (
+          <span class="soft">{job.ended && job.started ? duration(job.ended - job.started) : ''}</span>
+        ) : (
+          <button
+            type="button"
+            class="small danger-text"
+            disabled={job.canceling === true}
+            aria-label={`Cancel ${job.kind} ${job.id}`}
+            onClick={event => {
+              event.stopPropagation()
+              setAsked(job)
+            }}
+          >
+            {job.canceling ? 'Canceling' : 'Cancel'}
+          </button>
+        ),
+    },
+  ]
+  return (
+    <div class="view fill">
+      <div class="toolbar" role="search">
+        <input
+          ref={filter}
+          value={query.find ?? ''}
+          placeholder="Kind, id, owner…"
+          aria-label="Filter jobs"
+          spellcheck={false}
+          onInput={event => say('jobs', { ...query, find: event.currentTarget.value })}
+        />
+        <select aria-label="State" value={state ?? ''} onChange={event => say('jobs', { ...query, state: event.currentTarget.value })}>
+          <option value="">every state</option>
+          {STATES.map(name => (
+            <option key={name}>{name}</option>
+          ))}
+        </select>
+        {hub.who.profiles.length > 1 && (
+          <select aria-label="Profile" value={profile ?? ''} onChange={event => go('jobs', { profile: event.currentTarget.value })}>
+            <option value="">default profile</option>
+            {hub.who.profiles
+              .filter(name => name !== 'default')
+              .map(name => (
+                <option key={name}>{name}</option>
+              ))}
+          </select>
+        )}
+        <button type="button" class="primary" onClick={() => setMaking(true)} title="n">
+          New job
+        </button>
+        <output class="soft tally">{count(rows.length)} jobs</output>
+      </div>
+      {failure && (
+        <div class="notice bad" role="alert">
+          <span>{failure}</span>
+          <button type="button" class="small" onClick={() => setFailure(undefined)}>
+            Good
+          </button>
+        </div>
+      )}
+      {list.error && <Failed error={list.error} retry={list.reload} />}
+      {!list.value && !list.error && <Loading what="jobs" />}
+      {list.value && (
+        <div class={`split${opened ? ' open' : ''}`}>
+          <Table
+            label="Jobs"
+            columns={columns}
+            rows={rows}
+            rowKey={job => job.id}
+            onOpen={job => open(job.id === opened?.id ? undefined : job)}
+            opened={opened?.id}
+            empty={
+              known.size && (wanted || state) ? (
+                <Empty title="No job fits" />
+              ) : (
+                <Empty title="No jobs">
+                  <p>A job is long work that a worker does and somebody watches. Make one here, or:</p>
+                  <pre>tidings job create import --file books.csv --watch</pre>
+                  <button type="button" class="primary" onClick={() => setMaking(true)}>
+                    <Icon name="jobs" /> New job
+                  </button>
+                </Empty>
+              )
+            }
+          />
+          {opened && <JobDetail job={opened} profile={profile} onClose={() => open(undefined)} />}
+        </div>
+      )}
+      {making && <NewJob profile={profile} onClose={() => setMaking(false)} onMade={job => setKnown(jobs => withJob(jobs, job))} />}
+      {asked && (
+        <Confirm title="Cancel this job?" action="Cancel the job" onConfirm={() => cancel(asked)} onClose={() => setAsked(undefined)}>
+          <p>
+            {asked.kind} <code>{asked.id}</code> is {asked.state}.{' '}
+            {asked.state === 'running' ? 'Its worker is told, and the job ends when it has answered, or after 30 s.' : 'It ends at once.'}
+          </p>
+        </Confirm>
+      )}
+    </div>
+  )
+}
+
+export function State({ job }: { job: Job }): JSX.Element {
+  return <span class={`tag state-${job.state}`}>{job.canceling && !isOver(job) ? 'canceling' : job.state}</span>
+}
+
+export function Bar({ job }: { job: Job }): JSX.Element {
+  const part = fraction(job)
+  const { progress, error } = job
+  const numbers = progress ? `${count(progress.done)}${progress.total === undefined ? '' : ` of ${count(progress.total)}`}` : ''
+  const text = error?.message ?? progress?.message ?? ''
+  return (
+    <div class="job-bar">
+      <div
+        class={`track state-${job.state}${part === undefined && job.state === 'running' ? ' unknown' : ''}`}
+        role="progressbar"
+        aria-label={`${job.kind} ${job.id}`}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={part === undefined ? undefined : Math.round(part * 100)}
+      >
+        <i style={{ width: `${(part ?? 0) * 100}%` }} />
+      </div>
+      <span class="job-text">
+        <span>{numbers}</span>
+        <span class={error ? 'bad-text' : 'soft'}>{text}</span>
+      </span>
+    </div>
+  )
+}
