@@ -101,6 +101,8 @@ export interface Batch {
   /** The place after it: everything up to there has been handed over. */
   readonly to: string | undefined
   readonly frames: readonly Extract<Frame, { type: 'event' | 'gap' }>[]
+  /** The newest events that whoever shares the connection had heard before: they count for `latest`, and no listener is told of them. */
+  readonly present?: readonly LiveEvent[]
 }
 
 /** What a source needs of the page. */

@@ -1,0 +1,292 @@
+import { TidingsError } from '../errors.js'
+import { coversAll, wants } from '../filter.js'
+import type { Batch, OpenSource, Settings, SourceSink } from '../source.js'
+import type { ClientOptions, Connection, Environment, Gap, Sharing } from '../types.js'
+import { detour } from './detour.js'
+import {
+  type FromHolder,
+  type FromPage,
+  isSameConnection,
+  livingError,
+  type PlainConnection,
+  plainError,
+  type Topics,
+} from './messages.js'
+import { order } from './order.js'
+
+/** Messages that are kept while a page reads what it missed (one batch each). What is more is read the same way. */
+const MOST_KEPT = 1_000
+
+export interface MemberOptions {
+  readonly settings: Settings
+  readonly sink: SourceSink
+  readonly environment: Environment
+  readonly open: OpenSource
+  readonly options: ClientOptions
+  readonly sharing: () => Sharing
+}
+
+type Joined = Extract<FromHolder, { type: 'joined' }>
+
+/** A page's side of a shared connection: its own topics, and its own place in the log. */
+export class Member {
+  readonly #options: MemberOptions
+  #send: ((message: FromPage) => void) | undefined
+  #page = ''
+  #lock: string | undefined
+  #topics: Topics
+  #visible = true
+  #cursor: string | undefined
+  /** Which `hello` was the last, and which was the last that was answered. */
+  #ask = 0
+  #joined = 0
+  #holder: string | undefined
+  #connection: PlainConnection = { ...CONNECTING }
+  /** What is to be heard after the detour; `undefined` while there is none. */
+  #kept: FromHolder[] | undefined
+  #stop = new AbortController()
+  #told: Connection | undefined
+
+  constructor(options: MemberOptions) {
+    this.#options = options
+    this.#cursor = options.settings.cursor
+  }
+
+  get page(): string {
+    return this.#page
+  }
+
+  get cursor(): string | undefined {
+    return this.#cursor
+  }
+
+  get isVisible(): boolean {
+    return this.#visible
+  }
+
+  /** Whether a holder has answered, so that it is known to be there. */
+  get isJoined(): boolean {
+    return this.#holder !== undefined
+  }
+
+  /** Speaks by `send` from now on, as `page`: a new name each time. */
+  join(page: string, lock: string | undefined, send: (message: FromPage) => void): void {
+    this.leave()
+    this.#page = page
+    this.#lock = lock
+    this.#send = send
+    this.#hello()
+  }
+
+  /** Speaks to nobody, and keeps its place. */
+  leave(): void {
+    this.#stop.abort()
+    this.#stop = new AbortController()
+    this.#kept = undefined
+    this.#holder = undefined
+    this.#send = undefined
+  }
+
+  /** Ends for good. */
+  closed(): void {
+    this.leave()
+    this.#ask += 1
+    this.#joined = this.#ask
+    this.#connection = { ...CONNECTING, status: 'closed' }
+    this.tell()
+  }
+
+  want(topics: Topics): void {
+    const covered = coversAll(this.#topics, topics)
+    this.#topics = topics
+    if (this.#send) this.#hello()
+    // What is left of the answer to the old `hello` is enough.
+    if (covered && this.#joined === this.#ask - 1 && this.#holder !== undefined) this.#joined = this.#ask
+    this.tell()
+  }
+
+  visible(visible: boolean): void {
+    this.#visible = visible
+    this.say({ type: 'visible', page: this.#page, visible })
+  }
+
+  say(message: FromPage): void {
+    this.#send?.(message)
+  }
+
+  hear(message: FromHolder): void {
+    switch (message.type) {
+      case 'announce':
+        this.#hello()
+        break
+      case 'joined':
+        if (message.page !== this.#page || message.ask !== this.#ask) break
+        // Batches count from here on: those before may lack what was asked for.
+        this.#holder = message.holder
+        this.#follow(message)
+        break
+      case 'logout':
+        this.#options.sink.loggedOut()
+        break
+      default:
+        if (message.holder === this.#holder) this.#follow(message)
+    }
+  }
+
+  #hello(): void {
+    this.#ask += 1
+    this.say({
+      type: 'hello',
+      page: this.#page,
+      ask: this.#ask,
+      topics: this.#topics,
+      cursor: this.#cursor,
+      visible: this.#visible,
+      lock: this.#lock,
+    })
+  }
+
+  #follow(message: FromHolder): void {
+    // Order matters only for what has a place.
+    if (message.type === 'token') void this.#answerToken(message)
+    else if (message.type === 'error') this.#options.sink.error(livingError(message.error))
+    else if (!this.#kept) this.#take(message)
+    else if (message.type !== 'batch' || this.#kept.length < MOST_KEPT) this.#kept.push(message)
+  }
+
+  /** `caughtUp`: what was missing before it has been read, as far as it could be. */
+  #take(message: FromHolder, caughtUp = false): void {
+    if (message.type === 'connection') {
+      this.#connection = message.connection
+      this.tell()
+    } else if (message.type === 'joined') this.#takeJoined(message, caughtUp)
+    else if (message.type === 'batch') this.#takeBatch(message, message, caughtUp)
+  }
+
+  #takeJoined(message: Joined, caughtUp: boolean): void {
+    const { cursor } = message
+    if (!this.#takeBatch({ from: cursor, to: cursor, frames: [] }, message, caughtUp)) return
+    if (message.present.length > 0) {
+      this.#options.sink.batch({ from: this.#cursor, to: this.#cursor, frames: [], present: message.present })
+    }
+    this.#joined = message.ask
+    this.#connection = message.connection
+    this.tell()
+  }
+
+  /** `false` if something before it is missing, so that it is taken later. */
+  #takeBatch(batch: Batch, message: FromHolder, caughtUp: boolean): boolean {
+    const begin = batch.from ?? batch.to
+    const isBehind = this.#cursor !== undefined && begin !== undefined && (order(this.#cursor, begin) ?? -1) < 0
+    if (isBehind && !caughtUp) {
+      void this.#detour(begin, message)
+      return false
+    }
+    this.#deliver(batch)
+    return true
+  }
+
+  /** Hands on what is new to this page, and moves its place. */
+  #deliver({ to, frames }: Batch): void {
+    const from = this.#cursor
+    const fresh = frames.filter(frame => this.#isNew(frame))
+    if (to !== undefined && !(from !== undefined && (order(to, from) ?? 1) <= 0)) this.#cursor = to
+    if (fresh.length === 0 && this.#cursor === from) return
+    this.#options.sink.batch({ from, to: this.#cursor, frames: fresh })
+  }
+
+  #isNew(frame: Batch['frames'][number]): boolean {
+    const at = this.#cursor
+    if (frame.type === 'gap') {
+      // Somebody else's gap: this page had read on.
+      if (at !== undefined && (order(at, frame.gap.resumed) ?? -1) >= 0) return false
+      this.#cursor = frame.gap.resumed
+      return true
+    }
+    const { cursor, topic } = frame.event
+    if (cursor !== undefined) {
+      if (at !== undefined && (order(cursor, at) ?? 1) <= 0) return false
+      this.#cursor = cursor
+    }
+    return wants(this.#topics, topic)
+  }
+
+  /** Reads what is missing up to `to`, then goes on with `message` and what came meanwhile. */
+  async #detour(to: string, message: FromHolder): Promise<void> {
+    const { signal } = this.#stop
+    const { settings, sink, environment, open, options } = this.#options
+    const from = this.#cursor
+    this.#kept = [message]
+    if (from === undefined) return
+    try {
+      await detour({
+        settings,
+        topics: this.#topics,
+        from,
+        to,
+        token: (refresh, stop) => sink.token(refresh, stop),
+        environment,
+        open,
+        options,
+        signal,
+        batch: batch => signal.aborted || this.#deliver(batch),
+      })
+    } catch (cause) {
+      if (signal.aborted) return
+      sink.error(cause instanceof TidingsError ? cause : new TidingsError('sharing', String(cause), { cause }))
+      this.#deliver({ from, to, frames: [{ type: 'gap', gap: lost(from, to) }] })
+    }
+    if (signal.aborted) return
+    this.#goOn()
+  }
+
+  #goOn(): void {
+    const [first, ...rest] = this.#kept ?? []
+    this.#kept = undefined
+    if (first) this.#take(first, true)
+    // The first one may have begun another detour.
+    for (const message of rest) this.#follow(message)
+  }
+
+  async #answerToken({ page, request, refresh }: Extract<FromHolder, { type: 'token' }>): Promise<void> {
+    if (page !== this.#page) return
+    const { signal } = this.#stop
+    try {
+      const token = await this.#options.sink.token(refresh, signal)
+      this.say({ type: 'token', page, request, answer: { token } })
+    } catch (cause) {
+      this.say({ type: 'token', page, request, answer: { error: plainError(cause, 'token') } })
+    }
+  }
+
+  /** Tells how the connection is, if that has changed. */
+  tell(): void {
+    const { sink, sharing } = this.#options
+    const { error, ...connection } = this.#joined === this.#ask ? this.#connection : CONNECTING
+    const told: Connection = {
+      ...connection,
+      error: error && livingError(error),
+      sharing: sharing(),
+      cursor: this.#cursor,
+    }
+    if (this.#told && isEqual(told, this.#told)) return
+    this.#told = told
+    sink.connection(told)
+  }
+}
+
+function isEqual(a: Connection, b: Connection): boolean {
+  return a.sharing === b.sharing && a.cursor === b.cursor && isSameConnection(a, b)
+}
+
+function lost(asked: string, resumed: string): Gap {
+  return { reason: 'unknown', asked, resumed, atMost: undefined }
+}
+
+const CONNECTING: PlainConnection = {
+  status: 'connecting',
+  transport: undefined,
+  attempt: 0,
+  retryAt: undefined,
+  error: undefined,
+}

@@ -1,0 +1,203 @@
+import { TidingsError } from '../errors.js'
+import type { OpenSource, Settings, Source, SourceSink } from '../source.js'
+import type { ClientOptions, Environment } from '../types.js'
+import { leaderWay } from './leader-way.js'
+import { Member } from './member.js'
+import { shareName } from './name.js'
+import { ownWay } from './own-way.js'
+import type { OpenWay, Way } from './way.js'
+import { workerWay } from './worker-way.js'
+
+/** Sources that share the connections which `open` makes. */
+export function shared(open: OpenSource): OpenSource {
+  return (settings, sink, environment, options) => new Shared(open, settings, sink, environment, options)
+}
+
+/** A connection that the pages of a browser share, in the best way there is. */
+class Shared implements Source {
+  readonly #open: OpenSource
+  readonly #settings: Settings
+  readonly #sink: SourceSink
+  readonly #environment: Environment
+  readonly #options: ClientOptions
+  readonly #member: Member
+  /** The ways that are left, best first. The last one is always open. */
+  readonly #ways: OpenWay[]
+  readonly #forget: () => void
+  readonly #name: string
+  #way: Way | undefined
+  #logouts: BroadcastChannel | undefined
+  #begun = false
+  #over = false
+
+  constructor(
+    open: OpenSource,
+    settings: Settings,
+    sink: SourceSink,
+    environment: Environment,
+    options: ClientOptions,
+  ) {
+    this.#open = open
+    this.#settings = settings
+    this.#sink = sink
+    this.#environment = environment
+    this.#options = options
+    this.#name = shareName(settings)
+    this.#ways = waysOf(options, environment)
+    this.#member = new Member({
+      settings,
+      sink: { ...bound(sink), loggedOut: () => this.#loggedOut() },
+      environment,
+      open,
+      options,
+      sharing: () => this.#way?.sharing ?? 'none',
+    })
+    this.#member.visible(environment.document?.visibilityState !== 'hidden')
+    this.#forget = this.#watchLife()
+  }
+
+  want(topics: readonly string[] | undefined): void {
+    if (this.#over) return
+    this.#member.want(topics)
+    if (this.#begun) return
+    this.#begun = true
+    // In a microtask, so that all who begin together ask once.
+    void Promise.resolve().then(() => this.#begin())
+  }
+
+  wake(): void {
+    this.#member.say({ type: 'wake', page: this.#member.page })
+  }
+
+  visible(visible: boolean): void {
+    if (this.#way) this.#way.visible(visible)
+    else this.#member.visible(visible)
+  }
+
+  close(logout: boolean): void {
+    if (this.#over) return
+    this.#over = true
+    this.#forget()
+    if (logout) this.#tellLogout()
+    this.#leave()
+    this.#member.closed()
+  }
+
+  /** Also from a page that is not connected, and to those that are in another way. */
+  #tellLogout(): void {
+    this.#way?.logout?.()
+    const channel = this.#logouts ?? this.#openLogouts()
+    channel?.postMessage('logout')
+    channel?.close()
+  }
+
+  #openLogouts(): BroadcastChannel | undefined {
+    const { BroadcastChannel } = this.#environment
+    try {
+      return BroadcastChannel && new BroadcastChannel(`${this.#name}/logout`)
+    } catch {
+      // An opaque origin: there are no others.
+      return undefined
+    }
+  }
+
+  /** Takes the best way that is left. */
+  #begin(): void {
+    this.#logouts ??= this.#openLogouts()
+    if (this.#logouts) this.#logouts.onmessage = () => this.#loggedOut()
+    while (!this.#over && !this.#way) {
+      const [open = ownWay] = this.#ways
+      try {
+        this.#way = open({
+          member: this.#member,
+          name: this.#name,
+          settings: this.#settings,
+          environment: this.#environment,
+          open: this.#open,
+          options: this.#options,
+          token: (refresh, signal) => this.#sink.token(refresh, signal),
+          failed: error => this.#fall(error),
+        })
+      } catch (cause) {
+        this.#ways.shift()
+        this.#sink.error(refused(cause))
+      }
+    }
+    this.#member.tell()
+  }
+
+  /** This way is closed: the next one goes on from the same place. */
+  #fall(error: TidingsError): void {
+    if (this.#over) return
+    this.#leave()
+    this.#ways.shift()
+    this.#sink.error(error)
+    if (this.#over) return
+    this.#begin()
+  }
+
+  #leave(): void {
+    const way = this.#way
+    this.#way = undefined
+    way?.leave()
+    this.#member.leave()
+    this.#logouts?.close()
+    this.#logouts = undefined
+  }
+
+  #loggedOut(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#forget()
+    this.#leave()
+    this.#member.closed()
+    this.#sink.loggedOut()
+  }
+
+  /**
+   * Gives locks and channels back while the page is put away, for browsers don't keep a page that has any; a frozen one would
+   * have its messages pile up.
+   */
+  #watchLife(): () => void {
+    const { window, document } = this.#environment
+    const away = () => this.#leave()
+    const back = () => {
+      if (this.#begun && !this.#way) this.#begin()
+    }
+    const watched = [
+      [window, 'pagehide', away],
+      [window, 'pageshow', back],
+      [document, 'freeze', away],
+      [document, 'resume', back],
+    ] as const
+    for (const [target, type, listener] of watched) target?.addEventListener(type, listener)
+    return () => {
+      for (const [target, type, listener] of watched) target?.removeEventListener(type, listener)
+    }
+  }
+}
+
+/** What is possible here, best first. What the browser simply does not have is passed over in silence. */
+function waysOf({ share = 'auto', worker }: ClientOptions, environment: Environment): OpenWay[] {
+  const ways: OpenWay[] = []
+  const has = { worker: environment.SharedWorker || worker, leader: environment.locks && environment.BroadcastChannel }
+  if (has.worker && (share === 'auto' || share === 'worker')) ways.push(workerWay)
+  if (has.leader && (share === 'auto' || share === 'leader')) ways.push(leaderWay)
+  return [...ways, ownWay]
+}
+
+function refused(cause: unknown): TidingsError {
+  if (cause instanceof TidingsError) return cause
+  const message = `a connection can not be shared in this way here: ${cause instanceof Error ? cause.message : cause}`
+  return new TidingsError('sharing', message, { retrying: true, cause })
+}
+
+function bound(sink: SourceSink): SourceSink {
+  return {
+    batch: batch => sink.batch(batch),
+    connection: connection => sink.connection(connection),
+    error: error => sink.error(error),
+    token: (refresh, signal) => sink.token(refresh, signal),
+    loggedOut: () => sink.loggedOut(),
+  }
+}
