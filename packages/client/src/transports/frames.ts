@@ -25,51 +25,50 @@ export function objectOf(given: unknown, what: string): Wire {
 const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
 const number = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined)
 
+/** What has to be there. */
+function needed<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw broken(what)
+  return value
+}
+
 /** A position (protocol §1.1). */
-export function positionOf(wire: Wire): Frame {
-  const cursor = text(wire.cursor)
-  if (!cursor) throw broken('a position without a cursor')
-  return { type: 'cursor', cursor }
+export function positionOf({ cursor }: Wire): Frame {
+  return { type: 'cursor', cursor: needed(text(cursor), 'a position without its cursor') }
 }
 
 /** An event, a signal or a present state, of a WebSocket or a poll (protocol §4, §8.2). */
-export function eventOf(wire: Wire): Frame {
-  const name = text(wire.name)
-  if (name === undefined) throw broken('an event without a name')
+export function eventOf({ name, data, topic, cursor, time }: Wire): Frame {
   const event: LiveEvent = {
-    name,
-    data: wire.data,
-    topic: text(wire.topic) ?? '',
-    cursor: text(wire.cursor),
-    time: number(wire.time),
+    name: needed(text(name), 'an event without its name'),
+    data,
+    topic: text(topic) ?? '',
+    cursor: text(cursor),
+    time: number(time),
   }
   return { type: 'event', event }
 }
 
 /** A gap (protocol §3). */
-export function gapOf(wire: Wire): Frame {
-  const resumed = text(wire.resumed)
-  if (resumed === undefined) throw broken('a gap that does not say where it goes on')
+export function gapOf({ reason, asked, resumed, at_most }: Wire): Frame {
   const gap: Gap = {
-    // One that is newer than this client is as good as not known.
-    reason: (text(wire.reason) ?? 'unknown') as Gap['reason'],
-    asked: text(wire.asked),
-    resumed,
-    atMost: number(wire.at_most),
+    // A reason that is newer than this client says no less.
+    reason: (text(reason) ?? 'unknown') as Gap['reason'],
+    asked: text(asked),
+    resumed: needed(text(resumed), 'a gap without its end'),
+    atMost: number(at_most),
   }
   return { type: 'gap', gap }
 }
 
 /** Why the hub ends it (protocol §5). */
-export function closeOf(wire: Wire): Frame {
-  const code = number(wire.code)
-  if (code === undefined) throw broken('an end without a code')
+export function closeOf({ code, reason, message, reconnect }: Wire): Frame {
+  const known = needed(number(code), 'an end without its code')
   const close: CloseReason = {
-    code,
-    reason: text(wire.reason) ?? '',
-    message: text(wire.message) ?? '',
+    code: known,
+    reason: text(reason) ?? '',
+    message: text(message) ?? '',
     // Codes below 4000 ask to come back.
-    reconnect: typeof wire.reconnect === 'boolean' ? wire.reconnect : code < 4000,
+    reconnect: typeof reconnect === 'boolean' ? reconnect : known < 4000,
   }
   return { type: 'close', close }
 }

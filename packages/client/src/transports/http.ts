@@ -30,38 +30,29 @@ export function headersOf(request: TransportRequest, accept: string): Headers {
 export function retryAfter(headers: Headers, now: number): number | undefined {
   const value = headers.get('retry-after')
   if (!value) return undefined
-  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
+  const ms = Number(value) * 1000 || Date.parse(value) - now
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), LONGEST_WAIT)
 }
 
 /** The media type of an answer, without parameters. */
 export function mediaType(headers: Headers): string {
-  return (headers.get('content-type') ?? '').replace(/;.*/s, '').trim().toLowerCase()
+  return (headers.get('content-type') ?? '').replace(/\s*;.*/s, '').toLowerCase()
 }
 
-/** A refusal, with what it says. Never rejects. */
-export async function refusal(
-  response: Response,
-  now: number,
-  told?: (ending: Ending) => void,
-): Promise<Extract<Ending, { kind: 'refused' }>> {
-  const ending = {
-    kind: 'refused',
-    status: response.status,
-    problem: undefined,
-    retryAfter: retryAfter(response.headers, now),
-  } as const
-  told?.(ending)
+/** A refusal, with what it says; `known` is told what is known before that has come. Never rejects. */
+export async function refusal(response: Response, now: number, known?: (ending: Ending) => void): Promise<Ending> {
+  const { status, headers } = response
+  const ending = { kind: 'refused', status, problem: undefined, retryAfter: retryAfter(headers, now) } as const
+  known?.(ending)
   return { ...ending, problem: await problemOf(response) }
 }
 
 /** The problem document of an answer (RFC 9457), if it has one that is none too large. Never rejects. */
 async function problemOf(response: Response): Promise<Problem | undefined> {
-  // Profiles refuse with their app's own body, which may be plain JSON.
-  const isJson = /[/+]json$/.test(mediaType(response.headers))
   try {
-    const text = await textOf(response, isJson ? PROBLEM_LIMIT : 0)
-    const problem: unknown = text === undefined ? undefined : JSON.parse(text)
+    // Profiles refuse with their app's own body, which may be plain JSON; a page of a proxy is not read.
+    const isJson = mediaType(response.headers).endsWith('json')
+    const problem: unknown = JSON.parse((await textOf(response, isJson ? PROBLEM_LIMIT : 0)) ?? '')
     return isObject(problem) ? problem : undefined
   } catch {
     return undefined

@@ -3,10 +3,8 @@ import type { Environment } from '../types.js'
 
 /** One connection, from its begin to its one end. */
 export interface Lifetime {
-  /** Aborted when it is over, for whatever reason: what it holds lets go. */
+  /** Aborted when it is over, for whatever reason: what it holds lets go, and nothing is handed over any more. */
   readonly signal: AbortSignal
-  /** Whether it has ended, or was aborted. Then nothing is to be handed over any more. */
-  over(): boolean
   /** Ends it; the first ending counts. */
   end(ending: Ending): void
   /** Ends it in that way, or does that, unless it is told to wait anew within `ms`. */
@@ -38,7 +36,6 @@ export function begin(
 
   return {
     signal,
-    over: () => signal.aborted,
     end,
     wait(ms, otherwise) {
       clearTimeout(timer)

@@ -43,7 +43,7 @@ async function pollOn(
     const answer = await ask(request, cursor, wait, environment, life)
     if ('kind' in answer) return answer
     // Aborted meanwhile: nobody hears this.
-    if (life.over()) return { kind: 'ended', cause: undefined }
+    if (life.signal.aborted) return { kind: 'ended', cause: undefined }
     if (!isOpen) sink.opened()
     isOpen = true
     const isFirst = cursor === undefined
@@ -85,7 +85,7 @@ async function ask(
   return answerOf(objectOf(text, 'an answer'))
 }
 
-/** The frames of an answer: the gap before what follows it, the place behind it, and the end last. */
+/** The frames of an answer (protocol §4): the gap before what follows it, the place behind it, and the end last. */
 function answerOf({ events, cursor, gap, closed }: Readonly<Record<string, unknown>>): Answer {
   if (!Array.isArray(events) || typeof cursor !== 'string') throw broken('an answer without events or cursor')
   const frames: Frame[] = events.map(event => eventOf(objectOf(event, 'an event')))

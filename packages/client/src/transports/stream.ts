@@ -36,11 +36,11 @@ export async function readStream(
   // A `fetch` that somebody handed in may not care about signals.
   signal.addEventListener('abort', () => drop(reader))
   try {
-    if (life.over()) return
+    if (signal.aborted) return
     listen()
     const [address, init] = request()
     const response = await environment.fetch(address, { ...init, cache: 'no-store', signal })
-    if (life.over()) return drop(response.body)
+    if (signal.aborted) return drop(response.body)
     if (response.status !== 200) {
       // A refusal is one also where its sentence does not come.
       return life.end(await refusal(response, environment.now(), ending => life.wait(silence || 5_000, ending)))
@@ -51,12 +51,12 @@ export async function readStream(
       return life.end({ kind: 'content-type', contentType })
     }
     listen()
-    sink.opened(response)
     reader = response.body?.getReader()
+    sink.opened(response)
     const parse = sseParser(sink)
     for (;;) {
       const chunk = await reader?.read()
-      if (life.over()) return
+      if (signal.aborted) return
       if (!chunk || chunk.done) return life.end({ kind: 'ended', cause: undefined })
       listen()
       try {
@@ -67,9 +67,7 @@ export async function readStream(
     }
   } catch (error) {
     life.end(
-      error instanceof TidingsError && error.code === 'protocol'
-        ? { kind: 'protocol', message: error.message }
-        : { kind: 'ended', cause: error },
+      error instanceof TidingsError ? { kind: 'protocol', message: error.message } : { kind: 'ended', cause: error },
     )
   } finally {
     drop(reader)

@@ -87,7 +87,7 @@ export const websocket: Transport = (request, sink, environment, signal) => {
     if (!isInUrl(request)) send({ type: 'subscribe', id: SUBSCRIPTION, topics: request.topics, cursor: request.cursor })
   }
   socket.onmessage = ({ data }) => {
-    if (life.over()) return
+    if (life.signal.aborted) return
     listen()
     try {
       const frame = hear(objectOf(data, 'a message'))
@@ -109,7 +109,7 @@ export const websocket: Transport = (request, sink, environment, signal) => {
     socket.onopen = socket.onmessage = socket.onclose = null
     socket.close()
   })
-  if (life.over()) socket.close()
+  if (life.signal.aborted) socket.close()
   else listen()
 }
 
@@ -171,7 +171,7 @@ function gatherer(
   const flush = (): void => {
     clearTimeout(timer)
     timer = undefined
-    if (life.over() || frames.length === 0) return
+    if (life.signal.aborted || frames.length === 0) return
     handed = now()
     const told = frames
     frames = []
