@@ -10,6 +10,7 @@ use tidings_transports::stream::{Codec, OneJob};
 use tidings_transports::{Answer, Authenticate, Mount, Publishing, Stream, StreamSettings};
 
 use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations, RevokeCallback};
+use crate::inspect::MountedStreams;
 use crate::profile::{Plan, Ready, Transport};
 use crate::serve::Failure;
 use crate::settings::Settings;
@@ -145,6 +146,17 @@ pub(crate) fn mounts(settings: &Settings, plan: &Plan, doors: &Doors) -> Vec<Mou
         }
     }
     mounts
+}
+
+/// The streams of the mounts with their paths, and how their clients are answered.
+pub(crate) fn streams(mounts: &[Mount]) -> MountedStreams {
+    let transport = |mount: &Mount| match mount.answer {
+        Answer::Sse => "sse",
+        Answer::Poll => "poll",
+        Answer::WebSocket => "websocket",
+        Answer::SocketIo => "socketio",
+    };
+    mounts.iter().map(|mount| (mount.path.clone(), transport(mount), mount.stream.clone())).collect()
 }
 
 /// Where the clients of each profile deal with jobs.

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod descriptors;
 pub mod idempotency;
+pub mod inspect;
 pub mod metrics;
 pub mod page;
 pub mod profile;

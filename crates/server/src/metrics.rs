@@ -1,6 +1,6 @@
 //! `/metrics`: what was counted, in the text format of Prometheus (version 0.0.4). docs/metrics.md says what each means.
 
-mod process;
+pub mod process;
 mod text;
 
 use std::sync::Arc;

@@ -1,10 +1,9 @@
 //! The program's own routes: how it is, who is shut out, why somebody gets an event.
 
-mod asker;
+pub(crate) mod asker;
 mod explain;
 mod ready;
 mod revoke;
-mod streams;
 mod tickets;
 
 use std::sync::Arc;
@@ -18,28 +17,28 @@ use http::{HeaderValue, StatusCode, header, request};
 use tidings_brokers::Recovery;
 use tidings_transports::desk::Desk;
 use tidings_transports::jobs::JobRoutes;
-use tidings_transports::{Answer, Cors, Mount, Problem, Publishing, Service, Stream};
+use tidings_transports::{Cors, Mount, Problem, Publishing, Service};
 
 use crate::assemble::{Doors, Side};
+use crate::inspect::{self, Inspector, MountedStreams};
 use crate::metrics::MetricsSource;
 use crate::page;
 use crate::serve::is_local_host;
 use explain::explain_event;
 use ready::{health, ready, show_metrics, side_endpoint};
 use revoke::revoke;
-use streams::list_streams;
 use tickets::tickets;
 
 struct Shared {
     service: Arc<Service>,
     doors: Doors,
-    streams: Vec<(String, &'static str, Arc<Stream>)>,
+    streams: MountedStreams,
     metrics: MetricsSource,
     policy: HeaderValue,
 }
 
 /// What the routes depend on beside the hub.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RouteOptions {
     /// What was found when the log was opened, for the metrics.
     pub recovery: Option<Recovery>,
@@ -51,6 +50,10 @@ pub struct RouteOptions {
     pub upload_bytes: u64,
     /// Which other origins may ask about jobs.
     pub cors: Cors,
+    /// The streams of the mounts, for those who watch over the program.
+    pub streams: MountedStreams,
+    /// What operators look into.
+    pub inspector: Arc<Inspector>,
 }
 
 /// All routes of the program.
@@ -63,19 +66,7 @@ pub fn router(
     doors: Doors,
     options: RouteOptions,
 ) -> Router {
-    let RouteOptions { recovery, page, dev, upload_bytes, cors } = options;
-    let streams: Vec<_> = mounts
-        .iter()
-        .map(|mount| {
-            let transport = match mount.answer {
-                Answer::Sse => "sse",
-                Answer::Poll => "poll",
-                Answer::WebSocket => "websocket",
-                Answer::SocketIo => "socketio",
-            };
-            (mount.path.clone(), transport, mount.stream.clone())
-        })
-        .collect();
+    let RouteOptions { recovery, page, dev, upload_bytes, cors, streams, inspector } = options;
     let mut metrics = MetricsSource::new(service.clone(), streams.clone());
     metrics.recovery = recovery;
     let shared = Arc::new(Shared { service: service.clone(), doors, streams, metrics, policy: page::policy() });
@@ -90,8 +81,7 @@ pub fn router(
         .route("/metrics", get(show_metrics))
         .route("/v1/tickets", post(tickets))
         .route("/v1/revoke", post(revoke))
-        .route("/v1/explain", get(explain_event))
-        .route("/v1/streams", get(list_streams));
+        .route("/v1/explain", get(explain_event));
     if page {
         router = router.route("/", get(live_page));
     }
@@ -103,6 +93,7 @@ pub fn router(
     }
     let jobs = JobRoutes { publishing: publishing.clone(), upload_bytes, cors };
     let router = router
+        .merge(inspect::router(&inspector))
         .merge(tidings_transports::jobs::router(service, jobs))
         .merge(tidings_transports::router(service, mounts, vec![publishing]))
         .merge(tidings_transports::service::desks(service, desks))

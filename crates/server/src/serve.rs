@@ -21,6 +21,7 @@ use crate::assemble;
 use crate::auth::settings::{AnonymousGrants, AnonymousSettings, PublishSettings};
 use crate::descriptors;
 use crate::idempotency::IdempotencyKeys;
+use crate::inspect::{Inspector, Sampler};
 use crate::profile::Plan;
 use crate::routes::{self, RouteOptions};
 use crate::settings::{BrokerKind, LogFormat, Settings};
@@ -168,8 +169,19 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let publishing = assemble::publishing(&plan, &doors);
     let desks = assemble::desks(&plan, &doors);
     let upload_bytes = settings.jobs.upload_bytes;
-    let options =
-        RouteOptions { recovery, page: settings.api.page, dev, upload_bytes, cors: settings.api.cors.clone() };
+    let streams = assemble::streams(&mounts);
+    let sampler = Sampler::new(service.clone(), streams.clone());
+    tokio::spawn(sampler.clone().run());
+    let cors = settings.api.cors.clone();
+    let inspector = Arc::new(Inspector {
+        service: service.clone(),
+        door: doors.open.clone(),
+        sampler,
+        profiles: plan.profiles.iter().map(|loaded| loaded.profile.name().to_owned()).collect(),
+        dev,
+        cors: cors.clone(),
+    });
+    let options = RouteOptions { recovery, page: settings.api.page, dev, upload_bytes, cors, streams, inspector };
     let router = routes::router(&service, mounts, publishing, sides, desks, doors, options);
 
     let (stop_accepting, stopped) = watch::channel(false);

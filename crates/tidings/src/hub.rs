@@ -10,7 +10,7 @@ use crate::coalesce::Coalescer;
 use crate::cursor::{Cursor, Epoch, Offset};
 use crate::entry::Entry;
 use crate::event::{Event, NewEvent};
-use crate::filter::{Filter, Interest};
+use crate::filter::Interest;
 use crate::gap::{Gap, GapReason};
 use crate::history::{History, LogPage};
 use crate::limits::Limits;
@@ -20,7 +20,7 @@ use crate::profiles::Profiles;
 use crate::retained::Retained;
 use crate::revoked::{Moment, Revoked};
 use crate::states::States;
-use crate::subscriber::Seats;
+use crate::subscriber::{Seated, Seats};
 use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::topic::TopicPattern;
 use crate::window::{Place, Window};
@@ -340,8 +340,13 @@ impl Hub {
     }
 
     /// The async subscribers of this process: who they are, and what they asked for. Lanes know their own.
-    pub fn subscribers(&self) -> Vec<(Arc<Principal>, Filter)> {
+    pub fn subscribers(&self) -> Vec<Seated> {
         self.seats.list()
+    }
+
+    /// Ends the async subscriber of this [number](Seated::number); false if there is none.
+    pub fn disconnect(&self, number: u64, reason: CloseReason) -> bool {
+        self.seats.disconnect(number, reason)
     }
 
     /// Which moment this is among the revocations. Taken *before* a credential is checked, and handed to

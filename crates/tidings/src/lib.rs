@@ -73,7 +73,7 @@ pub use registry::Registry;
 pub use revoked::Moment;
 pub use schema::{DataSchema, SchemaFault};
 pub use shape::{Args, Case, Redaction, Shape};
-pub use subscriber::{Delivery, Subscriber};
+pub use subscriber::{Delivery, Seated, Subscriber};
 pub use template::{Facts, Template};
 pub use topic::{InvalidTopic, Topic, TopicPattern};
 pub use window::{Place, Window};

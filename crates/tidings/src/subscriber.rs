@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::broker::BrokerError;
+use crate::clock::Timestamp;
 use crate::close::CloseReason;
 use crate::cursor::{Cursor, Offset};
 use crate::entry::Entry;
@@ -81,6 +82,8 @@ impl Hub {
             closed: OnceLock::new(),
             drain_after: OnceLock::new(),
             principal,
+            number: self.seats.number(),
+            opened: self.clock().now(),
         });
         // Seated before the first read: what is announced between the two is then seen by both, and in neither it would be lost.
         let class = self.seats.enter(interest.clone(), seat.clone());
@@ -294,24 +297,49 @@ pub(crate) struct Seat {
     closed: OnceLock<CloseReason>,
     drain_after: OnceLock<Duration>,
     principal: Arc<Principal>,
+    /// No other subscriber of this process has it.
+    number: u64,
+    opened: Timestamp,
+}
+
+/// One async subscriber, for people who look.
+#[derive(Clone, Debug)]
+pub struct Seated {
+    /// Its number: that of no other of this process.
+    pub number: u64,
+    /// Who reads.
+    pub principal: Arc<Principal>,
+    /// What was asked for.
+    pub filter: Filter,
+    /// When it began.
+    pub opened: Timestamp,
 }
 
 const NOTHING: u64 = u64::MAX;
 
 /// All async subscribers of the process.
 #[derive(Default)]
-pub(crate) struct Seats(Mutex<Seated>);
+pub(crate) struct Seats(Mutex<Seating>);
 
 #[derive(Default)]
-struct Seated {
+struct Seating {
     registry: Registry<Vec<Arc<Seat>>>,
+    /// How many were seated so far.
+    count: u64,
     /// All matches before here were told: the place, and the offset of the newest event before it.
     woken: (Place, Offset),
 }
 
 impl Seats {
-    fn lock(&self) -> MutexGuard<'_, Seated> {
+    fn lock(&self) -> MutexGuard<'_, Seating> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The number of the next subscriber.
+    fn number(&self) -> u64 {
+        let mut seating = self.lock();
+        seating.count += 1;
+        seating.count
     }
 
     fn enter(&self, interest: Interest, seat: Arc<Seat>) -> usize {
@@ -353,10 +381,26 @@ impl Seats {
     }
 
     /// Who is subscribed, and to what.
-    pub(crate) fn list(&self) -> Vec<(Arc<Principal>, Filter)> {
+    pub(crate) fn list(&self) -> Vec<Seated> {
         let seated = self.lock();
         let seats = seated.registry.iter().flat_map(|(_, class)| class.members.iter().map(move |seat| (class, seat)));
-        seats.map(|(class, seat)| (seat.principal.clone(), class.interest.filter.clone())).collect()
+        let shown = seats.map(|(class, seat)| Seated {
+            number: seat.number,
+            principal: seat.principal.clone(),
+            filter: class.interest.filter.clone(),
+            opened: seat.opened,
+        });
+        shown.collect()
+    }
+
+    /// Ends the subscriber of this number; false if there is none, or it has been told to end already.
+    pub(crate) fn disconnect(&self, number: u64, reason: CloseReason) -> bool {
+        let seated = self.lock();
+        let mut seats = seated.registry.iter().flat_map(|(_, class)| &class.members);
+        let Some(seat) = seats.find(|seat| seat.number == number) else { return false };
+        let ends = seat.closed.set(reason).is_ok();
+        seat.notify.notify_one();
+        ends
     }
 
     /// Ends the subscribers whom `covers` names.

@@ -240,7 +240,7 @@ fn may_come_back(problem: &Problem, headers: &HeaderMap) -> bool {
 }
 
 /// The CORS headers of an answer.
-pub(crate) fn cors(cors: &Cors, headers: &HeaderMap) -> HeaderMap {
+pub fn cors(cors: &Cors, headers: &HeaderMap) -> HeaderMap {
     let mut answer = HeaderMap::new();
     let Some(origin) = headers.get(header::ORIGIN) else { return answer };
     match cors {

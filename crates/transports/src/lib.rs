@@ -10,6 +10,7 @@
 //! - [`sse`], [`websocket`], [`socketio`]: frames ↔ bytes, pure. [`stream`]: how one mount's streams behave. [`query`]: what a
 //!   request asks for.
 //! - [`jobs`]: making jobs, watching them, working on them. [`upload`]: a file on its way to the disk.
+//! - [`StreamId`]: the name of an open stream, for people who look. [`Latency`]: how long events take to the sockets.
 //! - [`auth`]: the seam to who asks. [`limiter`]: how many there may be. [`rate`]: how many requests. [`problem`]: refusals.
 
 pub mod accept;
@@ -23,6 +24,7 @@ pub mod events;
 pub mod handover;
 pub mod jobs;
 pub mod lane;
+mod latency;
 pub mod limiter;
 pub mod poll;
 pub mod problem;
@@ -34,6 +36,7 @@ pub mod session;
 pub mod socketio;
 pub mod sse;
 pub mod stream;
+mod stream_id;
 pub mod upload;
 mod watch;
 pub mod websocket;
@@ -42,6 +45,7 @@ pub use accept::{Acceptor, Handshake};
 pub use auth::{Authenticate, Request};
 pub use events::{Answer, Mount, Peer};
 pub use lane::Lanes;
+pub use latency::{Latency, LatencySummary};
 pub use limiter::{Limiter, Trusts};
 pub use problem::Problem;
 pub use publish::{Begun, Idempotency};
@@ -49,3 +53,4 @@ pub use service::{Publishing, Service, router};
 pub use stream::{
     Codec, Cors, Filtering, Greeting, Heartbeat, IdleEnd, Rejection, SocketIoSettings, Stream, StreamSettings,
 };
+pub use stream_id::{InvalidStreamId, StreamId};

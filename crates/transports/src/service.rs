@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::{HeaderValue, Method, StatusCode, header};
 use tidings::job::Jobs;
-use tidings::{Hub, Profile};
+use tidings::{CloseReason, Hub, Profile, Seated};
 
 use crate::auth::Authenticate;
 use crate::desk::Desk;
@@ -22,6 +22,7 @@ use crate::limiter::Limiter;
 use crate::problem::Problem;
 use crate::publish::{self, Idempotency};
 use crate::socketio::polling::Pollers;
+use crate::stream_id::{Held, StreamId};
 use crate::watch::PathJob;
 use crate::websocket::mount::over_foreign_server;
 
@@ -92,16 +93,28 @@ impl Service {
     /// Every open stream: those of the lanes, and those that are response bodies or polls that wait.
     pub async fn streams(&self) -> Vec<OpenStream> {
         let profiles = self.hub.profiles();
-        let bodies = self.hub.subscribers().into_iter().map(|(principal, filter)| {
+        let bodies = self.hub.subscribers().into_iter().map(|Seated { number, principal, filter, opened }| {
             let profile = principal.namespace.as_deref().map_or(profiles.open(), |namespace| profiles.of(namespace));
             let profile = profile.name().to_owned();
-            OpenStream { profile, transport: "body", principal, filter, lag: None }
+            let id = StreamId::of(Held::Body(number));
+            OpenStream { id, opened, profile, transport: "body", principal, filter, lag: None }
         });
         let mut streams: Vec<OpenStream> = bodies.collect();
         if let Some(lanes) = &self.lanes {
             streams.extend(lanes.list().await);
         }
         streams
+    }
+
+    /// Ends an open stream; false if it has ended, or never was.
+    pub async fn disconnect(&self, id: StreamId, reason: CloseReason) -> bool {
+        match (id.held(), &self.lanes) {
+            (Some(Held::Body(number)), _) => self.hub.disconnect(number, reason),
+            (Some(Held::Lane(lane, slot, generation)), Some(lanes)) => {
+                lanes.disconnect(lane, slot, generation, reason).await
+            }
+            (Some(Held::Lane(..)), None) | (None, _) => false,
+        }
     }
 
     /// What was delivered, by lanes and by response bodies together.
@@ -194,7 +207,7 @@ async fn listen(State((service, door)): State<(Arc<Service>, Arc<Door>)>, reques
 }
 
 /// 405 with `Allow` (RFC 9110 §15.5.6).
-pub(crate) fn method_not_allowed(allow: &str) -> Response {
+pub fn method_not_allowed(allow: &str) -> Response {
     let detail = format!("this path takes {allow}");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
         .header(header::ALLOW, allow)

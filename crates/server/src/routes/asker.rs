@@ -20,8 +20,16 @@ pub(crate) async fn who(door: &Arc<dyn Authenticate>, parts: &request::Parts) ->
 }
 
 /// The same, if it is an operator.
-pub(crate) async fn operator(shared: &Shared, parts: &request::Parts) -> Result<Arc<Principal>, Problem> {
-    let principal = who(&shared.doors.open, parts).await?;
+pub(super) async fn operator(shared: &Shared, parts: &request::Parts) -> Result<Arc<Principal>, Problem> {
+    operator_at(&shared.doors.open, parts).await
+}
+
+/// The same at this door.
+pub(crate) async fn operator_at(
+    door: &Arc<dyn Authenticate>,
+    parts: &request::Parts,
+) -> Result<Arc<Principal>, Problem> {
+    let principal = who(door, parts).await?;
     if principal.operator {
         return Ok(principal);
     }
@@ -30,7 +38,7 @@ pub(crate) async fn operator(shared: &Shared, parts: &request::Parts) -> Result<
 }
 
 /// A JSON body of a known form; an empty one is the default form.
-pub(crate) async fn read<T: DeserializeOwned + Default>(
+pub(super) async fn read<T: DeserializeOwned + Default>(
     shared: &Shared,
     parts: &request::Parts,
     body: Body,

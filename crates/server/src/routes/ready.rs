@@ -1,6 +1,5 @@
 //! How the program is: for those who watch over it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,6 +12,7 @@ use tidings_transports::Service;
 
 use super::Shared;
 use crate::assemble::Side;
+use crate::inspect::open_by_transport;
 use crate::metrics;
 
 pub(super) async fn health() -> Json<Value> {
@@ -20,15 +20,7 @@ pub(super) async fn health() -> Json<Value> {
 }
 
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let mut open: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut seen = Vec::new();
-    for (_, transport, stream) in &shared.streams {
-        // A stream may have several paths and is counted once.
-        if !seen.contains(&stream.id) {
-            seen.push(stream.id);
-            *open.entry(transport).or_default() += stream.open_now();
-        }
-    }
+    let open = open_by_transport(&shared.streams);
     let draining = shared.service.draining.load(Ordering::SeqCst);
     let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let word = if draining { "draining" } else { "ready" };

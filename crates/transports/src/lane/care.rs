@@ -9,9 +9,11 @@ use bytes::Bytes;
 use tidings::{CloseReason, Entry, Filter, Revocation, Timestamp};
 
 use super::OpenStream;
-use super::connection::{AFTER_GOODBYE, Behind, Position};
+use super::connection::{AFTER_GOODBYE, Behind, Position, TENTH};
 use super::socket::{Socket, Wrote};
 use super::thread::Lane;
+use super::wheel::Timer;
+use crate::stream_id::{Held, StreamId};
 
 /// The most bytes a client may send into a stream that has nothing to hear from it.
 const MAX_INBOUND: usize = 64 << 10;
@@ -297,6 +299,15 @@ impl Lane {
         }
     }
 
+    /// Ends one connection, if it is still there.
+    pub(super) fn disconnect(&mut self, timer: Timer, reason: CloseReason) -> bool {
+        let is_there = self.find(timer).is_some();
+        if is_there {
+            self.say_goodbye(timer.slot as usize, reason, None);
+        }
+        is_there
+    }
+
     /// Spreads the end of all streams over the drain window.
     pub(super) fn drain(&mut self) {
         self.draining = true;
@@ -311,10 +322,14 @@ impl Lane {
 
     pub(super) fn list(&self) -> Vec<OpenStream> {
         let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
-        open.filter_map(|(_, connection)| {
+        let now = self.hub.clock().now();
+        open.filter_map(|(slot, connection)| {
             let class = self.registry.get(connection.class as usize)?;
             let at = connection.behind.as_ref().map_or(self.offset, |behind| behind.offset);
+            let age = self.now.saturating_sub(u64::from(connection.opened) * TENTH);
             Some(OpenStream {
+                id: StreamId::of(Held::Lane(self.number, slot as u32, connection.generation)),
+                opened: Timestamp(now.0.saturating_sub(age)),
                 principal: connection.principal.clone(),
                 profile: class.members.stream.as_ref()?.profile.name().to_owned(),
                 transport: connection.transport(class.members.stream.as_ref()?.codec),

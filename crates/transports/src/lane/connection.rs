@@ -21,6 +21,8 @@ pub(super) struct Connection {
     pub(super) class: u32,
     /// Its place among the members of the class.
     pub(super) member: u32,
+    /// When it was placed, in tenths of a second of the clock: coarse, so that it fits beside the others.
+    pub(super) opened: u32,
     /// When something was last written, in ticks of the clock (ms): silence since then makes a heartbeat due.
     pub(super) written_at: u64,
     /// When an event was last written: heartbeats do not count as updates.
@@ -69,6 +71,9 @@ pub(crate) enum Position {
     /// In the log, behind the window.
     Log(Offset),
 }
+
+/// A tenth of a second in ticks of the clock: the unit of [`Connection::opened`].
+pub(super) const TENTH: u64 = 100;
 
 /// Stands in [`Connection::ends_at`] while the end is on its way to the socket.
 pub(super) const AFTER_ALL: u64 = u64::MAX;

@@ -88,6 +88,11 @@ impl Lane {
         if used > 1024 {
             self.pieces.truncate(1024);
         }
+        if let (1.., Some((_, entry))) = (used, batch.last()) {
+            let clock = self.hub.clock();
+            let took = clock.now().since(entry.event.time);
+            self.counters.latency.record(took.as_millis() as u64, clock.ticks());
+        }
         for (timer, end) in std::mem::take(&mut self.finishing) {
             if self.find(timer).is_some() {
                 self.finish(timer.slot as usize, Some(end));

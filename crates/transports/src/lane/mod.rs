@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings::history::LogPage;
-use tidings::{BrokerError, CloseReason, Filter, Hub, Principal, Reader, Revocation};
+use tidings::{BrokerError, CloseReason, Filter, Hub, Principal, Reader, Revocation, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -43,7 +43,9 @@ pub use self::remote::{Claim, Remote};
 use self::requests::Outcome;
 use self::wheel::Timer;
 use crate::handover::Granted;
+use crate::latency::Latency;
 use crate::session::Session;
+use crate::stream_id::StreamId;
 
 /// The lanes of the process. Dropping it ends their threads and closes their sockets.
 pub struct Lanes {
@@ -73,6 +75,8 @@ pub struct LaneCounters {
     pub heard: AtomicU64,
     /// Connections broken off because their client broke the rules, by the place of the close code in [`BREAKS`].
     pub broken: [AtomicU64; BREAKS.len()],
+    /// From the time of the newest event of each round to the sockets.
+    pub latency: Latency,
     /// Ended streams, by the place of the reason in [`CloseReason::ALL`].
     pub closed: [AtomicU64; CloseReason::ALL.len()],
 }
@@ -136,6 +140,10 @@ pub enum End {
 /// One open stream, for people who look.
 #[derive(Clone, Debug)]
 pub struct OpenStream {
+    /// Its name.
+    pub id: StreamId,
+    /// When it was opened, to a tenth of a second.
+    pub opened: Timestamp,
     /// Who reads.
     pub principal: Arc<Principal>,
     /// The profile it belongs to.
@@ -156,6 +164,7 @@ enum Message {
     Close(Revocation, CloseReason),
     Drain,
     List(oneshot::Sender<Vec<OpenStream>>),
+    Disconnect(Timer, CloseReason, oneshot::Sender<bool>),
     Stop,
 }
 
@@ -206,7 +215,8 @@ impl Lanes {
             let poll = mio::Poll::new()?;
             let waker = mio::Waker::new(poll.registry(), thread::WAKER)?;
             let shared = Arc::new(Shared { inbox: Mutex::default(), waker, bell: Bell::default() });
-            let lane = thread::Lane::new(hub.clone(), poll, shared.clone(), counters.clone(), runtime.clone());
+            let seat = (number as u32, poll, shared.clone());
+            let lane = thread::Lane::new(hub.clone(), seat, counters.clone(), runtime.clone());
             threads.push(std::thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
                 if std::panic::catch_unwind(AssertUnwindSafe(|| lane.run())).is_err() {
                     // Its sockets would stay open and silent for ever. Whoever supervises the program starts it anew, and
@@ -272,6 +282,14 @@ impl Lanes {
             streams.extend(receiver.await.unwrap_or_default());
         }
         streams
+    }
+
+    /// Ends the connection of this generation in a slot of a lane; false if it has ended.
+    pub(crate) async fn disconnect(&self, lane: u32, slot: u32, generation: u32, reason: CloseReason) -> bool {
+        let Some(lane) = self.lanes.get(lane as usize) else { return false };
+        let (sender, receiver) = oneshot::channel();
+        lane.send(Message::Disconnect(Timer { slot, generation }, reason, sender));
+        receiver.await.unwrap_or(false)
     }
 
     fn each(&self, tell: impl Fn(&Shared)) {

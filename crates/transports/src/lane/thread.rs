@@ -11,7 +11,7 @@ use tidings::{CloseReason, Entry, Hub, Interest, Moment, Offset, Place, Principa
 use tokio::runtime::Handle;
 
 use super::care::Lingering;
-use super::connection::{Behind, Connection, GONE, Position};
+use super::connection::{Behind, Connection, GONE, Position, TENTH};
 use super::gather::Gather;
 use super::live::Pieces;
 use super::socket::Socket;
@@ -30,6 +30,8 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 
 /// One lane: everything here is touched by its thread alone.
 pub(super) struct Lane {
+    /// Which lane it is.
+    pub(super) number: u32,
     pub(super) hub: Arc<Hub>,
     pub(super) poll: Poll,
     pub(super) shared: Arc<Shared>,
@@ -88,10 +90,10 @@ pub(super) struct Members {
 }
 
 impl Lane {
+    /// A lane with its number, its epoll and the side that others see.
     pub(super) fn new(
         hub: Arc<Hub>,
-        poll: Poll,
-        shared: Arc<Shared>,
+        (number, poll, shared): (u32, Poll, Arc<Shared>),
         counters: Arc<LaneCounters>,
         runtime: Handle,
     ) -> Self {
@@ -99,6 +101,7 @@ impl Lane {
         let moment = hub.moment();
         let now = hub.clock().ticks();
         Lane {
+            number,
             hub,
             poll,
             shared,
@@ -218,6 +221,9 @@ impl Lane {
                     // Whoever asked may be gone; then nobody needs the answer.
                     let _ = answer.send(self.list());
                 }
+                Message::Disconnect(timer, reason, answer) => {
+                    let _ = answer.send(self.disconnect(timer, reason));
+                }
                 Message::Stop => return true,
             }
         }
@@ -304,6 +310,7 @@ impl Lane {
             generation,
             class: 0,
             member: GONE,
+            opened: u32::try_from(self.now / TENTH).unwrap_or(u32::MAX),
             written_at: self.now,
             updated_at: self.now,
             told,
