@@ -1,4 +1,5 @@
-import { TidingsError } from './errors.js'
+import type { TidingsError } from './errors.js'
+import { failure } from './failure.js'
 import type { Settings } from './source.js'
 import type { Environment, TransportName } from './types.js'
 
@@ -76,31 +77,26 @@ export class Choice {
 }
 
 /** A proxy between holds the bytes back: nothing came for `ms`. */
-export function buffers(transport: TransportName, ms: number): TidingsError {
+export function buffers(ms: number): TidingsError {
   return proxyError(
-    `a proxy before the hub holds back what is streamed: nothing came for ${ms / 1000} s over ${transport}. ` +
-      'Turn its buffering off for this path (nginx: `proxy_buffering off;`, or do not ignore `X-Accel-Buffering: no`; ' +
-      'no compression of text/event-stream; Traefik: no buffering middleware; Caddy: `flush_interval -1`)',
+    `holds the stream back (nothing came in ${ms / 1000} s): turn its buffering off for this path ` +
+      '(nginx: `proxy_buffering off`, or do not ignore `X-Accel-Buffering: no`), and do not compress text/event-stream',
   )
 }
 
 /** A proxy between cuts connections. */
-export function cuts(transport: TransportName): TidingsError {
+export function cuts(): TidingsError {
   return proxyError(
-    `a proxy before the hub cuts connections: ${ROW} in a row ended within ${SHORT / 1000} s over ${transport}, without a reason. ` +
-      'Raise its idle and read timeouts above 20 s for this path (nginx: `proxy_read_timeout 1h;`, ' +
-      'Traefik: `respondingTimeouts.readTimeout`, `writeTimeout` and `idleTimeout`, Caddy: `read_timeout` and `write_timeout` of the transport)',
+    `cuts streams (${ROW} in a row within ${SHORT / 1000} s): raise its idle and read timeouts for this path ` +
+      '(nginx: `proxy_read_timeout`; Traefik: `respondingTimeouts`; Caddy: `read_timeout`)',
   )
 }
 
 /** A proxy does not pass WebSockets on, as far as a browser lets one see. */
 export function blocks(): TidingsError {
-  return proxyError(
-    'no WebSocket could be opened: a proxy before the hub may not pass them on ' +
-      '(nginx: `proxy_http_version 1.1;` with the headers `Upgrade` and `Connection`)',
-  )
+  return proxyError('lets no WebSocket through: it has to pass on `Upgrade` and `Connection`')
 }
 
-function proxyError(message: string): TidingsError {
-  return new TidingsError('proxy', message, { retrying: true })
+function proxyError(what: string): TidingsError {
+  return failure('proxy', `it seems that a proxy ${what}`)
 }

@@ -1,15 +1,14 @@
 import { environmentOf } from './environment.js'
 import { TidingsError } from './errors.js'
+import { aborted, failure, reasonOf } from './failure.js'
 import { union } from './filter.js'
 import { Latest } from './latest.js'
 import { watchPage } from './lifecycle.js'
 import { Listeners, Watchers } from './listeners.js'
 import { openSource, shares } from './open.js'
-import { Positions } from './position.js'
-import { send } from './request.js'
 import { settle } from './settings.js'
 import type { Batch, OpenSource, Source, SourceSink } from './source.js'
-import { aborted, Tokens } from './token.js'
+import { Tokens } from './token.js'
 import type {
   AnyEvent,
   Client,
@@ -42,11 +41,11 @@ class LiveClient implements Client<Any> {
   readonly #openSource: OpenSource
   readonly #tokens: Tokens
   readonly #latest = new Latest()
-  readonly #positions: Positions
+  /** Those who wait for a place look again at each change. */
+  readonly #askers = new Set<() => void>()
   readonly #listeners: Listeners
   readonly #gaps = new Watchers<Gap>(cause => this.#failed(cause))
   readonly #connections = new Watchers<Connection>(cause => this.#failed(cause))
-  readonly #reported = new WeakSet<TidingsError>()
 
   #connection: Connection
   #cursor: string | undefined
@@ -65,7 +64,6 @@ class LiveClient implements Client<Any> {
     // Wrong options are told here, where they stand. A client that is made on a server to draw a page never connects, and needs no address.
     if (options.url !== undefined || this.#environment.location !== undefined) settle(options, this.#environment)
     this.#tokens = new Tokens(options.token, this.#environment)
-    this.#positions = new Positions(this.#environment)
     this.#listeners = new Listeners({
       topics: options.topics,
       changed: () => this.#wantAll(),
@@ -104,15 +102,35 @@ class LiveClient implements Client<Any> {
     return this.#latest.of(name, topic) as AnyEvent<Pick<Any, Name>> | undefined
   }
 
-  position({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<string> {
-    if (this.#stopped) return Promise.reject(aborted())
-    const answer = this.#positions.ask(signal)
+  async position({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<string> {
+    const { setTimeout, clearTimeout } = this.#environment
     if (this.#wanted === null && !signal?.aborted) this.#want(this.options.topics)
-    this.#positions.look(this.#connection, this.#cursor)
-    return answer
+    return new Promise((resolve, reject) => {
+      let timer: unknown
+      let late = false
+      const look = () => {
+        const { status, cursor, error } = this.#connection
+        if (signal?.aborted || status === 'closed') reject(error ?? aborted(signal))
+        else if (status === 'open' && (late || cursor !== undefined)) resolve(cursor ?? '')
+        else {
+          if (status === 'open') timer ??= setTimeout(() => {
+            late = true
+            look()
+          }, PATIENCE)
+          return
+        }
+        clearTimeout(timer)
+        this.#askers.delete(look)
+        signal?.removeEventListener('abort', look)
+      }
+      this.#askers.add(look)
+      signal?.addEventListener('abort', look)
+      look()
+    })
   }
 
   async request(path: string, init?: RequestInit): Promise<Response> {
+    const { send } = await import('./request.js')
     return send(path, init ?? {}, settle(this.options, this.#environment), this.#tokens, this.#environment)
   }
 
@@ -190,7 +208,7 @@ class LiveClient implements Client<Any> {
         this.options,
       )
     } catch (cause) {
-      const error = cause instanceof TidingsError ? cause : new TidingsError('refused', String(cause), { cause })
+      const error = cause instanceof TidingsError ? cause : new TidingsError('refused', reasonOf(cause), { cause })
       this.#tell({ ...BEFORE, ...CLOSED, error })
       this.#report(error)
       return undefined
@@ -213,18 +231,19 @@ class LiveClient implements Client<Any> {
   }
 
   #batch(batch: Batch): void {
+    for (const event of batch.present ?? []) this.#latest.remember(event)
     for (const frame of batch.frames) if (frame.type === 'event') this.#latest.remember(frame.event)
     this.#listeners.tell(batch)
     // One of them may have logged out.
     if (this.#stopped || batch.to === undefined) return
     this.#cursor = batch.to
-    this.#positions.look(this.#connection, this.#cursor)
+    for (const look of this.#askers) look()
   }
 
   #tell(connection: Connection): void {
     this.#cursor ??= connection.cursor
     this.#connection = this.#live(connection)
-    this.#positions.look(this.#connection, this.#cursor)
+    for (const look of this.#askers) look()
     this.#connections.tell(this.#connection)
   }
 
@@ -246,13 +265,10 @@ class LiveClient implements Client<Any> {
   }
 
   #failed(cause: unknown): void {
-    const what = cause instanceof Error ? cause.message : String(cause)
-    this.#report(new TidingsError('handler', `a listener threw: ${what}`, { retrying: true, cause }))
+    this.#report(failure('handler', `a listener threw: ${reasonOf(cause)}`, { cause }))
   }
 
   #report(error: TidingsError): void {
-    if (this.#reported.has(error)) return
-    this.#reported.add(error)
     try {
       if (this.options.onError) this.options.onError(error)
       else console[error.retrying ? 'warn' : 'error'](error)
@@ -262,6 +278,9 @@ class LiveClient implements Client<Any> {
     }
   }
 }
+
+/** How long a connection may take to tell its place, in ms. Mounts that tell none are taken as they are after that. */
+const PATIENCE = 1_000
 
 /** Before anybody wanted anything. */
 const BEFORE: Connection = {

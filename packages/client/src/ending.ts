@@ -1,6 +1,6 @@
-import { type ErrorCode, TidingsError } from './errors.js'
+import { type ErrorCode, type Problem, TidingsError } from './errors.js'
+import { failure, reasonOf } from './failure.js'
 import type { Ending } from './source.js'
-import { reasonOf } from './token.js'
 import type { CloseReason } from './types.js'
 
 /** What follows from the end of a connection. */
@@ -25,16 +25,16 @@ export function judge(ending: Ending, close: CloseReason | undefined, renewed: b
         next: 'fall',
         error: failure(
           'content-type',
-          `the answer is ${ending.contentType || 'without a content type'}, so it does not come from a hub but from a proxy, a login form or another page`,
+          `the answer is ${ending.contentType || 'without a content type'}, so it comes from a proxy or a login form and not from a hub`,
         ),
       }
     case 'protocol':
       return { next: 'fall', error: failure('protocol', `the stream breaks the protocol: ${ending.message}`) }
     case 'silence':
-      return wait(failure('silence', 'nothing came for longer than a hub is silent, so the connection is dead'))
+      return wait(failure('silence', 'nothing came for longer than a hub is silent'))
     case 'ended': {
-      const why = ending.cause === undefined ? '' : `: ${reasonOf(ending.cause)}`
-      return wait(failure('network', `the connection was cut or never made${why}`, { cause: ending.cause }))
+      const { cause } = ending
+      return wait(failure('network', `not connected: ${cause ? reasonOf(cause) : 'the stream was cut'}`, { cause }))
     }
   }
 }
@@ -65,17 +65,10 @@ function ofStatus(ending: Extract<Ending, { kind: 'refused' }>, renewed: boolean
   return final('refused', text, details)
 }
 
-type Details = ConstructorParameters<typeof TidingsError>[2]
-
-/** An error that heals, or may. */
-function failure(code: ErrorCode, message: string, details?: Details): TidingsError {
-  return new TidingsError(code, message, { ...details, retrying: true })
-}
-
 function wait(error: TidingsError, least = 0): Verdict {
   return { next: 'wait', error, least }
 }
 
-function final(code: ErrorCode, message: string, details?: Details): Verdict {
+function final(code: ErrorCode, message: string, details: { status: number; problem?: Problem }): Verdict {
   return { next: 'close', error: new TidingsError(code, message, details) }
 }

@@ -6,7 +6,7 @@ import { TidingsError } from './errors.js'
 import { coversAll } from './filter.js'
 import type { Batch, Ending, Frame, OpenSource, Settings, Source, SourceSink, Transport } from './source.js'
 import { Timers } from './timers.js'
-import { Expiry, reasonOf } from './token.js'
+import { tokenFailed } from './token.js'
 import { sse } from './transports/sse.js'
 import type { CloseReason, Connection, Environment, Token, TransportName } from './types.js'
 
@@ -15,6 +15,9 @@ const COALESCE = 50
 
 /** What is wanted no more is left out with the next connection, or after this long, in ms. */
 const NARROW = 30_000
+
+/** A new credential is asked for this long before the old one runs out, in ms; less for those that live shorter than 5 minutes. */
+const MARGIN = 30_000
 
 /** A connection that needs a new credential sooner than this after its opening does not get one at once, in ms. */
 const HASTY = 5_000
@@ -52,8 +55,6 @@ interface Run {
 
 type TimerName = 'retry' | 'answer' | 'want' | 'narrow' | 'renew' | 'better' | 'background'
 
-type Status = Pick<Connection, 'status' | 'retryAt' | 'error'>
-
 /**
  * A connection that is kept: a cursor into the hub's log, and what reads on from there.
  *
@@ -67,9 +68,9 @@ export class Link implements Source {
   readonly #load: LoadTransport
   readonly #choice: Choice
   readonly #timers: Timers<TimerName>
-  readonly #expiry = new Expiry()
 
-  #now: Status = { status: 'connecting', retryAt: undefined, error: undefined }
+  #status: Connection['status'] = 'connecting'
+  #error: TidingsError | undefined
   #run: Run | undefined
   #begun = false
   /** `close` was called: nothing comes after it. */
@@ -81,13 +82,11 @@ export class Link implements Source {
   /** Until then a `Retry-After` counts. */
   #notBefore = 0
   #base: number
-  #token: { readonly value: Token | undefined; readonly given: number } | undefined
+  #token: Token | undefined
   /** The next attempt needs another credential, for the last one was refused. */
   #refresh = false
   /** It was refused since the last opening, so that the next refusal is for good. */
   #renewed = false
-  #renewal: AbortController | undefined
-  #renewals = 0
 
   constructor(settings: Settings, sink: SourceSink, environment: Environment, load: LoadTransport) {
     this.#settings = settings
@@ -118,7 +117,7 @@ export class Link implements Source {
 
   wake(): void {
     if (this.#over || !this.#begun) return
-    const { status } = this.#now
+    const status = this.#status
     const running = status === 'open' || status === 'connecting'
     if (running && this.#choice.isBest) return
     this.#choice.restart(true)
@@ -135,7 +134,7 @@ export class Link implements Source {
     if (this.#over || !this.#begun) return
     this.#watchBackground()
     // Not before the hub wants it, if it said when.
-    if (visible && this.#now.status === 'waiting' && this.#environment.now() >= this.#notBefore) this.#connect()
+    if (visible && this.#status === 'waiting' && this.#environment.now() >= this.#notBefore) this.#connect()
   }
 
   close(): void {
@@ -143,12 +142,11 @@ export class Link implements Source {
     this.#over = true
     this.#end()
     this.#timers.clear()
-    this.#renewal?.abort()
-    this.#tell({ status: 'closed', retryAt: undefined, error: undefined })
+    this.#tell('closed')
   }
 
   #begin(): void {
-    if (this.#over || this.#run || this.#now.status !== 'connecting') return
+    if (this.#over || this.#run || this.#status !== 'connecting') return
     this.#watchBackground()
     this.#connect()
   }
@@ -162,11 +160,11 @@ export class Link implements Source {
 
   /** Nobody looks: no connection, and no attempt, until somebody does. */
   #pause(): void {
-    if (this.#now.status === 'closed') return
+    if (this.#status === 'closed') return
     this.#end()
     this.#timers.clear()
     this.#choice.restart(false)
-    this.#tell({ status: 'waiting', retryAt: undefined, error: undefined })
+    this.#tell('waiting')
   }
 
   /** Begins a run in place of the one there is. */
@@ -188,18 +186,17 @@ export class Link implements Source {
       close: undefined,
     }
     this.#run = run
-    this.#tell({ status: 'connecting', retryAt: undefined, error: this.#now.error })
+    this.#tell('connecting', this.#error)
     if (this.#run === run) void this.#attemptWith(run)
   }
 
   async #attemptWith(run: Run): Promise<void> {
     try {
-      const token = await this.#sink.token(this.#refresh, run.stop.signal)
+      const token = await this.#sink.token(this.#refresh, run.stop.signal).catch(tokenFailed)
       if (this.#run !== run) return
-      this.#expiry.renewed(token, this.#environment.now())
-      this.#keepToken(token)
-    } catch (cause) {
-      if (this.#run === run) this.#waitFor(tokenError(cause))
+      this.#token = token
+    } catch (error) {
+      if (this.#run === run) this.#waitFor(error as TidingsError)
       return
     }
     let transport: Transport
@@ -229,7 +226,7 @@ export class Link implements Source {
         query,
         topics: run.topics,
         cursor: this.#cursor ?? cursor,
-        token: this.#token?.value?.token,
+        token: this.#token?.token,
         headers,
         credentials,
         silence,
@@ -259,7 +256,7 @@ export class Link implements Source {
     this.#timers.clear('answer')
     this.#attempt = 0
     this.#scheduleRenewal()
-    this.#tell({ status: 'open', retryAt: undefined, error: undefined })
+    this.#tell('open')
   }
 
   /** Neither head nor bytes, while a hub sends both at once. */
@@ -269,7 +266,7 @@ export class Link implements Source {
       this.#ended(run, { kind: 'ended', cause: new Error(`no answer in ${ANSWER / 1000} s`) })
       return
     }
-    const error = buffers(run.transport, run.opened === undefined ? ANSWER : FIRST_BYTE)
+    const error = buffers(run.opened === undefined ? ANSWER : FIRST_BYTE)
     if (this.#fall(error)) return
     if (run.opened === undefined) {
       this.#waitFor(error)
@@ -285,7 +282,7 @@ export class Link implements Source {
       run.heard = true
       run.opened ??= this.#environment.now()
     }
-    if (this.#now.status !== 'open') this.#isOpen()
+    if (this.#status !== 'open') this.#isOpen()
     if (this.#run !== run) return
     const batch = this.#take(run, frames)
     if (batch) this.#sink.batch(batch)
@@ -332,7 +329,7 @@ export class Link implements Source {
     const cut = ending.kind === 'ended' && run.close === undefined
     if (!cut) this.#choice.steady()
     else if (this.#choice.cut(open)) {
-      this.#follow({ next: 'fall', error: open === undefined ? blocks() : cuts(run.transport) }, open)
+      this.#follow({ next: 'fall', error: open === undefined ? blocks() : cuts() }, open)
       return
     }
     this.#follow(judge(ending, run.close, this.#renewed), open)
@@ -368,14 +365,12 @@ export class Link implements Source {
 
   #tryBetter(): void {
     this.#choice.restart(false)
-    const { status } = this.#now
+    const status = this.#status
     // Whoever waits or is closed begins with it anyway.
     if (status === 'open' || status === 'connecting') this.#connect()
   }
 
   #comeBackRenewed(error: TidingsError, open: number | undefined): void {
-    const now = this.#environment.now()
-    if (this.#token) this.#expiry.refused(this.#token.value, this.#token.given, now)
     this.#refresh = true
     // Refused at the door: once more with a new one, and no more. Ended later: it was good for a while.
     const refused = open === undefined
@@ -395,14 +390,14 @@ export class Link implements Source {
     this.#attempt += 1
     this.#notBefore = this.#environment.now() + least
     this.#timers.set('retry', delay, () => this.#connect())
-    this.#tell({ status: 'waiting', retryAt: this.#environment.now() + delay, error })
+    this.#tell('waiting', error, this.#environment.now() + delay)
     this.#sink.error(error)
   }
 
   #closeFor(error: TidingsError): void {
     this.#end()
     this.#timers.clear()
-    this.#tell({ status: 'closed', retryAt: undefined, error })
+    this.#tell('closed', error)
     this.#sink.error(error)
   }
 
@@ -410,52 +405,41 @@ export class Link implements Source {
     const run = this.#run
     this.#run = undefined
     this.#timers.clear('answer', 'want', 'narrow', 'renew')
-    this.#renewal?.abort()
-    this.#renewal = undefined
     run?.stop.abort()
   }
 
-  #keepToken(value: Token | undefined): void {
-    this.#token = { value, given: this.#environment.now() }
-    this.#renewals = 0
-  }
-
+  /** Gets the next credential shortly before this one is over. */
   #scheduleRenewal(): void {
-    if (!this.#token) return
-    const { value, given } = this.#token
-    const delay = this.#expiry.renewIn(value, given, this.#environment.now())
-    if (delay !== undefined && delay > 0) this.#timers.set('renew', delay, () => void this.#renew())
+    const left = (this.#token?.expires ?? 0) - this.#environment.now()
+    if (left > 0) this.#timers.set('renew', left - Math.min(MARGIN, left / 10), () => void this.#renew(0))
   }
 
-  /** Gets the next credential while the connection goes on, then changes over. */
-  async #renew(): Promise<void> {
-    const renewal = new AbortController()
-    this.#renewal = renewal
+  /** Asks while the connection goes on, then changes over. */
+  async #renew(attempt: number): Promise<void> {
+    const { stop } = this.#run ?? {}
+    if (!stop) return
     try {
-      await this.#sink.token(true, renewal.signal)
-      if (this.#renewal === renewal) this.#connect()
-    } catch (cause) {
-      if (this.#renewal !== renewal) return
-      this.#sink.error(tokenError(cause))
-      const delay = reconnectDelay(this.#renewals, this.#settings.backoff, this.#environment.random)
-      this.#renewals += 1
-      this.#timers.set('renew', delay, () => void this.#renew())
+      await this.#sink.token(true, stop.signal).catch(tokenFailed)
+      if (!stop.signal.aborted) this.#connect()
+    } catch (error) {
+      if (stop.signal.aborted) return
+      this.#sink.error(error as TidingsError)
+      const delay = reconnectDelay(attempt, this.#settings.backoff, this.#environment.random)
+      this.#timers.set('renew', delay, () => void this.#renew(attempt + 1))
     }
   }
 
-  #tell(status: Status): void {
-    this.#now = status
+  #tell(status: Connection['status'], error?: TidingsError, retryAt?: number): void {
+    this.#status = status
+    this.#error = error
     this.#sink.connection({
-      ...status,
+      status,
       transport: this.#run?.transport,
       sharing: 'none',
       cursor: this.#cursor,
       attempt: this.#attempt,
+      retryAt,
+      error,
     })
   }
-}
-
-function tokenError(cause: unknown): TidingsError {
-  if (cause instanceof TidingsError && cause.code === 'token') return cause
-  return new TidingsError('token', `no credential could be had: ${reasonOf(cause)}`, { retrying: true, cause })
 }

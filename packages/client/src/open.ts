@@ -1,13 +1,7 @@
-import { TidingsError } from './errors.js'
+import { failure, reasonOf } from './failure.js'
 import { openLink } from './link.js'
-import type { OpenSource, Source } from './source.js'
-import { reasonOf } from './token.js'
+import type { OpenSource } from './source.js'
 import type { ClientOptions, Environment } from './types.js'
-
-/** Gives what opens a connection that pages share. */
-export type LoadShared = () => Promise<OpenSource>
-
-const loadShared: LoadShared = () => import('./share/index.js').then(module => module.openShared)
 
 /** Whether pages share a connection: never outside of a page. */
 export function shares({ share }: ClientOptions, { window }: Environment): boolean {
@@ -16,40 +10,28 @@ export function shares({ share }: ClientOptions, { window }: Environment): boole
 
 /** The connection that the options ask for. */
 export const openSource: OpenSource = (settings, sink, environment, options) =>
-  shares(options, environment)
-    ? openSharedOr(openLink, loadShared)(settings, sink, environment, options)
-    : openLink(settings, sink, environment, options)
+  (shares(options, environment) ? sharedOr(openLink, () => import('./share/index.js')) : openLink)(
+    settings,
+    sink,
+    environment,
+    options,
+  )
 
 /** A shared connection, whose code is loaded first; the page's own if that does not come, or can't do it here. */
-export function openSharedOr(alone: OpenSource, load: LoadShared): OpenSource {
+export function sharedOr(alone: OpenSource, load: () => Promise<{ openShared: OpenSource }>): OpenSource {
   return (settings, sink, environment, options) => {
-    /** What was asked in the meantime. */
-    const asked: ((source: Source) => void)[] = []
-    let source: Source | undefined
-    const ask = (question: (source: Source) => void) => {
-      if (source) question(source)
-      else asked.push(question)
-    }
-    const use = (open: OpenSource) => {
-      source = open(settings, sink, environment, options)
-      for (const question of asked.splice(0)) question(source)
-    }
-    load()
-      .then(use)
+    const opened = load()
+      .then(({ openShared }) => openShared(settings, sink, environment, options))
       .catch((cause: unknown) => {
-        sink.error(
-          new TidingsError('sharing', `this page has its own connection: ${reasonOf(cause)}`, {
-            retrying: true,
-            cause,
-          }),
-        )
-        if (!source) use(alone)
+        sink.error(failure('sharing', `this page has its own connection: ${reasonOf(cause)}`, { cause }))
+        return alone(settings, sink, environment, options)
       })
+    // In the order in which they were asked for.
     return {
-      want: topics => ask(source => source.want(topics)),
-      wake: () => ask(source => source.wake()),
-      visible: visible => ask(source => source.visible(visible)),
-      close: logout => ask(source => source.close(logout)),
+      want: topics => void opened.then(source => source.want(topics)),
+      wake: () => void opened.then(source => source.wake()),
+      visible: visible => void opened.then(source => source.visible(visible)),
+      close: logout => void opened.then(source => source.close(logout)),
     }
   }
 }

@@ -1,6 +1,7 @@
 import { TidingsError } from './errors.js'
+import { aborted, reasonOf } from './failure.js'
 import type { Settings } from './source.js'
-import { aborted, reasonOf, type Tokens } from './token.js'
+import type { Tokens } from './token.js'
 import type { Environment, Token } from './types.js'
 
 /** A request to the hub with the credential of the client; once more with a new one if that was refused. */

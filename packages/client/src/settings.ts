@@ -19,38 +19,38 @@ export function settle(options: ClientOptions, environment: Environment): Settin
     headers: options.headers ?? {},
     credentials: options.credentials ?? 'same-origin',
     backoff: {
-      base: positive('backoff.base', options.backoff?.base ?? DEFAULT_BACKOFF.base),
-      cap: positive('backoff.cap', options.backoff?.cap ?? DEFAULT_BACKOFF.cap),
+      base: time('backoff.base', options.backoff?.base ?? DEFAULT_BACKOFF.base),
+      cap: time('backoff.cap', options.backoff?.cap ?? DEFAULT_BACKOFF.cap),
     },
     backgroundGrace:
-      options.backgroundGrace === undefined ? undefined : positive('backgroundGrace', options.backgroundGrace),
-    silence: positive('silence', options.silence ?? SILENCE),
+      options.backgroundGrace === undefined ? undefined : time('backgroundGrace', options.backgroundGrace),
+    silence: time('silence', options.silence ?? SILENCE),
     scope: options.scope ?? '',
   }
 }
 
 /** The hub's base: absolute, over HTTP, ending in a slash, without query and fragment. */
 function baseOf(url: string | URL | undefined, location: string | undefined): string {
-  const page = location === undefined || !/^https?:/.test(location) ? undefined : location
-  if (page === undefined && (url === undefined || !URL.canParse(url))) {
-    throw new TidingsError('refused', 'outside of a page the option `url` has to be the whole address of the hub')
-  }
+  const page = location?.startsWith('http') ? location : undefined
   // The page's own origin, not its folder: pages of one app lie at many depths.
   const written = url ?? '/'
-  if (!URL.canParse(written, page)) throw new TidingsError('refused', `the option \`url\` is no address: ${written}`)
+  if (!URL.canParse(written, page))
+    throw wrong('url', page ? 'an address' : 'a whole address outside of a page', written)
   const base = new URL(written, page)
-  if (!/^https?:$/.test(base.protocol)) {
-    throw new TidingsError('refused', `the option \`url\` has to begin with http: or https:, and not ${base.protocol}`)
-  }
+  if (!base.protocol.startsWith('http')) throw wrong('url', 'one of http: or https:', written)
   base.search = ''
   base.hash = ''
   if (!base.pathname.endsWith('/')) base.pathname += '/'
   return base.href
 }
 
-function positive(name: string, value: number): number {
-  if (Number.isFinite(value) && value >= 0) return value
-  throw new TidingsError('refused', `the option \`${name}\` has to be a number of milliseconds, and not ${value}`)
+function time(name: string, value: number): number {
+  if (value >= 0 && value < Number.POSITIVE_INFINITY) return value
+  throw wrong(name, 'a number of milliseconds', value)
+}
+
+function wrong(name: string, what: string, value: unknown): TidingsError {
+  return new TidingsError('refused', `the option ${name} has to be ${what}, and not ${value}`)
 }
 
 /** Without the members that are `undefined`, which would hide a default. */
