@@ -7,7 +7,7 @@ import type { Ending, TransportRequest } from '../source.js'
 const PROBLEM_LIMIT = 64 << 10
 
 /** The longest that a browser's timer waits, in ms; one that is longer ends at once. */
-export const LONGEST_WAIT = 2 ** 31 - 1
+export const LONGEST_WAIT: number = 2 ** 31 - 1
 
 /** What the request asks for, as a query (protocol §2.1). */
 export function addressOf({ url, query, topics }: TransportRequest, more: Readonly<Record<string, string>>): URL {
