@@ -16,6 +16,8 @@ class Changes {
   readonly #overtaken = new Set<Query>()
   /** For each rule that fetches anew: the hashes of the keys, by their lengths. */
   readonly #keys = new Map<AnyRule, Map<number, Set<string>>>()
+  /** The queries of rules that are always about the same key. */
+  readonly #found = new Map<AnyRule, readonly Query[]>()
   readonly #broken = new Map<AnyRule, unknown>()
 
   constructor(queryClient: QueryClient) {
@@ -29,14 +31,14 @@ class Changes {
 
   add(rule: AnyRule, event: LiveEvent): void {
     try {
-      const rest = rule.options.rest === undefined ? [] : rule.options.rest(event)
-      if (rest === undefined) return
-      const key = [...rule.scope, ...rest]
-      if (rule.change === undefined && !rule.exact && rule.options.where === undefined && rest.length > 0) {
+      const rest = rule.options.rest?.(event)
+      if (rest === undefined && rule.options.rest !== undefined) return
+      const key = rest === undefined ? rule.scope : [...rule.scope, ...rest]
+      if (rule.change === undefined && !rule.exact && rule.options.where === undefined && rest !== undefined) {
         this.#addKey(rule, key)
         return
       }
-      for (const query of this.#queries(key, rule.exact)) {
+      for (const query of rest === undefined ? this.#fixed(rule) : this.#queries(key, rule.exact)) {
         if (rule.options.where?.(event, query.queryKey) === false) continue
         if (rule.change === undefined) this.#stale.add(query)
         else this.#change(query, rule, event)
@@ -54,6 +56,15 @@ class Changes {
       for (const [rule, keys] of this.#keys) this.#addQueries(rule, keys)
       for (const query of this.#stale) refetches.invalidate(query)
     })
+  }
+
+  #fixed(rule: AnyRule): readonly Query[] {
+    let found = this.#found.get(rule)
+    if (found === undefined) {
+      found = this.#queries(rule.scope, rule.exact)
+      this.#found.set(rule, found)
+    }
+    return found
   }
 
   #queries(key: QueryKey, exact: boolean): readonly Query[] {

@@ -27,6 +27,8 @@ export class Refetches {
   readonly #throttle: number
   readonly #paces = new Map<Query, Pace>()
   readonly #unsubscribe: () => void
+  /** What was marked and has not been fetched as a whole since. Another page clears the mark of TanStack Query as well. */
+  readonly #old = new WeakSet<Query>()
   #stopped = false
 
   constructor(queryClient: QueryClient, throttle: number) {
@@ -34,6 +36,7 @@ export class Refetches {
     this.#throttle = throttle
     this.#unsubscribe = queryClient.getQueryCache().subscribe(event => {
       if (event.type === 'removed') this.#forget(event.query)
+      else if (event.type === 'updated' && event.action.type === 'fetch') this.#begun(event.query)
       else if (event.type === 'updated' && event.query.state.fetchStatus === 'idle') {
         this.#settled(
           event.query,
@@ -47,7 +50,7 @@ export class Refetches {
   /** What is cached is old: it is marked, and fetched if it is on the page. */
   invalidate(query: Query): void {
     if (isUnderWay(query)) this.#pace(query).overtaken = true
-    if (query.state.data !== undefined) query.invalidate()
+    this.#mark(query)
     this.#request(query)
   }
 
@@ -65,7 +68,8 @@ export class Refetches {
     const { isInvalidated, dataUpdatedAt } = query.state
     // The data is as old as what was fetched, and no less invalid than it was.
     if (data !== query.state.data) query.setData(data, { updatedAt: dataUpdatedAt, manual: true })
-    if (isInvalidated || interrupted === 'all') query.invalidate()
+    if (interrupted === 'all') this.#mark(query)
+    else if (isInvalidated) query.invalidate()
     if (interrupted !== undefined) this.#request(query)
   }
 
@@ -108,13 +112,24 @@ export class Refetches {
     }
   }
 
+  #mark(query: Query) {
+    if (query.state.data === undefined) return
+    this.#old.add(query)
+    query.invalidate()
+  }
+
+  #begun(query: Query) {
+    if (isOfPage(query) && this.#old.has(query)) this.#pace(query).overtaken = true
+  }
+
   #settled(query: Query, failed: boolean, fetched: boolean) {
+    if (fetched && !isOfPage(query)) this.#old.delete(query)
     const pace = this.#paces.get(query)
     if (pace === undefined) return
     if (fetched) pace.canceled = 0
     if (!pace.overtaken) return
     pace.overtaken = false
-    if (query.state.data !== undefined) query.invalidate()
+    this.#mark(query)
     // A fetch that failed is tried again when the connection is back, and by the query's own rules.
     if (!failed) this.#request(query)
     if (this.#stopped) this.#forget(query)
@@ -128,7 +143,7 @@ export class Refetches {
       return undefined
     }
     const { fetchMeta } = query.state
-    const page = fetchMeta?.fetchMore !== undefined && !pace.overtaken
+    const page = isOfPage(query) && !pace.overtaken
     pace.canceled += 1
     pace.overtaken = false
     if (page) pace.more = fetchMeta
@@ -159,4 +174,9 @@ export class Refetches {
 
 function isUnderWay(query: Query): boolean {
   return query.state.fetchStatus !== 'idle'
+}
+
+/** Whether the newest fetch is, or was, of one more page, which leaves the others as they are. */
+function isOfPage(query: Query): boolean {
+  return query.state.fetchMeta?.fetchMore !== undefined
 }
