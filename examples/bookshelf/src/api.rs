@@ -1,0 +1,134 @@
+//! `/api/v1`, and everything else that is served: the hub's streams, the jobs, the pages.
+
+mod auth;
+mod authors;
+mod body;
+mod books;
+mod downloads;
+mod imports;
+mod pages;
+mod storm;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use http::{HeaderValue, Method, StatusCode, header, request};
+use tidings::Profile;
+use tidings_server::profile::{LoadedProfile, Transport};
+use tidings_transports::jobs::JobRoutes;
+use tidings_transports::stream::{Codec, OneJob};
+use tidings_transports::{Answer, Authenticate, Cors, Mount, Problem, Publishing, Stream, StreamSettings};
+
+use crate::app::App;
+
+/// The header with the hub's position from before the database was read: a page goes on from there.
+pub const CURSOR: &str = "tidings-cursor";
+
+/// The most bytes of a list of books.
+pub const LIST_BYTES: u64 = 64 << 20;
+
+/// All that is served.
+pub fn router(app: &Arc<App>, loaded: &LoadedProfile) -> Router {
+    let wall: Arc<dyn Authenticate> = app.wall.clone();
+    let publishing = Publishing {
+        path: "/v1/publish".into(),
+        auth: wall.clone(),
+        profiles: BTreeMap::from([(app.profile.name().to_owned(), app.profile.clone())]),
+        default: app.profile.clone(),
+    };
+    let jobs = JobRoutes { publishing, upload_bytes: LIST_BYTES, cors: Cors::Same };
+    let api = Router::new()
+        .route("/auth/login", post(auth::log_in))
+        .route("/auth/logout", post(auth::log_out))
+        .route("/auth/password", post(auth::change_password))
+        .route("/auth/me", get(auth::me))
+        .route("/books", get(books::list).post(books::add))
+        .route("/books/{id}", get(books::show).patch(books::change).delete(books::remove))
+        .route("/books/{id}/cover", get(books::cover))
+        .route("/books/{id}/grab", post(downloads::grab))
+        .route("/wanted", get(books::wanted))
+        .route("/queue", get(downloads::list))
+        .route("/queue/{id}", delete(downloads::remove))
+        .route("/queue/{id}/retry", post(downloads::retry))
+        .route("/authors", get(authors::list))
+        .route("/authors/refresh-all", post(authors::refresh_all))
+        .route("/authors/refresh-all/status", get(authors::refresh_status))
+        .route("/authors/{id}", get(authors::show))
+        .route("/series", get(authors::list_series))
+        .route("/series/{id}", get(authors::show_series))
+        .route("/imports", post(imports::import))
+        .route("/demo/storm", post(storm::begin))
+        .layer(middleware::from_fn_with_state(app.clone(), position))
+        .with_state(app.clone());
+    Router::new()
+        .nest("/api/v1", api)
+        .merge(tidings_transports::jobs::router(&app.service, jobs))
+        .merge(tidings_transports::router(&app.service, mounts(app, loaded, &wall), vec![]))
+        .fallback_service(pages::serve.with_state(app.clone()))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(same_origin))
+}
+
+/// The streams that the profile names, and those of one job each.
+fn mounts(app: &App, loaded: &LoadedProfile, auth: &Arc<dyn Authenticate>) -> Vec<Mount> {
+    let profile: &Arc<Profile> = &app.profile;
+    let mut mounts = Vec::new();
+    for served in &loaded.mounts {
+        let (answer, codec, settings) = match &served.transport {
+            Transport::Sse(settings) => (Answer::Sse, Codec::Sse, settings),
+            Transport::Poll(settings) => (Answer::Poll, Codec::Sse, settings),
+            Transport::WebSocket(settings) => (Answer::WebSocket, Codec::WebSocket, settings),
+            _ => continue,
+        };
+        let stream = Stream::with_codec(codec, settings.clone(), profile.clone());
+        mounts.extend(served.paths.iter().map(|path| Mount {
+            path: path.path.clone(),
+            answer,
+            stream: stream.clone(),
+            auth: auth.clone(),
+        }));
+    }
+    let of_one = StreamSettings { job: Some(OneJob::default()), ..StreamSettings::default() };
+    let stream = Stream::with_codec(Codec::Sse, of_one, profile.clone());
+    let path = "/v1/jobs/{job}/events".into();
+    mounts.push(Mount { path, answer: Answer::Sse, stream, auth: auth.clone() });
+    mounts
+}
+
+/// Says with each answer to a GET from which position on to listen. Taken before the handler reads the database: what is committed
+/// meanwhile may be in both, and never in neither.
+async fn position(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let is_get = request.method() == Method::GET;
+    let position = app.position();
+    let mut response = next.run(request).await;
+    if is_get && let Ok(position) = HeaderValue::from_str(&position.to_string()) {
+        response.headers_mut().insert(CURSOR, position);
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// Refuses what a page of another origin asks for with this user's cookie (beside `SameSite`, which older browsers do not know).
+async fn same_origin(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let host = text(header::HOST).or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let origin = text(header::ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !is_safe && origin.is_some() && origin != host {
+        let detail = "a page of another origin can't do that";
+        return Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail).into_response();
+    }
+    next.run(request).await
+}
+
+async fn wrong_method(parts: request::Parts) -> Problem {
+    let detail = format!("{} does not take {}", parts.uri.path(), parts.method);
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+}

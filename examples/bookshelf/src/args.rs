@@ -1,0 +1,62 @@
+//! What is said on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::app::Settings;
+
+/// A shelf of books whose pages hear of changes
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "bookshelf", version)]
+pub struct Args {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    pub listen: SocketAddr,
+    /// Where the database, the log and the files are kept
+    #[arg(long, value_name = "DIR", default_value = "data/bookshelf")]
+    pub data: PathBuf,
+    /// Where books are dropped [default: `drop` in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub watch: Option<PathBuf>,
+    /// Where the built pages are
+    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/web/dist"))]
+    pub web: PathBuf,
+    /// What is told, and to whom
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/profile.toml"))]
+    pub profile: PathBuf,
+    /// How long a download takes
+    #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = seconds)]
+    pub download_seconds: Duration,
+    /// How long the look-up of one author takes
+    #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds)]
+    pub look_up_seconds: Duration,
+    /// Fill an empty database with users (admin, ann, ben; the password is the name) and books
+    #[arg(long)]
+    pub demo: bool,
+}
+
+impl Args {
+    /// How the app is to be run.
+    pub fn settings(self) -> Settings {
+        Settings {
+            listen: self.listen,
+            watch: self.watch.unwrap_or_else(|| self.data.join("drop")),
+            data: self.data,
+            web: self.web,
+            profile: self.profile,
+            download: self.download_seconds,
+            look_up: self.look_up_seconds,
+            password_kib: 19 << 10,
+            demo: self.demo,
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
+    if !(0.0..=86_400.0).contains(&seconds) {
+        return Err("it is 0 to 86400 seconds".into());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
