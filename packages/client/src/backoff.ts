@@ -15,7 +15,7 @@ export function reconnectDelay(
   random: () => number = Math.random,
   least = 0,
 ): number {
-  // 2^30 seconds are enough; beyond 2^1023 the product would be infinite, and 0 times that no number.
-  const spread = Math.min(cap, base * 2 ** Math.min(Math.max(attempt, 0), 30))
-  return Math.max(0, least) + Math.floor(random() * Math.max(0, spread))
+  // 0 times infinity is no number.
+  const spread = Math.min(cap, base * 2 ** attempt || 0)
+  return least + Math.floor(random() * spread)
 }

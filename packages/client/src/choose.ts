@@ -41,25 +41,19 @@ export class Choice {
     return this.#at === 0
   }
 
-  get isLast(): boolean {
-    return this.#at >= this.#order.length - 1
-  }
-
   /** Goes on to the next; returns after how many ms the best is to be tried again, or `undefined` if there is no next. */
   fall(): number | undefined {
     this.#row = 0
-    if (this.isLast) return undefined
+    if (this.#at >= this.#order.length - 1) return undefined
     this.#at += 1
-    const again = this.#again
-    this.#again = Math.min(again * 2, AGAIN_AT_MOST)
-    return again
+    return this.#again
   }
 
   /** Begins with the best again. `afresh`: something has changed (the network, the user's mind), so what was learned counts no more. */
   restart(afresh: boolean): void {
     this.#at = 0
     this.#row = 0
-    if (afresh) this.#again = AGAIN
+    this.#again = afresh ? AGAIN : Math.min(this.#again * 2, AGAIN_AT_MOST)
   }
 
   /** A stream ended without a reason after `open` ms, or was never opened. Returns whether that is a pattern. */
@@ -76,27 +70,25 @@ export class Choice {
   }
 }
 
-/** A proxy between holds the bytes back: nothing came for `ms`. */
-export function buffers(ms: number): TidingsError {
+/** A proxy between holds the bytes back. */
+export function buffers(): TidingsError {
   return proxyError(
-    `holds the stream back (nothing came in ${ms / 1000} s): turn its buffering off for this path ` +
-      '(nginx: `proxy_buffering off`, or do not ignore `X-Accel-Buffering: no`), and do not compress text/event-stream',
+    'holds streams back: turn its buffering and compression off (nginx `proxy_buffering off`, or heed `X-Accel-Buffering`)',
   )
 }
 
 /** A proxy between cuts connections. */
 export function cuts(): TidingsError {
   return proxyError(
-    `cuts streams (${ROW} in a row within ${SHORT / 1000} s): raise its idle and read timeouts for this path ` +
-      '(nginx: `proxy_read_timeout`; Traefik: `respondingTimeouts`; Caddy: `read_timeout`)',
+    'cuts streams: raise its idle and read timeouts (nginx `proxy_read_timeout`, Traefik `respondingTimeouts`, Caddy `read_timeout`)',
   )
 }
 
 /** A proxy does not pass WebSockets on, as far as a browser lets one see. */
 export function blocks(): TidingsError {
-  return proxyError('lets no WebSocket through: it has to pass on `Upgrade` and `Connection`')
+  return proxyError('passes no WebSocket on: it needs the header `Upgrade`')
 }
 
 function proxyError(what: string): TidingsError {
-  return failure('proxy', `it seems that a proxy ${what}`)
+  return failure('proxy', `a proxy ${what}`)
 }

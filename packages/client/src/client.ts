@@ -4,7 +4,7 @@ import { aborted, failure, reasonOf } from './failure.js'
 import { union } from './filter.js'
 import { Latest } from './latest.js'
 import { watchPage } from './lifecycle.js'
-import { Listeners, Watchers } from './listeners.js'
+import { Listeners, tell } from './listeners.js'
 import { openSource, shares } from './open.js'
 import { settle } from './settings.js'
 import type { Batch, OpenSource, Source, SourceSink } from './source.js'
@@ -44,8 +44,7 @@ class LiveClient implements Client<Any> {
   /** Those who wait for a place look again at each change. */
   readonly #askers = new Set<() => void>()
   readonly #listeners: Listeners
-  readonly #gaps = new Watchers<Gap>(cause => this.#failed(cause))
-  readonly #connections = new Watchers<Connection>(cause => this.#failed(cause))
+  readonly #watchers = new Set<{ readonly listener: (connection: Connection) => void }>()
 
   #connection: Connection
   #cursor: string | undefined
@@ -67,8 +66,7 @@ class LiveClient implements Client<Any> {
     this.#listeners = new Listeners({
       topics: options.topics,
       changed: () => this.#wantAll(),
-      gap: gap => this.#gaps.tell(gap),
-      failed: cause => this.#failed(cause),
+      failed: this.#failed,
     })
     this.#connection = this.#live(BEFORE)
   }
@@ -78,7 +76,9 @@ class LiveClient implements Client<Any> {
   }
 
   onConnection(listener: (connection: Connection) => void): () => void {
-    return this.#connections.add(listener)
+    const watcher = { listener }
+    this.#watchers.add(watcher)
+    return () => void this.#watchers.delete(watcher)
   }
 
   on<Name extends string>(
@@ -95,7 +95,7 @@ class LiveClient implements Client<Any> {
   }
 
   onGap(listener: (gap: Gap) => void): () => void {
-    return this.#gaps.add(listener)
+    return this.subscribe({ topics: [], onGap: listener }).unsubscribe
   }
 
   latest<Name extends string>(name: Name, topic?: string): AnyEvent<Pick<Any, Name>> | undefined {
@@ -113,10 +113,11 @@ class LiveClient implements Client<Any> {
         if (signal?.aborted || status === 'closed') reject(error ?? aborted(signal))
         else if (status === 'open' && (late || cursor !== undefined)) resolve(cursor ?? '')
         else {
-          if (status === 'open') timer ??= setTimeout(() => {
-            late = true
-            look()
-          }, PATIENCE)
+          if (status === 'open')
+            timer ??= setTimeout(() => {
+              late = true
+              look()
+            }, PATIENCE)
           return
         }
         clearTimeout(timer)
@@ -145,7 +146,7 @@ class LiveClient implements Client<Any> {
 
   close(): void {
     this.#stop(false)
-    this.#tell({ ...this.#connection, ...CLOSED, error: undefined })
+    this.#tellClosed()
   }
 
   logout(): void {
@@ -153,7 +154,7 @@ class LiveClient implements Client<Any> {
     if (!this.#source && shares(this.options, this.#environment)) this.#open()
     this.#stop(true)
     this.#forget()
-    this.#tell({ ...BEFORE, ...CLOSED })
+    this.#tellClosed()
   }
 
   #stop(logout: boolean): void {
@@ -181,7 +182,7 @@ class LiveClient implements Client<Any> {
     if (this.#stopped) return
     const source = this.#source ?? this.#open()
     // It may have failed, or been closed by who was told of it.
-    if (!source || (this.#wanted !== null && sameTopics(this.#wanted, wanted))) return
+    if (!source || (this.#wanted !== null && isSame(this.#wanted, wanted))) return
     this.#wanted = wanted
     source.want(wanted)
   }
@@ -209,7 +210,7 @@ class LiveClient implements Client<Any> {
       )
     } catch (cause) {
       const error = cause instanceof TidingsError ? cause : new TidingsError('refused', reasonOf(cause), { cause })
-      this.#tell({ ...BEFORE, ...CLOSED, error })
+      this.#tellClosed(error)
       this.#report(error)
       return undefined
     }
@@ -244,7 +245,7 @@ class LiveClient implements Client<Any> {
     this.#cursor ??= connection.cursor
     this.#connection = this.#live(connection)
     for (const look of this.#askers) look()
-    this.#connections.tell(this.#connection)
+    for (const { listener } of this.#watchers) tell(listener, this.#connection, this.#failed)
   }
 
   /** With the place as it is whenever somebody looks: it moves with each batch, and is no news. */
@@ -261,12 +262,15 @@ class LiveClient implements Client<Any> {
   #loggedOut(): void {
     this.#stop(false)
     this.#forget()
-    this.#tell({ ...BEFORE, ...CLOSED, error: new TidingsError('unauthorized', 'logged out on another page') })
+    this.#tellClosed(new TidingsError('unauthorized', 'logged out on another page'))
   }
 
-  #failed(cause: unknown): void {
-    this.#report(failure('handler', `a listener threw: ${reasonOf(cause)}`, { cause }))
+  #tellClosed(error?: TidingsError): void {
+    this.#tell({ ...BEFORE, status: 'closed', error })
   }
+
+  readonly #failed = (cause: unknown): void =>
+    this.#report(failure('handler', `a listener threw: ${reasonOf(cause)}`, { cause }))
 
   #report(error: TidingsError): void {
     try {
@@ -293,9 +297,7 @@ const BEFORE: Connection = {
   error: undefined,
 }
 
-const CLOSED = { status: 'closed', transport: undefined, retryAt: undefined } as const
-
 /** Both are sorted, as {@link union} gives them. */
-function sameTopics(a: readonly string[] | undefined, b: readonly string[] | undefined): boolean {
-  return a === b || (a?.length === b?.length && a?.every((topic, at) => topic === b?.[at]) === true)
+function isSame(a: readonly string[] | undefined, b: readonly string[] | undefined): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
 }

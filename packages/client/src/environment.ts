@@ -9,7 +9,7 @@ export function environmentOf(replaced: Partial<Environment> = {}): Environment 
     WebSocket: globalThis.WebSocket,
     SharedWorker: globalThis.SharedWorker,
     BroadcastChannel: globalThis.BroadcastChannel,
-    locks: locksOf(),
+    locks: globalThis.navigator?.locks,
     now: () => Date.now(),
     random: () => Math.random(),
     setTimeout: (run, ms) => globalThis.setTimeout(run, ms),
@@ -18,14 +18,5 @@ export function environmentOf(replaced: Partial<Environment> = {}): Environment 
     document: page.document,
     location: page.location?.href,
     ...replaced,
-  }
-}
-
-/** Web Locks, where the page may have them: not on an insecure origin, and some sandboxes throw. */
-function locksOf(): LockManager | undefined {
-  try {
-    return globalThis.navigator?.locks
-  } catch {
-    return undefined
   }
 }

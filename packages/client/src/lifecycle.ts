@@ -16,12 +16,9 @@ export function watchPage({ window, document }: Environment, page: PageLife): ()
     // The first `pageshow` of a page is its loading; only from the cache has it a past.
     if ((event as PageTransitionEvent).persisted) back()
   }
-  document?.addEventListener('visibilitychange', seen)
-  window?.addEventListener('online', back)
-  window?.addEventListener('pageshow', shown)
-  return () => {
-    document?.removeEventListener('visibilitychange', seen)
-    window?.removeEventListener('online', back)
-    window?.removeEventListener('pageshow', shown)
-  }
+  const stop = new AbortController()
+  document?.addEventListener('visibilitychange', seen, stop)
+  window?.addEventListener('online', back, stop)
+  window?.addEventListener('pageshow', shown, stop)
+  return () => stop.abort()
 }

@@ -19,6 +19,9 @@ const NARROW = 30_000
 /** A new credential is asked for this long before the old one runs out, in ms; less for those that live shorter than 5 minutes. */
 const MARGIN = 30_000
 
+/** The least `retry:` that is heeded, in ms: a hub that says 0 and ends would be asked without pause. */
+const LEAST = 100
+
 /** A connection that needs a new credential sooner than this after its opening does not get one at once, in ms. */
 const HASTY = 5_000
 
@@ -117,13 +120,11 @@ export class Link implements Source {
 
   wake(): void {
     if (this.#over || !this.#begun) return
-    const status = this.#status
-    const running = status === 'open' || status === 'connecting'
-    if (running && this.#choice.isBest) return
+    if (this.#run && this.#choice.isBest) return
     this.#choice.restart(true)
     this.#timers.clear('better')
-    if (!running) this.#attempt = 0
-    if (status === 'closed') this.#renewed = false
+    if (!this.#run) this.#attempt = 0
+    this.#renewed &&= this.#status !== 'closed'
     this.#watchBackground()
     this.#connect()
   }
@@ -163,7 +164,7 @@ export class Link implements Source {
     if (this.#status === 'closed') return
     this.#end()
     this.#timers.clear()
-    this.#choice.restart(false)
+    this.#choice.restart(true)
     this.#tell('waiting')
   }
 
@@ -263,10 +264,10 @@ export class Link implements Source {
   #unanswered(run: Run): void {
     if (this.#run !== run) return
     if (run.transport === 'websocket') {
-      this.#ended(run, { kind: 'ended', cause: new Error(`no answer in ${ANSWER / 1000} s`) })
+      this.#ended(run, { kind: 'ended', cause: new Error('no answer') })
       return
     }
-    const error = buffers(run.opened === undefined ? ANSWER : FIRST_BYTE)
+    const error = buffers()
     if (this.#fall(error)) return
     if (run.opened === undefined) {
       this.#waitFor(error)
@@ -278,10 +279,8 @@ export class Link implements Source {
   }
 
   #frames(run: Run, frames: readonly Frame[]): void {
-    if (!run.heard) {
-      run.heard = true
-      run.opened ??= this.#environment.now()
-    }
+    run.heard = true
+    run.opened ??= this.#environment.now()
     if (this.#status !== 'open') this.#isOpen()
     if (this.#run !== run) return
     const batch = this.#take(run, frames)
@@ -311,7 +310,7 @@ export class Link implements Source {
           if (!isPast(frame.cursor, this.#cursor)) this.#cursor = frame.cursor
           break
         case 'retry':
-          this.#base = frame.ms
+          this.#base = Math.max(frame.ms, LEAST)
           break
         case 'close':
           run.close = frame.close
@@ -326,61 +325,43 @@ export class Link implements Source {
 
   #ended(run: Run, ending: Ending): void {
     const open = run.opened === undefined ? undefined : this.#environment.now() - run.opened
-    const cut = ending.kind === 'ended' && run.close === undefined
-    if (!cut) this.#choice.steady()
-    else if (this.#choice.cut(open)) {
-      this.#follow({ next: 'fall', error: open === undefined ? blocks() : cuts() }, open)
-      return
-    }
-    this.#follow(judge(ending, run.close, this.#renewed), open)
+    let verdict = judge(ending, run.close, this.#renewed)
+    if (ending.kind !== 'ended' || run.close) this.#choice.steady()
+    else if (this.#choice.cut(open)) verdict = { next: 'fall', error: open === undefined ? blocks() : cuts() }
+    this.#follow(verdict, open)
   }
 
-  #follow(verdict: Verdict, open: number | undefined): void {
-    switch (verdict.next) {
-      case 'wait':
-        this.#waitFor(verdict.error, verdict.least)
-        break
-      case 'fall':
-        if (!this.#fall(verdict.error)) this.#waitFor(verdict.error)
-        break
-      case 'refresh':
-        this.#comeBackRenewed(verdict.error, open)
-        break
-      case 'close':
-        this.#closeFor(verdict.error)
-        break
+  #follow({ next, error, least }: Verdict, open: number | undefined): void {
+    // Refused at the door: once more with a new credential, and no more. Ended later: the old one was good for a while.
+    const refused = open === undefined
+    if (next === 'refresh') {
+      this.#refresh = true
+      this.#renewed ||= refused
     }
+    if (next === 'close') this.#closeFor(error)
+    else if (next === 'refresh' && (refused || open >= HASTY)) this.#comeBack(error)
+    else if (next !== 'fall' || !this.#fall(error)) this.#waitFor(error, least)
   }
 
   /** The next transport at once, unless this is the last. */
   #fall(error: TidingsError): boolean {
     const again = this.#choice.fall()
     if (again === undefined) return false
-    this.#sink.error(error)
-    if (this.#over) return true
     this.#timers.set('better', again, () => this.#tryBetter())
-    this.#connect()
+    this.#comeBack(error)
     return true
+  }
+
+  /** At once. */
+  #comeBack(error: TidingsError): void {
+    this.#sink.error(error)
+    if (!this.#over) this.#connect()
   }
 
   #tryBetter(): void {
     this.#choice.restart(false)
-    const status = this.#status
     // Whoever waits or is closed begins with it anyway.
-    if (status === 'open' || status === 'connecting') this.#connect()
-  }
-
-  #comeBackRenewed(error: TidingsError, open: number | undefined): void {
-    this.#refresh = true
-    // Refused at the door: once more with a new one, and no more. Ended later: it was good for a while.
-    const refused = open === undefined
-    if (refused) this.#renewed = true
-    if (!refused && open < HASTY) {
-      this.#waitFor(error)
-      return
-    }
-    this.#sink.error(error)
-    if (!this.#over) this.#connect()
+    if (this.#run) this.#connect()
   }
 
   #waitFor(error: TidingsError, least = 0): void {

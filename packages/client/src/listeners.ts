@@ -1,6 +1,6 @@
 import { wants } from './filter.js'
 import type { Batch } from './source.js'
-import type { Gap, LiveEvent, Subscription, SubscriptionOptions } from './types.js'
+import type { LiveEvent, Subscription, SubscriptionOptions } from './types.js'
 
 /** What is known of the events' types here: nothing. The client's surface is typed. */
 type Any = Record<string, unknown>
@@ -12,7 +12,6 @@ interface Surroundings {
   readonly topics: readonly string[] | undefined
   /** What is wanted has changed. */
   changed(): void
-  gap(gap: Gap): void
   /** A listener threw. */
   failed(cause: unknown): void
 }
@@ -30,10 +29,6 @@ export class Listeners {
 
   constructor(surroundings: Surroundings) {
     this.#surroundings = surroundings
-  }
-
-  get size(): number {
-    return this.#all.size
   }
 
   /** What each of them wants. */
@@ -77,24 +72,24 @@ export class Listeners {
    * something else hears this one to its end as before.
    */
   tell(batch: Batch): void {
+    const { failed } = this.#surroundings
     const told = [...this.#all].map(listener => ({ listener, options: listener.options, events: [] as LiveEvent[] }))
     const flush = () => {
       for (const { listener, options, events } of told) {
-        if (events.length > 0 && listener.active) this.#try(options.onBatch, events.splice(0))
+        if (events.length > 0 && listener.active) tell(options.onBatch, events.splice(0), failed)
       }
     }
     for (const frame of batch.frames) {
       if (frame.type === 'gap') {
         // What came before the gap is drawn before anybody is told to fetch anew.
         flush()
-        for (const { listener, options } of told) if (listener.active) this.#try(options.onGap, frame.gap)
-        this.#surroundings.gap(frame.gap)
+        for (const { listener, options } of told) if (listener.active) tell(options.onGap, frame.gap, failed)
         continue
       }
       for (const { listener, options, events } of told) {
         if (!listener.active || !this.#fits(options, frame.event)) continue
         if (options.onBatch) events.push(frame.event)
-        this.#try(options.onEvent, frame.event)
+        tell(options.onEvent, frame.event, failed)
       }
     }
     flush()
@@ -103,41 +98,18 @@ export class Listeners {
   #fits({ names, topics = this.#surroundings.topics }: Options, { name, topic }: LiveEvent): boolean {
     return (names === undefined || names.includes(name)) && wants(topics, topic)
   }
-
-  #try<Heard>(listener: ((heard: Heard) => void) | undefined, heard: Heard): void {
-    try {
-      const answer: unknown = listener?.(heard)
-      // An async listener fails later, and is reported as well.
-      if (answer instanceof Promise) answer.catch((cause: unknown) => this.#surroundings.failed(cause))
-    } catch (cause) {
-      this.#surroundings.failed(cause)
-    }
-  }
 }
 
-/** Listeners of one kind of thing that is not subscribed to: gaps, the connection. */
-export class Watchers<Told extends Gap | object> {
-  readonly #all = new Set<{ readonly run: (told: Told) => void }>()
-  readonly #failed: (cause: unknown) => void
-
-  constructor(failed: (cause: unknown) => void) {
-    this.#failed = failed
-  }
-
-  add(run: (told: Told) => void): () => void {
-    const watcher = { run }
-    this.#all.add(watcher)
-    return () => this.#all.delete(watcher)
-  }
-
-  tell(told: Told): void {
-    for (const watcher of [...this.#all]) {
-      if (!this.#all.has(watcher)) continue
-      try {
-        watcher.run(told)
-      } catch (cause) {
-        this.#failed(cause)
-      }
-    }
+/** Tells one listener. What it throws, now or later, stops nobody else. */
+export function tell<Told>(
+  listener: ((told: Told) => void) | undefined,
+  told: Told,
+  failed: (cause: unknown) => void,
+): void {
+  try {
+    const answer: unknown = listener?.(told)
+    if (answer instanceof Promise) answer.catch(failed)
+  } catch (cause) {
+    failed(cause)
   }
 }

@@ -8,24 +8,37 @@ const PATHS: Paths = { sse: 'v1/events', websocket: 'v1/ws', poll: 'v1/poll', jo
 /** More than two of the hub's heartbeats of 20 s, in ms. */
 const SILENCE = 45_000
 
+/** What a timer of a browser holds, in ms. */
+const LONGEST = 2 ** 31 - 1
+
 /** The options with their defaults. Throws a {@link TidingsError} that names what can't be meant. */
-export function settle(options: ClientOptions, environment: Environment): Settings {
+export function settle(options: ClientOptions, { location }: Environment): Settings {
+  const {
+    query = {},
+    cursor,
+    transports = ['sse', 'websocket', 'poll'],
+    headers = {},
+    credentials = 'same-origin',
+    backgroundGrace,
+    silence = SILENCE,
+    scope = '',
+  } = options
+  const { base = DEFAULT_BACKOFF.base, cap = DEFAULT_BACKOFF.cap } = options.backoff ?? {}
+  for (const [name, ms] of Object.entries({ base, cap, silence, backgroundGrace: backgroundGrace ?? 0 })) {
+    if (!(ms >= 0 && ms <= LONGEST)) throw wrong(name, 'a number of milliseconds', ms)
+  }
   return {
-    url: baseOf(options.url, environment.location),
+    url: baseOf(options.url, location),
     paths: { ...PATHS, ...defined(options.paths) },
-    query: options.query ?? {},
-    cursor: options.cursor,
-    transports: options.transports ?? ['sse', 'websocket', 'poll'],
-    headers: options.headers ?? {},
-    credentials: options.credentials ?? 'same-origin',
-    backoff: {
-      base: time('backoff.base', options.backoff?.base ?? DEFAULT_BACKOFF.base),
-      cap: time('backoff.cap', options.backoff?.cap ?? DEFAULT_BACKOFF.cap),
-    },
-    backgroundGrace:
-      options.backgroundGrace === undefined ? undefined : time('backgroundGrace', options.backgroundGrace),
-    silence: time('silence', options.silence ?? SILENCE),
-    scope: options.scope ?? '',
+    query,
+    cursor,
+    transports,
+    headers,
+    credentials,
+    backoff: { base, cap },
+    backgroundGrace,
+    silence,
+    scope,
   }
 }
 
@@ -34,19 +47,13 @@ function baseOf(url: string | URL | undefined, location: string | undefined): st
   const page = location?.startsWith('http') ? location : undefined
   // The page's own origin, not its folder: pages of one app lie at many depths.
   const written = url ?? '/'
-  if (!URL.canParse(written, page))
-    throw wrong('url', page ? 'an address' : 'a whole address outside of a page', written)
+  if (!URL.canParse(written, page)) throw wrong('url', page ? 'an address' : 'a whole address here', written)
   const base = new URL(written, page)
-  if (!base.protocol.startsWith('http')) throw wrong('url', 'one of http: or https:', written)
+  if (!base.protocol.startsWith('http')) throw wrong('url', 'http: or https:', written)
   base.search = ''
   base.hash = ''
   if (!base.pathname.endsWith('/')) base.pathname += '/'
   return base.href
-}
-
-function time(name: string, value: number): number {
-  if (value >= 0 && value < Number.POSITIVE_INFINITY) return value
-  throw wrong(name, 'a number of milliseconds', value)
 }
 
 function wrong(name: string, what: string, value: unknown): TidingsError {
