@@ -59,7 +59,9 @@ class Server {
     if (what === 'list') return all
     if (what === 'book') return this.#books.get(id as number) ?? null
     if (what === 'total') return all.map(book => book.title).join(' ')
-    return id === 0 ? { items: all.filter(book => book.id < 3), next: 1 } : { items: all.filter(book => book.id >= 3) }
+    const after = all.filter(book => book.id > (id as number))
+    const items = after.slice(0, 2)
+    return after.length > 2 ? { items, next: items.at(-1)?.id } : { items }
   }
 }
 
@@ -149,19 +151,14 @@ async function live(seed: number, steps: number): Promise<{ cached: unknown[]; t
     while (waiting().length > 0) readOne()
   }
   bridging.stop()
-  const cached = [...KEYS.map(key => desk.data(key)), (desk.data(['pages']) as { pages: unknown[] }).pages]
-  const loaded = (cached.at(-1) as unknown[]).length
-  const truth = [
-    ...KEYS.map(key => server.answer(key)),
-    [0, 1].slice(0, loaded).map(page => server.answer(['pages', page])),
-  ]
-  return { cached: flatPages(cached), truth: flatPages(truth) }
-}
-
-/** Where one page ends is the server's to say; what matters is what is in them. */
-function flatPages(all: unknown[]): unknown[] {
-  const pages = all.at(-1) as { items: unknown[] }[]
-  return [...all.slice(0, -1), pages.flatMap(page => page.items)]
+  const pagesNow = (desk.data(['pages']) as { pages: { items: Book[]; next?: number }[] }).pages
+  // The loaded part of the list: what is up to the place where the next page begins.
+  const end = pagesNow.at(-1)?.next ?? Number.POSITIVE_INFINITY
+  const loaded = (server.answer(['list']) as Book[]).filter(book => book.id <= end)
+  return {
+    cached: [...KEYS.map(key => desk.data(key)), pagesNow.flatMap(page => page.items)],
+    truth: [...KEYS.map(key => server.answer(key)), loaded],
+  }
 }
 
 afterEach(() => {

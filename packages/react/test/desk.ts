@@ -40,7 +40,7 @@ export class Desk {
     const observer = new InfiniteQueryObserver(this.queries, {
       queryKey,
       queryFn: ({ signal, pageParam }) => this.#ask([...queryKey, pageParam], signal),
-      initialPageParam: 0,
+      initialPageParam: -1,
       getNextPageParam: page => (page as { next?: number }).next,
     })
     observer.subscribe(() => {})

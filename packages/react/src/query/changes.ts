@@ -52,7 +52,10 @@ class Changes {
   apply(refetches: Refetches): void {
     notifyManager.batch(() => {
       for (const query of this.#overtaken) refetches.overtake(query)
-      for (const [query, draft] of this.#drafts) refetches.put(query, draft.result())
+      for (const [query, draft] of this.#drafts) {
+        refetches.put(query, draft.result())
+        if (draft.isDoubtful) this.#stale.add(query)
+      }
       for (const [rule, keys] of this.#keys) this.#addQueries(rule, keys)
       for (const query of this.#stale) refetches.invalidate(query)
     })

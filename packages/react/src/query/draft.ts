@@ -4,6 +4,7 @@ import { ListDraft, type ListShape, type Unloaded } from './list.js'
 export class Draft {
   #data: unknown
   readonly #unloaded: (data: unknown) => Unloaded
+  #isDoubtful = false
   #open: { readonly shape: ListShape; readonly list: ListDraft<unknown> } | undefined
 
   constructor(data: unknown, unloaded: (data: unknown) => Unloaded) {
@@ -26,10 +27,16 @@ export class Draft {
     return this.#open.list as ListDraft<unknown> as ListDraft<Item>
   }
 
+  /** Whether it has to be fetched anew all the same, after {@link result}. */
+  get isDoubtful(): boolean {
+    return this.#isDoubtful
+  }
+
   /** The data with all changes so far. */
   result(): unknown {
     if (this.#open !== undefined) {
       this.#data = this.#open.list.result()
+      this.#isDoubtful ||= this.#open.list.isDoubtful
       this.#open = undefined
     }
     return this.#data

@@ -62,6 +62,8 @@ export class ListDraft<Item> {
   /** Items that go before all others, the first of them last. */
   #front = new Map<Id, Item>()
   #order: ((a: Item, b: Item) => number) | undefined
+  readonly #ends: readonly (Id | undefined)[]
+  #isDoubtful = false
 
   /** Throws a TypeError if there is no such list in `data`. */
   constructor(data: unknown, shape: ListShape, unloaded: Unloaded) {
@@ -78,6 +80,15 @@ export class ListDraft<Item> {
       }
       return items
     })
+    this.#ends = this.#endsOf(this.#pages.map(page => [...page.values()]))
+  }
+
+  /**
+   * Whether only the server knows what belongs here: where the last item that is loaded goes, what comes after it may
+   * be on no page, neither a loaded one nor the next.
+   */
+  get isDoubtful(): boolean {
+    return this.#isDoubtful
   }
 
   upsert(item: Item, position: Position<Item>): void {
@@ -111,6 +122,9 @@ export class ListDraft<Item> {
     )
     if (this.#order !== undefined) arrays = inOrder(arrays, this.#order)
     const sorted = this.#order !== undefined
+    const [first, last] = this.#endsOf(arrays)
+    const { before, after } = this.#unloaded
+    if ((before && first !== this.#ends[0]) || (after && last !== this.#ends[1])) this.#isDoubtful = true
     const put = (page: unknown, index: number) =>
       sorted || this.#changed.has(index) ? withArray(page, this.#shape.member, arrays[index] ?? []) : page
     return arePages(this.#data) ? { ...this.#data, pages: this.#data.pages.map(put) } : put(this.#data, 0)
@@ -130,10 +144,17 @@ export class ListDraft<Item> {
     const last = this.#pages.length - 1
     if (last < 0) return
     if (typeof position === 'function') {
+      if ((this.#unloaded.after || this.#unloaded.before) && this.#pageOf.size === 0) this.#isDoubtful = true
       if (this.#unloaded.after && !this.#anyIs(one => position(item, one) < 0)) return
       if (this.#unloaded.before && !this.#anyIs(one => position(item, one) > 0)) return
     } else if (this.#unloaded.after) return
     this.#set(last, id, item)
+  }
+
+  /** The ids of the first and the last item. */
+  #endsOf(arrays: readonly Item[][]): (Id | undefined)[] {
+    const all = arrays.filter(array => array.length > 0)
+    return [all[0]?.[0], all.at(-1)?.at(-1)].map(item => (item === undefined ? undefined : this.#shape.id.of(item)))
   }
 
   #anyIs(test: (item: Item) => boolean): boolean {
