@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod page;
 pub mod profile;
 pub mod routes;
+pub mod schema;
 pub mod serve;
 pub mod settings;
 pub mod tls;

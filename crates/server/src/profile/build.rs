@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings::profile::{ANY_EVENT, MAX_NAME_BYTES};
-use tidings::{Coalesce, EventRule, Implications, Profile, Template, Topic, job};
+use tidings::{Coalesce, DataSchema, EventRule, Implications, Profile, Template, Topic, job};
 
-use super::file::{Audience, Event, File};
+use super::file::{self, Audience, Event, File};
 use super::looks::{self, Looks};
 use super::{LoadedProfile, desk, mounts};
 use crate::auth::{AuthContext, AuthSettings, Authenticator, MemoryStore};
+use crate::schema::{Files, Loader, Origin};
 use crate::settings::decode::At;
 use crate::settings::report::Report;
 use crate::settings::tree::{Node, place_at};
@@ -21,6 +22,8 @@ pub(super) struct Context<'a> {
     pub root: &'a Node,
     /// Where relative paths start.
     pub base: &'a Path,
+    /// Where its schemas are.
+    pub files: &'a Files,
     /// What the settings put before its paths.
     pub base_path: Option<&'a At<String>>,
     /// Whether nothing was wrong so far. Else what is missing may have been left out as wrong, and is not told of again.
@@ -44,8 +47,9 @@ pub(super) fn profile(file: File, context: &Context<'_>, report: &mut Report) ->
         let message = format!("{:?} begins the topics and grants of the program's own jobs", namespace.value);
         report.at(&namespace.place, message).help("give the profile another `namespace`");
     }
+    let mut schemas = Loader::new(context.files);
     let rules: Vec<EventRule> =
-        file.events.iter().filter_map(|(name, event)| rule(name, event, context, report)).collect();
+        file.events.iter().filter_map(|(name, event)| rule(name, event, context, &mut schemas, report)).collect();
     let implications = implications(&file, report);
     let base_path = context.base_path.or(file.base_path.as_ref());
     let mounts = mounts::mounts(&file, base_path, report);
@@ -83,7 +87,13 @@ fn implications(file: &File, report: &mut Report) -> Option<Implications> {
     Implications::new(table).ok()
 }
 
-fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Report) -> Option<EventRule> {
+fn rule(
+    name: &str,
+    event: &At<Event>,
+    context: &Context<'_>,
+    schemas: &mut Loader<'_>,
+    report: &mut Report,
+) -> Option<EventRule> {
     let place =
         context.root.get("events").and_then(|events| events.entry(name)).map_or(&event.place, |(key, _)| &key.place);
     let before = report.mistakes().len();
@@ -126,6 +136,15 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
             report.at(&coalesce.place, "an event may be held back for a minute at most");
         }
     }
+    let schema = event.schema.as_ref().and_then(|schema| {
+        let written = context.root.get("events").and_then(|events| events.get(name)?.get("schema"));
+        let origin = match (&schema.value, written) {
+            (file::Schema::Inline, Some(written)) => Origin::Inline(written),
+            (file::Schema::Inline, None) => return None,
+            (file::Schema::File(path), _) => Origin::File(path, &schema.place),
+        };
+        schemas.load(name, origin, report)
+    });
     let shape = looks::shape(&Looks::of(event), report);
     if report.mistakes().len() > before || topics.is_empty() {
         return None;
@@ -139,6 +158,7 @@ fn rule(name: &str, event: &At<Event>, context: &Context<'_>, report: &mut Repor
         retain: event.retain,
         publisher_topic: event.publisher_topic,
         publisher_audience: event.publisher_audience,
+        schema: schema.map(|schema| Arc::new(schema) as Arc<dyn DataSchema>),
         shape,
         ..EventRule::new(name, topic, audience)
     })

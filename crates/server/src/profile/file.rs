@@ -308,6 +308,7 @@ pub(super) struct Event {
     pub publisher_topic: bool,
     #[serde(default)]
     pub publisher_audience: bool,
+    pub schema: Option<At<Schema>>,
     pub wire: Option<At<String>>,
     pub wrap: Option<At<String>>,
     #[serde(default)]
@@ -319,6 +320,14 @@ pub(super) struct Event {
     pub form: Option<At<FormTree>>,
     #[serde(default)]
     pub words: BTreeMap<String, At<Value>>,
+}
+
+/// What the data of an event must be.
+pub(super) enum Schema {
+    /// The path of a file with a schema.
+    File(String),
+    /// A schema in a table. What it says is read where it stands.
+    Inline,
 }
 
 /// How an event looks on one mount: the settings of [`Event`] that say so.
@@ -454,6 +463,26 @@ impl<'de> Deserialize<'de> for TextOrList {
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<TextOrList, A::Error> {
                 Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(TextOrList::List)
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for Schema {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> de::Visitor<'de> for Read {
+            type Value = Schema;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the path of a file with a JSON Schema, or a JSON Schema as a table")
+            }
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<Schema, E> {
+                Ok(Schema::File(path.to_owned()))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut table: A) -> Result<Schema, A::Error> {
+                while table.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
+                Ok(Schema::Inline)
             }
         }
         deserializer.deserialize_any(Read)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::file::File;
 use super::{LoadedProfile, build};
+use crate::schema::Files;
 use crate::settings::decode::{At, decode};
 use crate::settings::report::{Report, Source, nearest};
 use crate::settings::tree::{Key, Kind, Node};
@@ -12,6 +13,9 @@ use crate::settings::{ProfileRef, Settings};
 
 /// The profiles that come with the program: name and text.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
+
+/// Their schemas, in the same order: the path of each below its profile's folder, and its text.
+const SCHEMAS: &[&[(&str, &str)]] = include!(concat!(env!("OUT_DIR"), "/schemas.rs"));
 
 /// The profiles that come with the program: name and text.
 pub fn embedded() -> &'static [(&'static str, &'static str)] {
@@ -24,6 +28,7 @@ pub struct Loading {
     variants: Vec<(Key, Node)>,
     values: Vec<(Key, Node)>,
     base: PathBuf,
+    files: Files,
     broken: bool,
     alone: bool,
 }
@@ -41,7 +46,7 @@ impl Loading {
             };
         }
         let name = wanted.name.as_ref()?;
-        let Some((_, text)) = EMBEDDED.iter().find(|(known, _)| *known == name.value) else {
+        let Some(index) = EMBEDDED.iter().position(|(known, _)| *known == name.value) else {
             let mistake = report.at(&name.place, format!("no profile {:?} comes with the program", name.value));
             match nearest(name, EMBEDDED.iter().map(|(known, _)| *known)) {
                 Some(near) => mistake.help(format!("did you mean {near:?}?")),
@@ -49,8 +54,20 @@ impl Loading {
             }
             return None;
         };
-        let source = Source::file(format!("profiles/{}/profile.toml", name.value), *text);
-        Some(Loading::read(&source, settings.base.clone(), report))
+        Some(Loading::come_along(index, settings.base.clone(), report))
+    }
+
+    /// Reads the profile of that name that comes with the program. Relative paths in its settings start at `base`.
+    pub fn named(name: &str, base: PathBuf, report: &mut Report) -> Option<Loading> {
+        let index = EMBEDDED.iter().position(|(known, _)| *known == name)?;
+        Some(Loading::come_along(index, base, report))
+    }
+
+    fn come_along(index: usize, base: PathBuf, report: &mut Report) -> Loading {
+        let (name, text) = EMBEDDED[index];
+        let source = Source::file(format!("profiles/{name}/profile.toml"), text);
+        let files = Files::Embedded(name, SCHEMAS.get(index).copied().unwrap_or_default());
+        Loading { files, ..Loading::read(&source, base, report) }
     }
 
     /// Reads a file, or the `profile.toml` of a directory.
@@ -76,7 +93,8 @@ impl Loading {
                 Vec::new()
             }
         };
-        Loading { variants: table("variants"), values: table("values"), root, base, broken, alone: false }
+        let files = Files::Folder(base.clone());
+        Loading { variants: table("variants"), values: table("values"), root, base, files, broken, alone: false }
     }
 
     /// The same, to be checked without an operator: values that only they can give may be missing.
@@ -138,7 +156,8 @@ impl Loading {
             decode(&root, report)?
         };
         let clean = report.mistakes().len() == before && !self.broken && filled;
-        build::profile(file, &build::Context { root: &root, base: &self.base, base_path, clean }, report)
+        let context = build::Context { root: &root, base: &self.base, files: &self.files, base_path, clean };
+        build::profile(file, &context, report)
     }
 }
 

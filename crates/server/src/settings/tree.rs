@@ -48,8 +48,8 @@ pub struct Key {
 /// The name under which a table that is laid over a list says which of its tables are meant.
 const WHERE: &str = "where";
 
-/// Forms, which are documents: one that is laid over another takes its place, members and all.
-const WHOLE: [&str; 3] = ["form", "answer", "cancel_answer"];
+/// Forms and schemas, which are documents: one that is laid over another takes its place, members and all.
+const WHOLE: [&str; 4] = ["form", "answer", "cancel_answer", "schema"];
 
 /// The tables whose entries have names that somebody chose, which may be any.
 const CHOSEN: [&str; 5] = ["events", "hears", "jobs", "shapes", "values"];
