@@ -10,7 +10,7 @@ use tidings_transports::stream::{Codec, OneJob};
 use tidings_transports::{Answer, Authenticate, Mount, Publishing, Stream, StreamSettings};
 
 use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations, RevokeCallback};
-use crate::inspect::MountedStreams;
+use crate::inspect::{MountedStreams, ShownProfile};
 use crate::profile::{Plan, Ready, Transport};
 use crate::serve::Failure;
 use crate::settings::Settings;
@@ -157,6 +157,13 @@ pub(crate) fn streams(mounts: &[Mount]) -> MountedStreams {
         Answer::SocketIo => "socketio",
     };
     mounts.iter().map(|mount| (mount.path.clone(), transport(mount), mount.stream.clone())).collect()
+}
+
+/// The profiles as operators are shown them, the built-in one last.
+pub(crate) fn shown_profiles(plan: &Plan, streams: &MountedStreams) -> Vec<ShownProfile> {
+    let served = plan.profiles.iter().map(|loaded| ShownProfile::new(&loaded.profile, &loaded.description, streams));
+    let open = ShownProfile::new(&Profile::open(), "Any event, on any topic, for whom the publisher names.", streams);
+    served.chain([open]).collect()
 }
 
 /// Where the clients of each profile deal with jobs.

@@ -21,7 +21,7 @@ use crate::assemble;
 use crate::auth::settings::{AnonymousGrants, AnonymousSettings, PublishSettings};
 use crate::descriptors;
 use crate::idempotency::IdempotencyKeys;
-use crate::inspect::{Inspector, Sampler};
+use crate::inspect::{self, Inspector, LogSource, Sampler, Topics};
 use crate::profile::Plan;
 use crate::routes::{self, RouteOptions};
 use crate::settings::{BrokerKind, LogFormat, Settings};
@@ -143,7 +143,7 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
             .map_err(|error| format!("the database {} can't be opened: {error}", dir.join("tidings.db").display()))?,
     );
     tokio::spawn(sweep(store.clone(), clock.clone()));
-    let (broker, recovery) = open_broker(&settings, clock.clone())?;
+    let (broker, recovery, log) = open_broker(&settings, clock.clone())?;
     let profiles = plan.profiles.iter().map(|loaded| loaded.profile.clone());
     let hub = Hub::open(broker.clone(), profiles, clock.clone(), settings.limits.clone()).await?;
     let lanes = match settings.lanes.count {
@@ -172,12 +172,17 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let streams = assemble::streams(&mounts);
     let sampler = Sampler::new(service.clone(), streams.clone());
     tokio::spawn(sampler.clone().run());
+    let topics = Topics::new(hub.clone());
+    tokio::spawn(topics.clone().run());
     let cors = settings.api.cors.clone();
     let inspector = Arc::new(Inspector {
         service: service.clone(),
         door: doors.open.clone(),
         sampler,
+        topics,
+        log,
         profiles: plan.profiles.iter().map(|loaded| loaded.profile.name().to_owned()).collect(),
+        shown_profiles: inspect::all_profiles(&assemble::shown_profiles(&plan, &streams)),
         dev,
         cors: cors.clone(),
     });
@@ -252,20 +257,26 @@ async fn let_requests_end(service: &Service) {
     }
 }
 
-fn open_broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<(Arc<dyn Broker>, Option<Recovery>), Failure> {
+type OpenBroker = (Arc<dyn Broker>, Option<Recovery>, LogSource);
+
+fn open_broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<OpenBroker, Failure> {
     let retention = Retention {
         age: settings.broker.keep_for,
         events: settings.broker.keep_events,
         bytes: settings.broker.keep_bytes,
     };
     Ok(match settings.broker.kind {
-        BrokerKind::Memory => (Arc::new(MemoryBroker::with_clock(MemorySettings { retention }, clock)), None),
+        BrokerKind::Memory => {
+            let log = LogSource { broker: "memory", retention: retention.clone(), segments: Box::new(|| None) };
+            (Arc::new(MemoryBroker::with_clock(MemorySettings { retention }, clock)), None, log)
+        }
         BrokerKind::Disk => {
-            let disk =
-                DiskSettings { retention, segment_bytes: settings.broker.segment_bytes, ..DiskSettings::default() };
-            let broker = DiskBroker::open(&settings.data.dir.join("log"), disk, clock)?;
-            let recovery = broker.recovery();
-            (Arc::new(broker), Some(recovery))
+            let segment_bytes = settings.broker.segment_bytes;
+            let disk = DiskSettings { retention: retention.clone(), segment_bytes, ..DiskSettings::default() };
+            let broker = Arc::new(DiskBroker::open(&settings.data.dir.join("log"), disk, clock)?);
+            let (recovery, counted) = (broker.recovery(), Arc::downgrade(&broker));
+            let segments = Box::new(move || counted.upgrade().map(|broker| broker.segments()));
+            (broker, Some(recovery), LogSource { broker: "disk", retention, segments })
         }
     })
 }

@@ -16,7 +16,7 @@ pub struct Profiles {
 
 impl Profiles {
     /// The profiles that have a namespace.
-    pub(crate) fn with_namespace(&self) -> impl Iterator<Item = &Arc<Profile>> {
+    pub fn with_namespace(&self) -> impl Iterator<Item = &Arc<Profile>> {
         self.named.values()
     }
 

@@ -193,6 +193,11 @@ impl DiskBroker {
         self.recovery
     }
 
+    /// How many segments there are now, that which is written to included.
+    pub fn segments(&self) -> usize {
+        self.shared.state().segments.len()
+    }
+
     /// Finishes what was handed in, stops the writer and lets another process have the directory. Publishing is refused from
     /// now on; reading goes on. Blocks on the disk.
     pub fn close(&self) {

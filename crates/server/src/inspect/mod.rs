@@ -1,11 +1,15 @@
 //! Looking into the running program (`protocol/README.md` §11): what the console is made of.
 //!
 //! - [`router`]: the routes. [`Inspector`]: what they share.
-//! - `whoami`, `streams`, `stats`, `viewers`: the handlers, by what is looked at. `sampler`: the figures of each second.
+//! - `whoami`, `streams`, `topics`, `profiles`, `log`, `stats`, `viewers`: the handlers, by what is looked at.
+//! - [`Sampler`]: the figures of each second. [`Topics`]: counts the events of each topic.
 
+mod log;
+mod profiles;
 mod sampler;
 mod stats;
 mod streams;
+mod topics;
 mod viewers;
 mod whoami;
 
@@ -17,12 +21,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tidings_transports::events::cors;
 use tidings_transports::service::method_not_allowed;
 use tidings_transports::{Authenticate, Cors, Problem, Service, Stream};
 
+pub use self::log::LogSource;
+pub use self::profiles::{ShownProfile, answer as all_profiles};
 pub use self::sampler::Sampler;
 pub use self::stats::{Stats, open_by_transport};
+pub use self::topics::Topics;
 use crate::routes::asker;
 
 /// What is looked into, and by whom it may be.
@@ -33,8 +42,14 @@ pub struct Inspector {
     pub door: Arc<dyn Authenticate>,
     /// The figures of each second.
     pub sampler: Arc<Sampler>,
+    /// The events of each topic.
+    pub topics: Arc<Topics>,
+    /// What keeps the log.
+    pub log: LogSource,
     /// The names of the profiles that are served.
     pub profiles: Vec<String>,
+    /// What is told of them, as JSON.
+    pub shown_profiles: Box<RawValue>,
     /// Whether whoever reaches the program may do everything.
     pub dev: bool,
     /// Which other origins may ask.
@@ -50,15 +65,23 @@ enum Page {
     Whoami,
     Streams,
     Stream,
+    Topics,
+    Profiles,
+    Log,
+    LogEvents,
     Stats,
     StatsEvents,
 }
 
 impl Page {
-    const ALL: [(&'static str, Page); 5] = [
+    const ALL: [(&'static str, Page); 9] = [
         ("/v1/whoami", Page::Whoami),
         ("/v1/streams", Page::Streams),
         ("/v1/streams/{id}", Page::Stream),
+        ("/v1/topics", Page::Topics),
+        ("/v1/profiles", Page::Profiles),
+        ("/v1/log", Page::Log),
+        ("/v1/log/events", Page::LogEvents),
         ("/v1/stats", Page::Stats),
         ("/v1/stats/events", Page::StatsEvents),
     ];
@@ -107,6 +130,10 @@ impl Inspector {
             Page::Whoami => Ok(json(&self.whoami(&principal))),
             Page::Streams => Ok(json(&self.streams().await)),
             Page::Stream => self.disconnect(parts, &principal).await,
+            Page::Topics => Ok(json(&self.busy_topics(parts)?)),
+            Page::Profiles => Ok(json(&self.shown_profiles)),
+            Page::Log => Ok(json(&self.log().await?)),
+            Page::LogEvents => Ok(json(&self.kept(parts).await?)),
             Page::Stats => Ok(json(&self.sampler.sample())),
             Page::StatsEvents => self.view(principal, since),
         }
@@ -131,6 +158,15 @@ impl Inspector {
 /// An answer of JSON.
 fn json(answer: &impl Serialize) -> Response {
     axum::Json(answer).into_response()
+}
+
+/// What the query asks for.
+fn query<T: DeserializeOwned>(parts: &request::Parts) -> Result<T, Problem> {
+    let asked = axum::extract::Query::<T>::try_from_uri(&parts.uri);
+    let invalid = |error: axum::extract::rejection::QueryRejection| {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid-query", error.body_text())
+    };
+    asked.map(|axum::extract::Query(asked)| asked).map_err(invalid)
 }
 
 /// The last segment of the path.

@@ -1,0 +1,263 @@
+//! The log: how much it holds, and what.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use http::{StatusCode, request};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tidings::{BrokerError, Cursor, Event, Offset, Query, TopicPattern};
+use tidings_brokers::Retention;
+use tidings_transports::Problem;
+
+use super::{Inspector, query};
+
+/// How many events a page has if the request does not say, and the most.
+const PAGE: (usize, usize) = (50, 500);
+
+/// About how many bytes of data a page has at most; one event is given even if it is larger.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// How many places of the log are read in one go, and for one request at most: with its topic named, the log finds events by its index,
+/// else each is looked at.
+const READ: Reading = Reading { at_once: 512, at_most: 10_000 };
+const READ_BY_TOPIC: Reading = Reading { at_once: 50_000, at_most: 500_000 };
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    at_once: u64,
+    at_most: u64,
+}
+
+/// What keeps the log, for people who look.
+pub struct LogSource {
+    /// `disk` or `memory`.
+    pub broker: &'static str,
+    /// How much is kept.
+    pub retention: Retention,
+    /// How many segments there are, where the log has any.
+    pub segments: Box<dyn Fn() -> Option<usize> + Send + Sync>,
+}
+
+/// How much the log holds.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    epoch: String,
+    /// The oldest and the newest event that is kept.
+    first: Option<String>,
+    last: Option<String>,
+    events: u64,
+    bytes: u64,
+    segments: Option<usize>,
+    retention: ShownRetention,
+    broker: &'static str,
+    /// The time of the oldest, in ms since 1970.
+    oldest: Option<u64>,
+}
+
+/// The bounds; null is none.
+#[derive(Debug, Serialize)]
+struct ShownRetention {
+    /// In ms.
+    age: Option<u64>,
+    events: Option<u64>,
+    bytes: Option<u64>,
+}
+
+/// What a request for events asks for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Asked {
+    before: Option<String>,
+    limit: Option<usize>,
+    topic: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Listed {
+    events: Vec<ShownEvent>,
+    /// Where to go on; absent once everything was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownEvent {
+    name: String,
+    topic: String,
+    profile: String,
+    data: Box<RawValue>,
+    time: u64,
+    cursor: String,
+    audience: Vec<String>,
+}
+
+/// Which events are meant.
+struct Wanted {
+    /// In the words of a profile, or with its namespace.
+    topic: Option<TopicPattern>,
+    name: Option<String>,
+    /// The topics by which the log finds them.
+    seek: Option<Arc<[TopicPattern]>>,
+}
+
+impl Inspector {
+    pub(super) async fn log(&self) -> Result<Shown, Problem> {
+        let hub = &self.service.hub;
+        let head = hub.broker().head();
+        let query = Query { limit: 1, ..self.all_after(head.trimmed, head.last) };
+        let oldest = match hub.broker().read(query).await {
+            Ok(page) => page.events.into_iter().next(),
+            // It was trimmed between the two.
+            Err(BrokerError::Trimmed { .. }) => None,
+            Err(error) => return Err(unreadable(&error)),
+        };
+        let cursor = |offset| hub.cursor(offset).to_string();
+        let Retention { age, events, bytes } = self.log.retention;
+        let age = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        Ok(Shown {
+            epoch: head.epoch.to_string(),
+            first: oldest.as_ref().map(|event| cursor(event.offset)),
+            last: (head.last > head.trimmed).then(|| cursor(head.last)),
+            events: head.events,
+            bytes: head.bytes,
+            segments: (self.log.segments)(),
+            retention: ShownRetention { age, events, bytes },
+            broker: self.log.broker,
+            oldest: oldest.map(|event| event.body.time.0),
+        })
+    }
+
+    /// What is kept, newest first.
+    pub(super) async fn kept(&self, parts: &request::Parts) -> Result<Listed, Problem> {
+        let asked: Asked = query(parts)?;
+        let limit = asked.limit.unwrap_or(PAGE.0).clamp(1, PAGE.1);
+        let head = self.service.hub.broker().head();
+        let end = match &asked.before {
+            None => head.last,
+            Some(before) => Offset(self.place(before)?.0.saturating_sub(1)).min(head.last),
+        };
+        let wanted = self.wanted(asked)?;
+        let reading = if wanted.seek.is_some() { READ_BY_TOPIC } else { READ };
+        let (mut found, mut bytes, mut until) = (Vec::new(), 0, end);
+        let lowest = Offset(end.0.saturating_sub(reading.at_most)).max(head.trimmed);
+        while until > lowest && found.len() < limit && bytes < PAGE_BYTES {
+            let after = Offset(until.0.saturating_sub(reading.at_once)).max(lowest);
+            let newest = self.newest(&wanted, after, until, limit - found.len(), PAGE_BYTES - bytes).await?;
+            bytes += newest.events.iter().map(|event| event.weight()).sum::<usize>();
+            found.extend(newest.events.into_iter().rev());
+            until = newest.down_to;
+        }
+        let before = (until > head.trimmed).then(|| self.service.hub.cursor(Offset(until.0 + 1)).to_string());
+        Ok(Listed { events: found.iter().map(|event| self.shown_event(event)).collect(), before })
+    }
+
+    /// The newest of those that are wanted between two places, as many as fit.
+    async fn newest(
+        &self,
+        wanted: &Wanted,
+        mut after: Offset,
+        until: Offset,
+        limit: usize,
+        most_bytes: usize,
+    ) -> Result<Newest, Problem> {
+        let (mut kept, mut bytes, mut down_to) = (VecDeque::<Event>::new(), 0, after);
+        while after < until {
+            let query = Query { topics: wanted.seek.clone(), ..self.all_after(after, until) };
+            let page = match self.service.hub.broker().read(query).await {
+                Ok(page) => page,
+                Err(BrokerError::Trimmed { resume, .. }) if resume > after => {
+                    (after, down_to) = (resume, resume);
+                    continue;
+                }
+                Err(error) => return Err(unreadable(&error)),
+            };
+            if page.reached <= after {
+                break;
+            }
+            after = page.reached;
+            for event in page.events.into_iter().filter(|event| self.is_wanted(wanted, event)) {
+                bytes += event.weight();
+                kept.push_back(event);
+                while kept.len() > limit || (bytes > most_bytes && kept.len() > 1) {
+                    let Some(gone) = kept.pop_front() else { break };
+                    bytes -= gone.weight();
+                    // It is for the next page, and all before it.
+                    down_to = gone.offset;
+                }
+            }
+        }
+        Ok(Newest { events: kept.into(), down_to })
+    }
+
+    fn all_after(&self, after: Offset, until: Offset) -> Query {
+        let limits = self.service.hub.limits();
+        Query { topics: None, after, until, limit: limits.page_events, max_bytes: limits.page_bytes }
+    }
+
+    fn place(&self, before: &str) -> Result<Offset, Problem> {
+        let invalid = |detail: String| {
+            Problem::new(StatusCode::BAD_REQUEST, "invalid-cursor", format!("?before=: {detail}"))
+                .with("parameter", "before")
+        };
+        let cursor: Cursor = before.parse().map_err(|error: tidings::InvalidCursor| invalid(error.to_string()))?;
+        if self.service.hub.cursor(cursor.offset) != cursor {
+            return Err(invalid("that is a place in another log".to_owned()));
+        }
+        Ok(cursor.offset)
+    }
+
+    fn wanted(&self, asked: Asked) -> Result<Wanted, Problem> {
+        let Some(text) = asked.topic.filter(|topic| !topic.is_empty()) else {
+            return Ok(Wanted { topic: None, name: asked.name, seek: None });
+        };
+        let invalid = |error: tidings::InvalidTopic| {
+            Problem::new(StatusCode::BAD_REQUEST, "invalid-topic", format!("?topic=: {error}"))
+                .with("parameter", "topic")
+        };
+        let topic: TopicPattern = text.parse().map_err(invalid)?;
+        let profiles = self.service.hub.profiles();
+        let of_profiles = profiles.with_namespace().map(|profile| profile.qualify(&text));
+        let places = of_profiles.filter_map(|topic| topic.parse().ok()).chain([topic.clone()]);
+        let seek = topic.is_literal().then(|| places.collect());
+        Ok(Wanted { topic: Some(topic), name: asked.name, seek })
+    }
+
+    fn is_wanted(&self, wanted: &Wanted, event: &Event) -> bool {
+        let topic = event.body.topic.as_str();
+        let local = self.service.hub.profiles().of(topic).local(topic);
+        wanted.name.as_ref().is_none_or(|name| *event.body.name == **name)
+            && wanted.topic.as_ref().is_none_or(|wanted| wanted.matches(local) || wanted.matches(topic))
+    }
+
+    fn shown_event(&self, event: &Event) -> ShownEvent {
+        let hub = &self.service.hub;
+        let profile = hub.profiles().of(event.body.topic.as_str());
+        let data = String::from_utf8(event.body.data.to_vec()).ok();
+        let audience = event.body.audience.grants().iter();
+        ShownEvent {
+            name: event.body.name.to_string(),
+            topic: profile.local(event.body.topic.as_str()).to_owned(),
+            profile: profile.name().to_owned(),
+            // Data was checked to be JSON when it was published.
+            data: data.and_then(|data| RawValue::from_string(data).ok()).unwrap_or_default(),
+            time: event.body.time.0,
+            cursor: hub.cursor(event.offset).to_string(),
+            audience: audience.map(|grant| profile.local(grant.as_str()).to_owned()).collect(),
+        }
+    }
+}
+
+/// What was found between two places.
+struct Newest {
+    /// In the order of the log.
+    events: Vec<Event>,
+    /// All that is wanted after here was found; what comes up to here is for the next time.
+    down_to: Offset,
+}
+
+fn unreadable(error: &BrokerError) -> Problem {
+    tracing::error!(%error, "the log can't be read");
+    Problem::unavailable(2, "log-unavailable", "the log can't be read at the moment")
+}
