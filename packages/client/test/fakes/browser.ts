@@ -1,6 +1,7 @@
 /** A browser with pages that share a connection, its worker, and a hub. */
 
 import type { TidingsError } from '../../src/errors.js'
+import { union } from '../../src/filter.js'
 import { settle } from '../../src/settings.js'
 import { shared } from '../../src/share/shared.js'
 import { WorkerHost } from '../../src/share/worker-host.js'
@@ -112,16 +113,24 @@ export class Page {
   readonly errors: TidingsError[] = []
   readonly window = new EventTarget()
   readonly document: EventTarget & { visibilityState: DocumentVisibilityState }
-  readonly topics: readonly string[] | undefined
+  topics: readonly string[] | undefined
+  /** From where on it was promised which topics. */
+  readonly covered: { readonly topics: readonly string[] | undefined; readonly from: string | undefined }[] = []
+  /** It has wanted other topics than at first. */
+  widened = false
+  #promised = false
   connection: Connection | undefined
   loggedOut = false
   cursor: string | undefined
+  /** The first place it was told. */
+  #start: string | undefined
   readonly #browser: Browser
 
   constructor(browser: Browser, name: string, options: PageOptions) {
     this.#browser = browser
     this.name = name
     this.topics = options.want
+    this.#start = options.cursor
     const visibilityState: DocumentVisibilityState = options.hidden ? 'hidden' : 'visible'
     this.document = Object.assign(new EventTarget(), { visibilityState })
     const environment = browser.environment(name, {
@@ -129,7 +138,10 @@ export class Page {
       document: this.document,
       ...options.environment,
     })
-    const clientOptions: ClientOptions = { worker: worker => browser.worker(name, worker), ...options }
+    const clientOptions: ClientOptions = {
+      ...(environment.SharedWorker && { worker: (worker: string) => browser.worker(name, worker) }),
+      ...options,
+    }
     const alive = <T extends unknown[]>(run: (...args: T) => void) => {
       return (...args: T) => {
         if (!browser.scheduler.isDead(name)) run(...args)
@@ -141,6 +153,7 @@ export class Page {
         batch: alive(batch => this.#batch(batch)),
         connection: alive(connection => {
           this.connection = connection
+          this.#promise(connection.cursor)
         }),
         error: alive(error => {
           this.errors.push(error)
@@ -178,13 +191,47 @@ export class Page {
     this.#browser.scheduler.freeze(this.name, false)
   }
 
+  /** Wants these too. */
+  widen(topics: readonly string[] | undefined): void {
+    if (this.#browser.scheduler.isFrozen(this.name)) return
+    this.topics = union([this.topics, topics])
+    this.widened = true
+    this.#promised = false
+    // Some of what lies before may have been read for the old ones alone.
+    this.#start = undefined
+    this.source.want(this.topics)
+    // It has these already.
+    if (this.connection?.status === 'open') this.#promised = true
+  }
+
+  /** Into the back/forward cache. */
+  putAway(): void {
+    this.window.dispatchEvent(Object.assign(new Event('pagehide'), { persisted: true }))
+    this.freeze()
+  }
+
+  bringBack(): void {
+    this.thaw()
+    this.window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }))
+  }
+
   see(visible: boolean): void {
     this.document.visibilityState = visible ? 'visible' : 'hidden'
     this.source.visible(visible)
   }
 
+  /** Open, and with a place: from there on nothing may be missing. */
+  #promise(cursor: string | undefined): void {
+    if (this.connection?.status !== 'open' || this.#promised || cursor === undefined) return
+    this.#promised = true
+    this.covered.push({ topics: this.topics, from: this.#start ?? cursor })
+    this.#start = undefined
+  }
+
   #batch(batch: Batch): void {
     this.batches.push(batch)
+    if (this.covered.length === 0 && !this.widened) this.#start ??= batch.from ?? batch.to
+    this.#promise(batch.from ?? batch.to)
     this.present.push(...(batch.present ?? []))
     for (const frame of batch.frames) {
       if (frame.type === 'event') this.events.push(frame.event)

@@ -44,6 +44,10 @@ export class Scheduler {
     else this.#frozen.delete(owner)
   }
 
+  isFrozen(owner: string): boolean {
+    return this.#frozen.has(owner)
+  }
+
   kill(owner: string): void {
     this.#dead.add(owner)
     for (const [key, queue] of this.#queues) if (queue.owner === owner) this.#queues.delete(key)
