@@ -3,7 +3,7 @@
  */
 
 export { createHooks, type Hooks } from './create-hooks.js'
-export type { JobDocument, JobProgress } from './jobs.js'
+export type { Job, JobProgress, JobState } from './jobs.js'
 export { LiveProvider, type LiveProviderProps } from './provider.js'
 export type { Register, RegisteredEvents } from './register.js'
 export { useClient } from './use-client.js'

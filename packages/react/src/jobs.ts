@@ -1,27 +1,8 @@
 import type { Client } from '@tidings/client'
+import { type CreatedJob, cancelJob, createJob, type Job, watchJob } from '@tidings/client/jobs'
 import { type Context, createContext } from 'react'
 
-/** What a job's worker says of how far it is. */
-export interface JobProgress {
-  readonly done: number
-  readonly total?: number
-  /** From 0 to 1. */
-  readonly fraction?: number
-  readonly message?: string
-  readonly item?: unknown
-}
-
-/** What is known of a job (protocol §10.1). Times are in ms since 1970. */
-export interface JobDocument {
-  readonly id: string
-  readonly kind: string
-  readonly state: 'queued' | 'running' | 'completed' | 'failed' | 'canceled' | 'lost'
-  readonly canceling?: boolean
-  readonly progress?: JobProgress
-  readonly result?: unknown
-  readonly error?: { readonly code: string; readonly message: string; readonly retryable?: boolean }
-  readonly [member: string]: unknown
-}
+export type { CreatedJob, Job, JobProgress, JobState } from '@tidings/client/jobs'
 
 export interface WatchSettings {
   readonly token?: string | undefined
@@ -37,24 +18,19 @@ export interface UploadSettings {
 
 /** What the hooks need of jobs. */
 export interface Jobs {
-  /** Each state as it comes, and after the end nothing more. */
-  watch(client: Client, id: string, settings: WatchSettings): AsyncIterable<JobDocument>
+  /** Each state as it comes, the end last. */
+  watch(client: Client, id: string, settings: WatchSettings): AsyncIterable<Job>
   /** Resolves when the cancel is acknowledged. */
   cancel(client: Client, id: string, settings: WatchSettings): Promise<unknown>
   upload(client: Client, kind: string, file: Blob, settings: UploadSettings): Promise<CreatedJob>
 }
 
-export interface CreatedJob {
-  readonly job: JobDocument
-  /** A credential for this job alone. */
-  readonly token: string | undefined
+const ofTheHub: Jobs = {
+  watch: watchJob,
+  cancel: cancelJob,
+  upload: (client, kind, file, { input, signal, onProgress }) =>
+    createJob(client, { kind, file, input }, { signal, onUploadProgress: onProgress }),
 }
 
 /** Where the hooks take jobs from; tests give their own. */
-export const JobsContext: Context<Jobs> = createContext<Jobs>({
-  watch: () => {
-    throw new Error('no jobs')
-  },
-  cancel: () => Promise.reject(new Error('no jobs')),
-  upload: () => Promise.reject(new Error('no jobs')),
-})
+export const JobsContext: Context<Jobs> = createContext(ofTheHub)

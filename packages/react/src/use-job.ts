@@ -1,6 +1,6 @@
 import { useCallback, useContext, useEffect, useState } from 'react'
 import { useSomeClient } from './context.js'
-import { type JobDocument, JobsContext } from './jobs.js'
+import { type Job, JobsContext } from './jobs.js'
 
 export interface JobOptions {
   /** The job's own token, for who may not see it otherwise. */
@@ -11,10 +11,10 @@ export interface JobOptions {
 
 export interface JobStatus {
   /** The newest that is known. */
-  readonly job: JobDocument | undefined
+  readonly job: Job | undefined
   /** From 0 to 1; `undefined` while nobody has said how much there is. 1 once it is completed. */
   readonly progress: number | undefined
-  readonly state: JobDocument['state'] | undefined
+  readonly state: Job['state'] | undefined
   readonly result: unknown
   /** Why it failed, or why it can't be watched or canceled. */
   readonly error: { readonly message: string } | undefined
@@ -26,7 +26,7 @@ export interface JobStatus {
 
 interface Seen {
   readonly of: string | undefined
-  readonly job: JobDocument | undefined
+  readonly job: Job | undefined
   readonly error: Error | undefined
   readonly canceling: boolean
 }

@@ -1,6 +1,6 @@
 import { useCallback, useContext, useEffect, useRef, useState } from 'react'
 import { useSomeClient } from './context.js'
-import { type CreatedJob, type JobDocument, JobsContext } from './jobs.js'
+import { type CreatedJob, type Job, JobsContext } from './jobs.js'
 import { errorOf, type JobStatus, useJob } from './use-job.js'
 
 export interface UploadOptions {
@@ -10,7 +10,7 @@ export interface UploadOptions {
 
 export interface Upload extends Omit<JobStatus, 'progress'> {
   /** Sends the file, and watches the job that it makes. Another upload that is under way is called off. Rejects with what `error` then says. */
-  upload(file: Blob, input?: unknown): Promise<JobDocument>
+  upload(file: Blob, input?: unknown): Promise<Job>
   readonly uploading: boolean
   /** How much of the file is sent, from 0 to 1. */
   readonly progress: number

@@ -248,6 +248,30 @@ describe('a fetch that is under way', () => {
 })
 
 describe('fetching anew', () => {
+  it('follows where only the server knows what is on the loaded pages', async () => {
+    const { desk } = await started({ 'book.deleted': remove(['books'], { list: 'items' }) })
+    desk.showPages(['books'])
+    await desk.one().answer({ items: [a, b], next: 2 })
+    desk.client.tell({ name: 'book.deleted', data: { id: 1 } })
+    expect(desk.keys()).toEqual([])
+    desk.client.tell({ name: 'book.deleted', data: { id: 2 } })
+    expect(desk.keys()).toHaveLength(1)
+  })
+
+  it('is not left out because another page was fetched meanwhile, which TanStack Query takes for valid', async () => {
+    const { desk } = await started({ 'queue.changed': invalidate(['books']) })
+    const pages = desk.showPages(['books'])
+    await desk.one().answer({ items: [a], next: 1 })
+    desk.client.tell({ name: 'queue.changed' })
+    await desk.settle()
+    const whole = desk.one()
+    void pages.fetchNextPage()
+    expect(whole.signal.aborted).toBe(true)
+    await desk.one().answer({ items: [b] })
+    await desk.settle(1_000)
+    expect(desk.keys()).toEqual([['books', -1]])
+  })
+
   it('happens at once, and then at most once in the throttle, the last event never forgotten', async () => {
     const { desk } = await started(MAP, { throttle: 100 })
     await shown(desk, ['queue'], 0)

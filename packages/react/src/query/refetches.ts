@@ -135,19 +135,22 @@ export class Refetches {
     if (this.#stopped) this.#forget(query)
   }
 
-  /** Calls off the fetch that is under way, and says what it was of; `undefined` if it is let through. */
+  /** Calls off the fetch that is under way, and says what it was of; `undefined` if it comes all the same. */
   #interrupt(query: Query): 'all' | 'page' | undefined {
     const pace = this.#pace(query)
-    if (pace.canceled >= CANCELED_IN_A_ROW) {
+    const { fetchMeta } = query.state
+    const page = isOfPage(query) && !pace.overtaken
+    if (pace.canceled < CANCELED_IN_A_ROW) {
+      pace.overtaken = false
+      void this.#queryClient.cancelQueries({ queryKey: query.queryKey, exact: true, predicate: one => one === query })
+    }
+    // An answer that is there already, and about to be put into the cache, can't be called off.
+    if (isUnderWay(query)) {
       pace.overtaken = true
       return undefined
     }
-    const { fetchMeta } = query.state
-    const page = isOfPage(query) && !pace.overtaken
     pace.canceled += 1
-    pace.overtaken = false
     if (page) pace.more = fetchMeta
-    void this.#queryClient.cancelQueries({ queryKey: query.queryKey, exact: true, predicate: one => one === query })
     return page ? 'page' : 'all'
   }
 
