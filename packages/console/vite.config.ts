@@ -1,13 +1,16 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vite'
 
-const client = fileURLToPath(new URL('../client/src/', import.meta.url))
+const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
+const client = path('../client/src/')
 
 export default defineConfig({
   base: '/console/',
   resolve: {
     // Built on the client's sources, so that its build need not come first.
     alias: [
+      // Leaves out the client's SharedWorker and its code.
+      { find: /^\.\/share\/index\.js$/, replacement: path('src/unshared.ts') },
       { find: /^@tidings\/client$/, replacement: `${client}index.ts` },
       { find: /^@tidings\/client\/(.*)$/, replacement: `${client}$1.ts` },
     ],

@@ -49,7 +49,10 @@ function parse(text: string, response: Response): unknown {
     return JSON.parse(text)
   } catch {
     const type = response.headers.get('content-type') ?? 'nothing'
-    throw new ApiError(response.status, `The answer is ${type} and not JSON: is something between this page and the hub?`)
+    throw new ApiError(
+      response.status,
+      `The answer is ${type} and not JSON: is something between this page and the hub?`,
+    )
   }
 }
 

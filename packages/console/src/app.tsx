@@ -2,11 +2,11 @@ import type { JSX } from 'preact'
 import { useCallback, useEffect, useState } from 'preact/hooks'
 import { ApiError, asker } from './api.js'
 import { HubProvider } from './context.js'
+import { Frame } from './frame.js'
 import { Hub } from './hub.js'
 import type { Whoami } from './model.js'
 import { Waiting } from './parts/waiting.js'
 import { storedKey, storeKey } from './session.js'
-import { Frame } from './frame.js'
 import { Login } from './views/login.js'
 
 /** The hub is where this page came from, one level up. */
@@ -70,12 +70,14 @@ export function App(): JSX.Element {
 async function identify(key: string | undefined, refused: (why: string) => void): Promise<State> {
   try {
     const who = await asker(BASE, key, () => {})<Whoami>('v1/whoami')
-    if (who.operator) return { is: 'in', hub: new Hub(BASE, key, who, () => refused('The hub does not take this key any more.')) }
+    if (who.operator)
+      return { is: 'in', hub: new Hub(BASE, key, who, () => refused('The hub does not take this key any more.')) }
     return { is: 'login', why: key ? `This is the key of ${who.principal}, who is no operator.` : undefined }
   } catch (error) {
     const status = error instanceof ApiError ? error.status : 0
     const message = error instanceof Error ? error.message : String(error)
-    if (status === 401 || status === 403) return { is: 'login', why: key ? `The hub does not take this key: ${message}` : undefined }
+    if (status === 401 || status === 403)
+      return { is: 'login', why: key ? `The hub does not take this key: ${message}` : undefined }
     return { is: 'away', until: Date.now() + AGAIN, why: message }
   }
 }

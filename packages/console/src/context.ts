@@ -55,7 +55,6 @@ export function useResource<T>(path: string | undefined, every?: number): Resour
   })
   const due = useRef<ReturnType<typeof setTimeout>>(undefined)
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a comeback or a new round fetches the same path anew.
   useEffect(() => {
     if (path === undefined) {
       setState({ value: undefined, error: undefined, loading: false, path })
@@ -66,7 +65,11 @@ export function useResource<T>(path: string | undefined, every?: number): Resour
       if (every === undefined || ending.signal.aborted) return
       due.current = setTimeout(() => {
         if (document.visibilityState === 'visible') setRound(n => n + 1)
-        else document.addEventListener('visibilitychange', () => setRound(n => n + 1), { once: true, signal: ending.signal })
+        else
+          document.addEventListener('visibilitychange', () => setRound(n => n + 1), {
+            once: true,
+            signal: ending.signal,
+          })
       }, every)
     }
     setState(was => ({ ...was, loading: true, value: was.path === path ? was.value : undefined, path }))

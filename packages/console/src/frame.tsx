@@ -45,9 +45,9 @@ export function Frame({ onLogout }: { onLogout: (() => void) | undefined }): JSX
 
   return (
     <div class="frame">
-      <a class="skip" href="#main" onClick={skip}>
+      <button type="button" class="skip" onClick={() => document.getElementById('main')?.focus()}>
         To the content
-      </a>
+      </button>
       <nav aria-label="Views">
         <a class="brand" href={formatRoute('overview')}>
           <svg viewBox="0 0 32 32" width="24" height="24" aria-hidden="true">
@@ -60,7 +60,11 @@ export function Frame({ onLogout }: { onLogout: (() => void) | undefined }): JSX
         <ul>
           {PLACES.map(each => (
             <li key={each.view}>
-              <a href={formatRoute(each.view)} aria-current={each.view === view ? 'page' : undefined} title={`${each.title} (g ${each.key})`}>
+              <a
+                href={formatRoute(each.view)}
+                aria-current={each.view === view ? 'page' : undefined}
+                title={`${each.title} (g ${each.key})`}
+              >
                 <Icon name={each.view} />
                 <span>{each.title}</span>
               </a>
@@ -78,7 +82,13 @@ export function Frame({ onLogout }: { onLogout: (() => void) | undefined }): JSX
         <h1>{place?.title}</h1>
         <Badge />
         <div class="top-buttons">
-          <button type="button" class="plain icon-only" aria-label="Keys (?)" title="Keys (?)" onClick={() => setHelp(true)}>
+          <button
+            type="button"
+            class="plain icon-only"
+            aria-label="Keys (?)"
+            title="Keys (?)"
+            onClick={() => setHelp(true)}
+          >
             <Icon name="keyboard" />
           </button>
           <ThemeSwitch />
@@ -97,12 +107,6 @@ export function Frame({ onLogout }: { onLogout: (() => void) | undefined }): JSX
   )
 }
 
-/** The fragment is the place in the console, so that the jump is made by hand. */
-function skip(event: Event): void {
-  event.preventDefault()
-  document.getElementById('main')?.focus()
-}
-
 const THEMES: Readonly<Record<Theme, { next: Theme; icon: 'auto' | 'sun' | 'moon'; label: string }>> = {
   auto: { next: 'light', icon: 'auto', label: 'Colours of the system' },
   light: { next: 'dark', icon: 'sun', label: 'Light colours' },
@@ -112,7 +116,13 @@ const THEMES: Readonly<Record<Theme, { next: Theme; icon: 'auto' | 'sun' | 'moon
 function ThemeSwitch(): JSX.Element {
   const { next, icon, label } = THEMES[useStore(theme)]
   return (
-    <button type="button" class="plain icon-only" aria-label={`${label}; change`} title={label} onClick={() => setTheme(next)}>
+    <button
+      type="button"
+      class="plain icon-only"
+      aria-label={`${label}; change`}
+      title={label}
+      onClick={() => setTheme(next)}
+    >
       <Icon name={icon} />
     </button>
   )

@@ -1,10 +1,11 @@
-import type { Connection } from '@tidings/client'
-import { type Ask, asker, withQuery } from './api.js'
+import { type Client, type Connection, createClient, type LiveEvent } from '@tidings/client'
+import { EventSource } from '@tidings/client/event-source'
+import { type Ask, asker } from './api.js'
 import { isJob } from './joblist.js'
 import type { Job, LoggedEvent, Stats, Whoami } from './model.js'
+import { Pulse } from './pulse.js'
 import { Store } from './store.js'
-import { type Block, listen } from './stream.js'
-import { type Came, Tail } from './tail.js'
+import { Tail } from './tail.js'
 
 /** Seconds of statistics that the charts show. */
 export const SPAN = 300
@@ -12,30 +13,50 @@ export const SPAN = 300
 /** How many events of the log the tail begins with. */
 const PAST = 100
 
-export type Live = Pick<Connection, 'status' | 'retryAt' | 'attempt' | 'error'>
+/** ms without a figure after which the stream of figures is dead: they come each second. */
+const SILENCE = 10_000
+
+/** ms in which what comes is one drawing: ten a second are as many as can be read. */
+const DRAW = 60
+
+const BEFORE: Connection = {
+  status: 'connecting',
+  transport: undefined,
+  sharing: 'none',
+  cursor: undefined,
+  attempt: 0,
+  retryAt: undefined,
+  error: undefined,
+}
 
 /** This page's side of the hub, for one key: requests, the tail, and the statistics. */
 export class Hub {
   readonly who: Whoami
   readonly ask: Ask
-  readonly live: Store<Live> = new Store<Live>({ status: 'connecting', retryAt: undefined, attempt: 0, error: undefined })
+  readonly live: Store<Connection> = new Store(BEFORE)
   /** Grows each time the connection is there again: what was fetched before is fetched anew. */
   readonly comebacks: Store<number> = new Store(0)
   readonly stats: Store<readonly Stats[]> = new Store<readonly Stats[]>([])
-  readonly tail: Tail
-  #base: URL
-  #key: string | undefined
-  #jobListeners = new Set<(job: Job) => void>()
-  #streams: { close(): void; now(): void }[] = []
+  readonly tail: Tail = new Tail(run => setTimeout(() => requestAnimationFrame(run), DRAW))
+  /** What the topics view has seen, also while another is shown. */
+  readonly pulse: Pulse = new Pulse()
+  readonly #base: URL
+  readonly #key: string | undefined
+  readonly #refused: () => void
+  readonly #jobListeners = new Set<(job: Job) => void>()
+  #client: Client | undefined
+  #figures: EventSource | undefined
   #closed = false
 
+  /** `refused` is called when the hub takes the key no more. */
   constructor(base: URL, key: string | undefined, who: Whoami, refused: () => void) {
     this.who = who
     this.#base = base
     this.#key = key
+    this.#refused = refused
     this.ask = asker(base, key, refused)
-    this.tail = new Tail(run => setTimeout(() => requestAnimationFrame(run), 60))
-    void this.#open()
+    this.#count()
+    void this.#listen()
   }
 
   /** Hears of each change of a job. */
@@ -48,58 +69,64 @@ export class Hub {
 
   /** Comes back now. */
   reconnect(): void {
-    for (const stream of this.#streams) stream.now()
+    this.#client?.reconnect()
+    if (this.#figures?.readyState !== EventSource.OPEN) this.#count()
   }
 
   close(): void {
     this.#closed = true
-    for (const stream of this.#streams) stream.close()
+    this.#client?.close()
+    this.#figures?.close()
   }
 
-  async #open(): Promise<void> {
-    this.#streams.push(
-      listen(new URL('v1/stats/events', this.#base), this.#key, { blocks: blocks => this.#count(blocks), state: () => {} }),
-    )
-    // The past first, and the stream from its end on: no event is missed between the two, and none is there twice.
+  /** The figures of each second, from five minutes ago on. */
+  #count(): void {
+    this.#figures?.close()
+    if (this.#closed) return
+    const url = new URL('v1/stats/events', this.#base)
+    this.#figures = new EventSource(url, { token: this.#key, silence: SILENCE, backoff: { base: 1_000, cap: 5_000 } })
+    this.#figures.addEventListener('tidings.history', (event: MessageEvent) => {
+      this.stats.set((JSON.parse(event.data) as { samples: Stats[] }).samples)
+    })
+    this.#figures.addEventListener('tidings.stats', (event: MessageEvent) => {
+      this.stats.set([...this.stats.value, JSON.parse(event.data) as Stats].slice(-SPAN - 1))
+    })
+  }
+
+  /** Everything that happens. The past first, and the client from its end on: nothing is missed, and nothing is there twice. */
+  async #listen(): Promise<void> {
     const past = await this.ask<{ events: LoggedEvent[] }>(`v1/log/events?limit=${PAST}`).catch(() => ({ events: [] }))
     if (this.#closed) return
     this.tail.add(past.events.toReversed())
-    const url = new URL(withQuery('v1/events', { topic: '**', meta: 'true' }), this.#base)
-    const handlers = { blocks: (blocks: readonly Block[]) => this.#hear(blocks), state: (live: Live) => this.#state(live) }
-    this.#streams.push(listen(url, this.#key, handlers, past.events[0]?.cursor))
+    this.#client = createClient({
+      url: this.#base,
+      topics: ['**'],
+      cursor: past.events[0]?.cursor,
+      token: this.#key,
+      // Each tab looks by itself, so that its own connection is what it shows.
+      share: 'none',
+      backoff: { cap: 10_000 },
+      onError: () => {},
+    })
+    this.#client.onConnection(connection => this.#state(connection))
+    this.#client.subscribe({ onBatch: events => this.#hear(events) })
   }
 
-  #state(live: Live): void {
+  #state(connection: Connection): void {
     const was = this.live.value.status
-    this.live.set(live)
-    if (live.status === 'open' && was !== 'open') this.comebacks.set(this.comebacks.value + 1)
+    this.live.set(connection)
+    if (connection.status === 'closed' && connection.error?.code === 'unauthorized') this.#refused()
+    if (connection.status !== 'open' || was === 'open') return
+    this.comebacks.set(this.comebacks.value + 1)
+    if (this.#figures?.readyState === EventSource.CLOSED) this.#count()
   }
 
-  #count(blocks: readonly Block[]): void {
-    let samples = this.stats.value
-    for (const { event, data } of blocks) {
-      if (event === 'tidings.history') samples = (JSON.parse(data) as { samples: Stats[] }).samples
-      else if (event === 'tidings.stats') samples = [...samples, JSON.parse(data) as Stats]
+  #hear(events: readonly LiveEvent[]): void {
+    if (this.#jobListeners.size > 0) {
+      for (const { name, data } of events) {
+        if (name.startsWith('job.') && isJob(data)) for (const listener of this.#jobListeners) listener(data)
+      }
     }
-    this.stats.set(samples.slice(-SPAN - 1))
-  }
-
-  #hear(blocks: readonly Block[]): void {
-    const came: Came[] = []
-    for (const block of blocks) {
-      if (block.event.startsWith('tidings.')) continue
-      const data = parseData(block.data)
-      if (block.event.startsWith('job.') && isJob(data)) for (const listener of this.#jobListeners) listener(data)
-      came.push({ name: block.event, topic: block.topic ?? '', data, time: block.time ?? Date.now(), cursor: block.id })
-    }
-    if (came.length) this.tail.add(came)
-  }
-}
-
-function parseData(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
+    this.tail.add(events)
   }
 }

@@ -3,7 +3,8 @@ import type { Job } from './model.js'
 /** The jobs by id, with `job` in place of what was known of it, unless that is newer. */
 export function withJob(jobs: ReadonlyMap<string, Job>, job: Job): ReadonlyMap<string, Job> {
   const known = jobs.get(job.id)
-  if (known && (known.revision > job.revision || (known.revision === job.revision && known.updated > job.updated))) return jobs
+  if (known && (known.revision > job.revision || (known.revision === job.revision && known.updated > job.updated)))
+    return jobs
   return new Map(jobs).set(job.id, job)
 }
 

@@ -49,35 +49,13 @@ export function example(schema: unknown, depth = 6): unknown {
   const type = Array.isArray(schema.type) ? schema.type[0] : schema.type
   if (type === 'object' || isSchema(schema.properties)) {
     const properties = isSchema(schema.properties) ? schema.properties : {}
-    return Object.fromEntries(Object.entries(properties).map(([name, property]) => [name, example(property, depth - 1)]))
+    return Object.fromEntries(
+      Object.entries(properties).map(([name, property]) => [name, example(property, depth - 1)]),
+    )
   }
   if (type === 'array') return [example(schema.items, depth - 1)]
   if (type === 'string') return ''
   if (type === 'integer' || type === 'number') return typeof schema.minimum === 'number' ? schema.minimum : 0
   if (type === 'boolean') return false
   return null
-}
-
-/** Text as JSON, or where it stops being JSON: line and column from 1. */
-export type Parsed =
-  | { readonly ok: true; readonly value: unknown }
-  | { readonly ok: false; readonly message: string }
-
-export function parseJson(text: string): Parsed {
-  if (text.trim() === '') return { ok: true, value: undefined }
-  try {
-    return { ok: true, value: JSON.parse(text) }
-  } catch (error) {
-    return { ok: false, message: place(error instanceof Error ? error.message : String(error), text) }
-  }
-}
-
-/** Engines say the place as a position, as line and column, or not at all. */
-function place(message: string, text: string): string {
-  if (/line \d+/.test(message)) return message
-  const position = /position (\d+)/.exec(message)?.[1]
-  if (position === undefined) return message
-  const before = text.slice(0, Number(position)).split('\n')
-  const said = message.replace(/ (in JSON )?at position \d+.*/, '')
-  return `${said} at line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`
 }

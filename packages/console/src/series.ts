@@ -35,7 +35,10 @@ function between(before: Stats | undefined, now: Stats): Rates {
 }
 
 /** The points of a chart, with a hole put in wherever samples are missing. */
-export function points<T extends { readonly time: number }>(samples: readonly T[], read: (sample: T) => number | null): Point[] {
+export function points<T extends { readonly time: number }>(
+  samples: readonly T[],
+  read: (sample: T) => number | null,
+): Point[] {
   const drawn: Point[] = []
   for (const sample of samples) {
     const before = drawn.at(-1)

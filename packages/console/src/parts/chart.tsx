@@ -98,7 +98,11 @@ export function Chart(props: ChartProps): JSX.Element {
                 </text>
               ))}
               {drawn.map((line, n) => (
-                <path key={line.label} class={`area c${line.color}`} d={areaPath(line.top, frame, props.stacked && n > 0 ? drawn[n - 1]?.top : undefined)} />
+                <path
+                  key={line.label}
+                  class={`area c${line.color}`}
+                  d={areaPath(line.top, frame, props.stacked && n > 0 ? drawn[n - 1]?.top : undefined)}
+                />
               ))}
               {drawn.map(line => (
                 <path key={line.label} class={`line c${line.color}`} d={linePath(line.top, frame)} />
@@ -109,7 +113,13 @@ export function Chart(props: ChartProps): JSX.Element {
                   {drawn.map(line => {
                     const value = line.top[index]?.value
                     return value === null || value === undefined ? null : (
-                      <circle key={line.label} class={`c${line.color}`} cx={x(shown.time, frame)} cy={y(value, frame)} r={3} />
+                      <circle
+                        key={line.label}
+                        class={`c${line.color}`}
+                        cx={x(shown.time, frame)}
+                        cy={y(value, frame)}
+                        r={3}
+                      />
                     )
                   })}
                 </g>
@@ -118,7 +128,10 @@ export function Chart(props: ChartProps): JSX.Element {
           </svg>
         )}
         {at !== undefined && shown && (
-          <span class="when" style={{ left: `${Math.min(width - 70, Math.max(LEFT, LEFT + x(shown.time, frame) - 30))}px` }}>
+          <span
+            class="when"
+            style={{ left: `${Math.min(width - 70, Math.max(LEFT, LEFT + x(shown.time, frame) - 30))}px` }}
+          >
             {clock(shown.time)}
           </span>
         )}

@@ -3,7 +3,12 @@ import { useEffect, useRef } from 'preact/hooks'
 import { Icon } from './icons.js'
 
 /** A modal dialog, open for as long as it is drawn. Escape and a click beside it close it. */
-export function Dialog(props: { title: string; onClose: () => void; wide?: boolean; children: ComponentChildren }): JSX.Element {
+export function Dialog(props: {
+  title: string
+  onClose: () => void
+  wide?: boolean
+  children: ComponentChildren
+}): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => {
     const element = dialog.current

@@ -30,10 +30,14 @@ export function EventDetail({ event, onClose }: { event: SeenEvent; onClose: () 
         )}
         <dt>Time</dt>
         <dd>
-          {event.time === undefined ? '–' : `${new Date(event.time).toLocaleDateString('en-CA')} ${clock(event.time, true)}`}
+          {event.time === undefined
+            ? '–'
+            : `${new Date(event.time).toLocaleDateString('en-CA')} ${clock(event.time, true)}`}
         </dd>
         <dt>Cursor</dt>
-        <dd>{cursor ? <code>{cursor}</code> : <span class="soft">none: a signal, or a state told on connecting</span>}</dd>
+        <dd>
+          {cursor ? <code>{cursor}</code> : <span class="soft">none: a signal, or a state told on connecting</span>}
+        </dd>
         {audience && (
           <>
             <dt>Audience</dt>
@@ -49,7 +53,10 @@ export function EventDetail({ event, onClose }: { event: SeenEvent; onClose: () 
             <Icon name="explain" /> Explain
           </a>
         )}
-        <a class="button small" href={formatRoute('publish', { name: event.name, topic: event.topic, data: event.text })}>
+        <a
+          class="button small"
+          href={formatRoute('publish', { name: event.name, topic: event.topic, data: event.text })}
+        >
           <Icon name="publish" /> Publish again
         </a>
       </div>

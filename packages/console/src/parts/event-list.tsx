@@ -47,7 +47,8 @@ export function EventList(props: EventListProps): JSX.Element {
   }, [])
 
   const place = () => {
-    for (let back = 0; selected && back < rows.length; back++) if (rows.newest(back)?.number === selected.number) return back
+    for (let back = 0; selected && back < rows.length; back++)
+      if (rows.newest(back)?.number === selected.number) return back
     return -1
   }
   const move = (by: number) => {

@@ -66,7 +66,6 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
           {rows.map(row => {
             const key = rowKey(row)
             return (
-              // biome-ignore lint/a11y/useKeyWithClickEvents: j, k and Enter do the same.
               <tr
                 key={key}
                 class={`${key === here ? 'here' : ''}${key === props.opened ? ' opened' : ''}${onOpen ? ' opens' : ''}`}
@@ -90,7 +89,11 @@ export function Table<T>(props: TableProps<T>): JSX.Element {
   )
 }
 
-function Title<T>(props: { column: Column<T>; sort: string; onSort: ((sort: string) => void) | undefined }): JSX.Element {
+function Title<T>(props: {
+  column: Column<T>
+  sort: string
+  onSort: ((sort: string) => void) | undefined
+}): JSX.Element {
   const { column, sort, onSort } = props
   const by = sort.replace(/^-/, '') === column.id
   const turned = sort.startsWith('-')
@@ -114,7 +117,9 @@ function Title<T>(props: { column: Column<T>; sort: string; onSort: ((sort: stri
 }
 
 function classes<T>(column: Column<T>): string {
-  return [column.number && 'number', column.wide && 'wide', column.minor && 'minor', `col-${column.id}`].filter(Boolean).join(' ')
+  return [column.number && 'number', column.wide && 'wide', column.minor && 'minor', `col-${column.id}`]
+    .filter(Boolean)
+    .join(' ')
 }
 
 /** The rows in the order of a column; equal ones stay in their order. */

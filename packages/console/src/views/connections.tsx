@@ -8,6 +8,7 @@ import type { OpenStream } from '../model.js'
 import { Confirm } from '../parts/dialog.js'
 import { Empty, Failed, Loading } from '../parts/states.js'
 import { type Column, Table } from '../parts/table.js'
+import { Transport } from '../parts/transport.js'
 import { useStore } from '../store.js'
 
 /** Rows that are drawn at most: who has more open narrows the filter. */
@@ -30,7 +31,9 @@ export function ConnectionsView(): JSX.Element {
       setSaid(`The ${stream.transport} connection of ${stream.principal} was ended.`)
     } catch (error) {
       const gone = error instanceof ApiError && error.status === 404
-      setSaid(gone ? 'That connection had ended already.' : `Not ended: ${error instanceof Error ? error.message : error}`)
+      setSaid(
+        gone ? 'That connection had ended already.' : `Not ended: ${error instanceof Error ? error.message : error}`,
+      )
     }
     list.reload()
   }
@@ -40,7 +43,13 @@ export function ConnectionsView(): JSX.Element {
     { id: 'principal', title: 'Principal', value: s => s.principal, cell: s => <b>{s.principal}</b> },
     { id: 'source', title: 'Source', value: s => s.source, cell: s => s.source, minor: true },
     { id: 'profile', title: 'Profile', value: s => s.profile, cell: s => s.profile, minor: true },
-    { id: 'topics', title: 'Asked for', value: s => s.topics?.join(' ') ?? '', cell: s => <Wanted stream={s} />, wide: true },
+    {
+      id: 'topics',
+      title: 'Asked for',
+      value: s => s.topics?.join(' ') ?? '',
+      cell: s => <Wanted stream={s} />,
+      wide: true,
+    },
     {
       id: 'lag',
       title: 'Lag',
@@ -72,7 +81,7 @@ export function ConnectionsView(): JSX.Element {
   const fitting = all.filter(stream => wanted === '' || haystack(stream).includes(wanted))
   return (
     <div class="view fill">
-      <div class="toolbar" role="search">
+      <search class="toolbar">
         <input
           ref={filter}
           value={query.find ?? ''}
@@ -85,7 +94,7 @@ export function ConnectionsView(): JSX.Element {
           {wanted ? `${count(fitting.length)} of ${count(all.length)}` : count(all.length)} open
           {fitting.length > MOST ? `, ${MOST} shown` : ''}
         </output>
-      </div>
+      </search>
       {said && (
         <div class="notice" role="status">
           <span>{said}</span>
@@ -118,10 +127,16 @@ export function ConnectionsView(): JSX.Element {
         />
       )}
       {asked && (
-        <Confirm title="Disconnect?" action="Disconnect" onConfirm={() => disconnect(asked)} onClose={() => setAsked(undefined)}>
+        <Confirm
+          title="Disconnect?"
+          action="Disconnect"
+          onConfirm={() => disconnect(asked)}
+          onClose={() => setAsked(undefined)}
+        >
           <p>
-            The {asked.transport} connection of <b>{asked.principal}</b> ends with the close reason 4004, which tells well-made clients
-            to stay away. It shuts nobody out: whoever connects anew is let in. To shut somebody out, revoke the principal or its key.
+            The {asked.transport} connection of <b>{asked.principal}</b> ends with the close reason 4004, which tells
+            well-made clients to stay away. It shuts nobody out: whoever connects anew is let in. To shut somebody out,
+            revoke the principal or its key.
           </p>
         </Confirm>
       )}
@@ -131,16 +146,6 @@ export function ConnectionsView(): JSX.Element {
 
 function haystack({ principal, source, profile, transport, topics, names }: OpenStream): string {
   return [principal, source, profile, transport, ...(topics ?? []), ...(names ?? [])].join(' ').toLowerCase()
-}
-
-const CLASSES: Record<string, number> = { sse: 1, websocket: 2, socketio: 3, poll: 4 }
-
-function Transport({ name }: { name: string }): JSX.Element {
-  return (
-    <span class="transport">
-      <i class={`swatch c${CLASSES[name] ?? 5}`} /> {name}
-    </span>
-  )
 }
 
 function Wanted({ stream }: { stream: OpenStream }): JSX.Element {

@@ -17,7 +17,9 @@ export function ExplainView(): JSX.Element {
   const hub = useHub()
   const { query } = useStore(route)
   const [cursor, setCursor] = useState(query.cursor ?? '')
-  const [asked, setAsked] = useState<Asked>(query.principal ? 'principal' : query.grants !== undefined ? 'grants' : 'me')
+  const [asked, setAsked] = useState<Asked>(
+    query.principal ? 'principal' : query.grants !== undefined ? 'grants' : 'me',
+  )
   const [principal, setPrincipal] = useState(query.principal ?? '')
   const [grants, setGrants] = useState(query.grants ?? '')
   const [topics, setTopics] = useState(query.topics ?? '')
@@ -72,10 +74,24 @@ export function ExplainView(): JSX.Element {
             {choice('me', `this key (${hub.who.principal})`)}
           </fieldset>
           {asked === 'principal' && (
-            <Field label="Principal" hint={people.length ? `Connected now: ${people.slice(0, 6).join(', ')}${people.length > 6 ? ', …' : ''}` : 'Nobody is connected now'}>
+            <Field
+              label="Principal"
+              hint={
+                people.length
+                  ? `Connected now: ${people.slice(0, 6).join(', ')}${people.length > 6 ? ', …' : ''}`
+                  : 'Nobody is connected now'
+              }
+            >
               {attributes => (
                 <>
-                  <input {...attributes} list="people" value={principal} required spellcheck={false} onInput={e => setPrincipal(e.currentTarget.value)} />
+                  <input
+                    {...attributes}
+                    list="people"
+                    value={principal}
+                    required
+                    spellcheck={false}
+                    onInput={e => setPrincipal(e.currentTarget.value)}
+                  />
                   <datalist id="people">
                     {people.map(name => (
                       <option key={name} value={name} />
@@ -87,12 +103,28 @@ export function ExplainView(): JSX.Element {
           )}
           {asked === 'grants' && (
             <Field label="Grants" hint="Separated by commas: role/viewer, library/lib1/read">
-              {attributes => <input {...attributes} class="mono" value={grants} spellcheck={false} onInput={e => setGrants(e.currentTarget.value)} />}
+              {attributes => (
+                <input
+                  {...attributes}
+                  class="mono"
+                  value={grants}
+                  spellcheck={false}
+                  onInput={e => setGrants(e.currentTarget.value)}
+                />
+              )}
             </Field>
           )}
           {asked !== 'principal' && (
             <Field label="Topics they asked for" hint="Separated by commas. Empty is everything">
-              {attributes => <input {...attributes} class="mono" value={topics} spellcheck={false} onInput={e => setTopics(e.currentTarget.value)} />}
+              {attributes => (
+                <input
+                  {...attributes}
+                  class="mono"
+                  value={topics}
+                  spellcheck={false}
+                  onInput={e => setTopics(e.currentTarget.value)}
+                />
+              )}
             </Field>
           )}
           <footer>
@@ -137,7 +169,12 @@ export function ExplainView(): JSX.Element {
   )
 }
 
-function pick({ cursor, principal, grants, topics }: Readonly<Record<string, string>>): Record<string, string | undefined> {
+function pick({
+  cursor,
+  principal,
+  grants,
+  topics,
+}: Readonly<Record<string, string>>): Record<string, string | undefined> {
   return { cursor, principal, grants, topics }
 }
 
@@ -168,7 +205,6 @@ function Answer({ explanation }: { explanation: Explanation }): JSX.Element {
         </div>
       )}
       {readers.map((reader, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: two streams of one principal differ in nothing else.
         <section key={index} class="card reader">
           <header>
             <h2>{reader.principal}</h2>

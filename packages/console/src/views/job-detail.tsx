@@ -19,7 +19,15 @@ interface Result {
 }
 
 /** All that is known of one job. */
-export function JobDetail({ job, profile, onClose }: { job: Job; profile: string | undefined; onClose: () => void }): JSX.Element {
+export function JobDetail({
+  job,
+  profile,
+  onClose,
+}: {
+  job: Job
+  profile: string | undefined
+  onClose: () => void
+}): JSX.Element {
   // A new end or more items are another path, and so are fetched.
   const path = withQuery(`v1/jobs/${job.id}/result`, { from: 0, limit: ITEMS, profile })
   const result = useResource<Result>(isOver(job) || job.items ? `${path}#${job.revision}-${job.items ?? 0}` : undefined)
@@ -95,7 +103,12 @@ export function JobDetail({ job, profile, onClose }: { job: Job; profile: string
       {items.length > 0 && (
         <>
           <h3>
-            Items <span class="soft">{items.length < (result.value?.count ?? 0) ? `${items.length} of ${count(result.value?.count ?? 0)}` : count(items.length)}</span>
+            Items{' '}
+            <span class="soft">
+              {items.length < (result.value?.count ?? 0)
+                ? `${items.length} of ${count(result.value?.count ?? 0)}`
+                : count(items.length)}
+            </span>
           </h3>
           <Json value={items} />
         </>

@@ -33,7 +33,6 @@ export function JobsView(): JSX.Element {
 
   // Heard before the list is asked for, and merged by revision: what changes in between is in both, and the newer counts.
   useEffect(() => hub.onJob(job => setKnown(jobs => withJob(jobs, job))), [hub])
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the jobs of another profile are others.
   useEffect(() => setKnown(new Map()), [profile])
   const { value } = list
   useEffect(() => {
@@ -52,7 +51,8 @@ export function JobsView(): JSX.Element {
   const wanted = (query.find ?? '').trim().toLowerCase()
   const fits = (job: Job) =>
     (!state || job.state === state) &&
-    (wanted === '' || `${job.id} ${job.kind} ${job.owner ?? ''} ${job.progress?.message ?? ''}`.toLowerCase().includes(wanted))
+    (wanted === '' ||
+      `${job.id} ${job.kind} ${job.owner ?? ''} ${job.progress?.message ?? ''}`.toLowerCase().includes(wanted))
   const rows = newestFirst(known.values()).filter(fits)
   const opened = query.job ? known.get(query.job) : undefined
   const open = (job: Job | undefined) => say('jobs', { ...query, job: job?.id })
@@ -96,7 +96,7 @@ export function JobsView(): JSX.Element {
   ]
   return (
     <div class="view fill">
-      <div class="toolbar" role="search">
+      <search class="toolbar">
         <input
           ref={filter}
           value={query.find ?? ''}
@@ -105,14 +105,22 @@ export function JobsView(): JSX.Element {
           spellcheck={false}
           onInput={event => say('jobs', { ...query, find: event.currentTarget.value })}
         />
-        <select aria-label="State" value={state ?? ''} onChange={event => say('jobs', { ...query, state: event.currentTarget.value })}>
+        <select
+          aria-label="State"
+          value={state ?? ''}
+          onChange={event => say('jobs', { ...query, state: event.currentTarget.value })}
+        >
           <option value="">every state</option>
           {STATES.map(name => (
             <option key={name}>{name}</option>
           ))}
         </select>
         {hub.who.profiles.length > 1 && (
-          <select aria-label="Profile" value={profile ?? ''} onChange={event => go('jobs', { profile: event.currentTarget.value })}>
+          <select
+            aria-label="Profile"
+            value={profile ?? ''}
+            onChange={event => go('jobs', { profile: event.currentTarget.value })}
+          >
             <option value="">default profile</option>
             {hub.who.profiles
               .filter(name => name !== 'default')
@@ -125,7 +133,7 @@ export function JobsView(): JSX.Element {
           New job
         </button>
         <output class="soft tally">{count(rows.length)} jobs</output>
-      </div>
+      </search>
       {failure && (
         <div class="notice bad" role="alert">
           <span>{failure}</span>
@@ -162,12 +170,25 @@ export function JobsView(): JSX.Element {
           {opened && <JobDetail job={opened} profile={profile} onClose={() => open(undefined)} />}
         </div>
       )}
-      {making && <NewJob profile={profile} onClose={() => setMaking(false)} onMade={job => setKnown(jobs => withJob(jobs, job))} />}
+      {making && (
+        <NewJob
+          profile={profile}
+          onClose={() => setMaking(false)}
+          onMade={job => setKnown(jobs => withJob(jobs, job))}
+        />
+      )}
       {asked && (
-        <Confirm title="Cancel this job?" action="Cancel the job" onConfirm={() => cancel(asked)} onClose={() => setAsked(undefined)}>
+        <Confirm
+          title="Cancel this job?"
+          action="Cancel the job"
+          onConfirm={() => cancel(asked)}
+          onClose={() => setAsked(undefined)}
+        >
           <p>
             {asked.kind} <code>{asked.id}</code> is {asked.state}.{' '}
-            {asked.state === 'running' ? 'Its worker is told, and the job ends when it has answered, or after 30 s.' : 'It ends at once.'}
+            {asked.state === 'running'
+              ? 'Its worker is told, and the job ends when it has answered, or after 30 s.'
+              : 'It ends at once.'}
           </p>
         </Confirm>
       )}
@@ -182,7 +203,9 @@ export function State({ job }: { job: Job }): JSX.Element {
 export function Bar({ job }: { job: Job }): JSX.Element {
   const part = fraction(job)
   const { progress, error } = job
-  const numbers = progress ? `${count(progress.done)}${progress.total === undefined ? '' : ` of ${count(progress.total)}`}` : ''
+  const numbers = progress
+    ? `${count(progress.done)}${progress.total === undefined ? '' : ` of ${count(progress.total)}`}`
+    : ''
   const text = error?.message ?? progress?.message ?? ''
   return (
     <div class="job-bar">
@@ -194,7 +217,7 @@ export function Bar({ job }: { job: Job }): JSX.Element {
         aria-valuemax={100}
         aria-valuenow={part === undefined ? undefined : Math.round(part * 100)}
       >
-        <i style={{ width: `${(part ?? 0) * 100}%` }} />
+        {part === undefined ? <i /> : <i style={{ width: `${part * 100}%` }} />}
       </div>
       <span class="job-text">
         <span>{numbers}</span>

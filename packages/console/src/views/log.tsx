@@ -41,7 +41,7 @@ export function LogView(): JSX.Element {
     <div class="view fill">
       {info.value && <Kept log={info.value} now={now} />}
       {info.error && <Failed error={info.error} retry={info.reload} />}
-      <div class="toolbar" role="search">
+      <search class="toolbar">
         <input
           ref={first}
           value={topic ?? ''}
@@ -63,8 +63,16 @@ export function LogView(): JSX.Element {
         <button type="button" onClick={older} disabled={!page.value?.before}>
           Older
         </button>
-        <output class="soft tally">{before ? <>before <code>{before}</code></> : 'the newest'}</output>
-      </div>
+        <output class="soft tally">
+          {before ? (
+            <>
+              before <code>{before}</code>
+            </>
+          ) : (
+            'the newest'
+          )}
+        </output>
+      </search>
       {page.error && <Failed error={page.error} retry={page.reload} />}
       <div class={`split${selected ? ' open' : ''}`}>
         <div class="card list-card">
@@ -83,7 +91,9 @@ export function LogView(): JSX.Element {
             empty={
               page.value ? (
                 <Empty title={topic || name ? 'No kept event fits' : 'The log is empty'}>
-                  {hub.who.dev ? 'Events that are published are kept here until retention takes them.' : 'Events stay here until retention takes them.'}
+                  {hub.who.dev
+                    ? 'Events that are published are kept here until retention takes them.'
+                    : 'Events stay here until retention takes them.'}
                 </Empty>
               ) : (
                 !page.error && <Loading what="the log" />
@@ -146,7 +156,13 @@ function Bound(props: {
     <div class="bound">
       <span class="tile-label">{label}</span>
       <b>{format(value)}</b>
-      <meter class="off-screen" min={0} max={most ?? 1} value={most ? value : 0} aria-label={`${label} of what may be kept`} />
+      <meter
+        class="off-screen"
+        min={0}
+        max={most ?? 1}
+        value={most ? value : 0}
+        aria-label={`${label} of what may be kept`}
+      />
       <div class={`track${most ? '' : ' none'}`} aria-hidden="true">
         <i style={{ width: `${part * 100}%` }} />
       </div>

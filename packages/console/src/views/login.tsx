@@ -15,7 +15,11 @@ export function Login(props: { why: string | undefined; busy: boolean; onKey: (k
         <h1>Tidings console</h1>
         <p class="soft">The console is for operators. Make a key on the machine of the hub, beside its data:</p>
         <pre>tidings key create --name console --operator --publish</pre>
-        <Field label="Operator key" error={props.why} hint="Kept for this tab, and forgotten when you log out or close it.">
+        <Field
+          label="Operator key"
+          error={props.why}
+          hint="Kept for this tab, and forgotten when you log out or close it."
+        >
           {attributes => (
             <input
               {...attributes}

@@ -2,13 +2,17 @@ import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { ApiError, withQuery } from '../api.js'
 import { say, useHub } from '../context.js'
+import { parseJson } from '../json-text.js'
 import type { Job } from '../model.js'
 import { Dialog } from '../parts/dialog.js'
 import { Field } from '../parts/field.js'
-import { parseJson } from '../schema.js'
 
 /** A form that makes a job, of a file or of input. */
-export function NewJob(props: { profile: string | undefined; onClose: () => void; onMade: (job: Job) => void }): JSX.Element {
+export function NewJob(props: {
+  profile: string | undefined
+  onClose: () => void
+  onMade: (job: Job) => void
+}): JSX.Element {
   const hub = useHub()
   const { profile } = props
   const [kind, setKind] = useState('import')
@@ -39,15 +43,37 @@ export function NewJob(props: { profile: string | undefined; onClose: () => void
       <form class="dialog-body" onSubmit={make}>
         <Field label="Kind" hint="Workers claim jobs by their kind." error={wrong('kind')}>
           {attributes => (
-            <input {...attributes} value={kind} required maxLength={64} spellcheck={false} onInput={e => setKind(e.currentTarget.value)} />
+            <input
+              {...attributes}
+              value={kind}
+              required
+              maxLength={64}
+              spellcheck={false}
+              onInput={e => setKind(e.currentTarget.value)}
+            />
           )}
         </Field>
-        <Field label="File" hint="Sent to the hub, and from there to the worker. May be left out." error={wrong('file')}>
+        <Field
+          label="File"
+          hint="Sent to the hub, and from there to the worker. May be left out."
+          error={wrong('file')}
+        >
           {attributes => <input {...attributes} type="file" onChange={e => setFile(e.currentTarget.files?.[0])} />}
         </Field>
-        <Field label="Input" hint="JSON for the worker. May be left out." error={parsed.ok ? wrong('input') : parsed.message}>
+        <Field
+          label="Input"
+          hint="JSON for the worker. May be left out."
+          error={parsed.ok ? wrong('input') : parsed.message}
+        >
           {attributes => (
-            <textarea {...attributes} class="mono" rows={4} value={input} spellcheck={false} onInput={e => setInput(e.currentTarget.value)} />
+            <textarea
+              {...attributes}
+              class="mono"
+              rows={4}
+              value={input}
+              spellcheck={false}
+              onInput={e => setInput(e.currentTarget.value)}
+            />
           )}
         </Field>
         {error && typeof error.problem?.field !== 'string' && (

@@ -6,16 +6,9 @@ import { SPAN } from '../hub.js'
 import type { LogInfo, Stats } from '../model.js'
 import { Chart, type Line } from '../parts/chart.js'
 import { Loading } from '../parts/states.js'
+import { TRANSPORTS } from '../parts/transport.js'
 import { grown, lately, points, rates } from '../series.js'
 import { useStore } from '../store.js'
-
-/** Transports in the order and colours that all pages use. */
-const TRANSPORTS = [
-  { name: 'sse', label: 'SSE', color: 1 },
-  { name: 'websocket', label: 'WebSocket', color: 2 },
-  { name: 'socketio', label: 'Socket.IO', color: 3 },
-  { name: 'poll', label: 'poll', color: 4 },
-] as const
 
 /** How the hub is. */
 export function OverviewView(): JSX.Element {
@@ -34,14 +27,22 @@ export function OverviewView(): JSX.Element {
   const errors = grown(samples, SPAN * 1000, stats => stats.publish_errors)
   const others = Object.keys(now.streams).filter(name => !TRANSPORTS.some(known => known.name === name))
   const connections: Line[] = [
-    ...TRANSPORTS.map(({ name, label, color }) => ({ label, color, points: points(samples, stats => stats.streams[name] ?? 0) })),
-    ...others.map(name => ({ label: name, color: 5 as const, points: points(samples, stats => stats.streams[name] ?? 0) })),
+    ...TRANSPORTS.map(({ name, label, color }) => ({
+      label,
+      color,
+      points: points(samples, stats => stats.streams[name] ?? 0),
+    })),
+    ...others.map(name => ({
+      label: name,
+      color: 5 as const,
+      points: points(samples, stats => stats.streams[name] ?? 0),
+    })),
   ]
 
   return (
     <div class="view">
       <div class="tiles">
-        <Tile label="Connections" value={count(open)} note={`${count(now.opened)} opened in all`} />
+        <Tile label="Connections" value={count(open)} note={`${count(now.opened)} so far`} />
         <Tile
           label="Deliveries"
           value={`${rate(lately(series, 5_000, r => r.delivered) ?? 0)}/s`}
@@ -50,13 +51,33 @@ export function OverviewView(): JSX.Element {
         <Tile
           label="Events"
           value={`${rate(lately(series, 5_000, r => r.events) ?? 0)}/s`}
-          note={`and ${rate(lately(series, 5_000, r => r.signals) ?? 0)} signals/s`}
+          note={`+ ${rate(lately(series, 5_000, r => r.signals) ?? 0)} signals/s`}
         />
-        <Tile label="Latency" value={latency(now.latency?.p99)} note={`p99 of a minute; p50 ${latency(now.latency?.p50)}`} />
-        <Tile label="Behind" value={count(now.behind)} note={now.behind ? 'slow readers' : 'all have all'} level={now.behind ? 'warn' : undefined} />
-        <Tile label="Gaps" value={count(now.gaps)} note={gaps ? `${count(gaps)} in 5 min` : 'none in 5 min'} level={gaps ? 'warn' : undefined} />
-        <Tile label="Publish errors" value={count(now.publish_errors)} note={errors ? `${count(errors)} in 5 min` : 'none in 5 min'} level={errors ? 'bad' : undefined} />
-        <Tile label="Log" value={log ? bytes(log.bytes) : '–'} note={log ? `${count(log.events)} events` : ' '} href="#/log" />
+        <Tile label="Latency p99" value={latency(now.latency?.p99)} note={`p50 ${latency(now.latency?.p50)}`} />
+        <Tile
+          label="Behind"
+          value={count(now.behind)}
+          note={now.behind ? 'slow readers' : 'all have all'}
+          level={now.behind ? 'warn' : undefined}
+        />
+        <Tile
+          label="Gaps"
+          value={count(now.gaps)}
+          note={gaps ? `${count(gaps)} in 5 min` : 'none in 5 min'}
+          level={gaps ? 'warn' : undefined}
+        />
+        <Tile
+          label="Publish errors"
+          value={count(now.publish_errors)}
+          note={errors ? `${count(errors)} in 5 min` : 'none in 5 min'}
+          level={errors ? 'bad' : undefined}
+        />
+        <Tile
+          label="Log"
+          value={log ? bytes(log.bytes) : '–'}
+          note={log ? `${count(log.events)} events` : ' '}
+          href="#/log"
+        />
       </div>
       <div class="charts">
         <Chart
@@ -97,7 +118,13 @@ export function OverviewView(): JSX.Element {
   )
 }
 
-function Tile(props: { label: string; value: string; note: string; level?: 'warn' | 'bad' | undefined; href?: string }): JSX.Element {
+function Tile(props: {
+  label: string
+  value: string
+  note: string
+  level?: 'warn' | 'bad' | undefined
+  href?: string
+}): JSX.Element {
   const inner = (
     <>
       <span class="tile-label">{props.label}</span>

@@ -2,13 +2,14 @@ import type { JSX } from 'preact'
 import { useMemo, useRef, useState } from 'preact/hooks'
 import { ApiError, withQuery } from '../api.js'
 import { route, useHub, useResource } from '../context.js'
+import { parseJson } from '../json-text.js'
 import { useKeys } from '../keys.js'
 import type { ProfileEvent, ProfileInfo } from '../model.js'
 import { Copy } from '../parts/copy.js'
 import { Field } from '../parts/field.js'
 import { Icon } from '../parts/icons.js'
 import { formatRoute } from '../route.js'
-import { example, members, parseJson } from '../schema.js'
+import { example, members } from '../schema.js'
 import { useStore } from '../store.js'
 
 interface Form {
@@ -71,6 +72,11 @@ export function PublishView(): JSX.Element {
     }
   }
   const field = fieldOf(error)
+  const command = shell(
+    form,
+    draft(form, data.ok ? data.value : undefined, scope.ok ? scope.value : undefined),
+    !hub.who.dev,
+  )
   const wrong = (name: string) => (field === name ? error?.message : undefined)
   const text = (name: 'name' | 'topic' | 'audience' | 'key', label: string, hint: string, required = false) => (
     <Field label={label} hint={hint} error={wrong(name)}>
@@ -105,7 +111,11 @@ export function PublishView(): JSX.Element {
             {profiles.length > 1 && (
               <Field label="Profile" hint={profile?.description ?? ''}>
                 {attributes => (
-                  <select {...attributes} value={form.profile} onChange={e => change({ profile: e.currentTarget.value })}>
+                  <select
+                    {...attributes}
+                    value={form.profile}
+                    onChange={e => change({ profile: e.currentTarget.value })}
+                  >
                     {profiles.map(({ name }) => (
                       <option key={name}>{name}</option>
                     ))}
@@ -121,8 +131,16 @@ export function PublishView(): JSX.Element {
             </datalist>
           </div>
           <div class="pair">
-            {text('topic', 'Topic', kind?.topic ? `The profile says it: ${kind.topic}` : 'What it is about, as in book/42')}
-            {text('audience', 'Audience', said(kind) ? `The profile says it: ${said(kind)}` : 'Grants, separated by commas. Empty is the default')}
+            {text(
+              'topic',
+              'Topic',
+              kind?.topic ? `The profile says it: ${kind.topic}` : 'What it is about, as in book/42',
+            )}
+            {text(
+              'audience',
+              'Audience',
+              said(kind) ? `The profile says it: ${said(kind)}` : 'Grants, separated by commas. Empty is the default',
+            )}
           </div>
           <Field label="Data" hint="Any JSON. Ctrl+Enter publishes." error={data.ok ? wrong('data') : data.message}>
             {attributes => (
@@ -146,7 +164,11 @@ export function PublishView(): JSX.Element {
               Tidy up
             </button>
             {Boolean(kind?.schema) && (
-              <button type="button" class="small" onClick={() => change({ data: JSON.stringify(example(kind?.schema), null, 2) })}>
+              <button
+                type="button"
+                class="small"
+                onClick={() => change({ data: JSON.stringify(example(kind?.schema), null, 2) })}
+              >
                 Fill in an example
               </button>
             )}
@@ -155,14 +177,28 @@ export function PublishView(): JSX.Element {
             <summary>Key, scope, signal</summary>
             <div class="pair">
               {text('key', 'Key', 'What it replaces, for signals and kinds that coalesce')}
-              <Field label="Scope" hint="Facts that decide the audience, as a JSON object" error={scope.ok ? wrong('scope') : scope.message}>
+              <Field
+                label="Scope"
+                hint="Facts that decide the audience, as a JSON object"
+                error={scope.ok ? wrong('scope') : scope.message}
+              >
                 {attributes => (
-                  <input {...attributes} class="mono" value={form.scope} spellcheck={false} onInput={e => change({ scope: e.currentTarget.value })} />
+                  <input
+                    {...attributes}
+                    class="mono"
+                    value={form.scope}
+                    spellcheck={false}
+                    onInput={e => change({ scope: e.currentTarget.value })}
+                  />
                 )}
               </Field>
             </div>
             <label class="check">
-              <input type="checkbox" checked={form.signal} onChange={event => change({ signal: event.currentTarget.checked })} />
+              <input
+                type="checkbox"
+                checked={form.signal}
+                onChange={event => change({ signal: event.currentTarget.checked })}
+              />
               A signal: it is not kept, and has no cursor
             </label>
           </details>
@@ -197,6 +233,13 @@ export function PublishView(): JSX.Element {
               </dl>
             </section>
           )}
+          <section class="card">
+            <h2>The same from a shell</h2>
+            <pre>{command}</pre>
+            <div class="buttons">
+              <Copy label="Copy" text={() => command} />
+            </div>
+          </section>
           <section class="card" aria-live="polite">
             <h2>Published</h2>
             {taken.length === 0 && <p class="soft">When the hub has made it durable, its cursor stands here.</p>}
@@ -204,7 +247,11 @@ export function PublishView(): JSX.Element {
               {taken.map((result, index) => (
                 <li key={result.cursor ?? `${result.name}${index}`}>
                   <b>{result.name}</b>{' '}
-                  {result.cursor ? <code>{result.cursor}</code> : <span class="soft">{result.coalesced ? 'a newer one took its place' : 'a signal, not kept'}</span>}
+                  {result.cursor ? (
+                    <code>{result.cursor}</code>
+                  ) : (
+                    <span class="soft">{result.coalesced ? 'a newer one took its place' : 'a signal, not kept'}</span>
+                  )}
                   {result.cursor && (
                     <span class="buttons">
                       <Copy label="Copy" text={() => result.cursor ?? ''} />
@@ -225,7 +272,10 @@ export function PublishView(): JSX.Element {
 
 function begin(query: Readonly<Record<string, string>>): Form {
   const parsed = parseJson(query.data ?? '')
-  const data = parsed.ok && parsed.value !== undefined ? JSON.stringify(parsed.value, null, 2) : (query.data ?? '{\n  "text": "hi"\n}')
+  const data =
+    parsed.ok && parsed.value !== undefined
+      ? JSON.stringify(parsed.value, null, 2)
+      : (query.data ?? '{\n  "text": "hi"\n}')
   return {
     profile: query.profile ?? 'default',
     name: query.name ?? 'greeting',
@@ -240,7 +290,10 @@ function begin(query: Readonly<Record<string, string>>): Form {
 
 /** The event as protocol §7.1 wants it: members that say nothing are left out. */
 function draft(form: Form, data: unknown, scope: unknown): Record<string, unknown> {
-  const audience = form.audience.split(',').map(grant => grant.trim()).filter(Boolean)
+  const audience = form.audience
+    .split(',')
+    .map(grant => grant.trim())
+    .filter(Boolean)
   return {
     name: form.name,
     data,
@@ -250,6 +303,14 @@ function draft(form: Form, data: unknown, scope: unknown): Record<string, unknow
     ...(scope !== undefined && { scope }),
     ...(form.signal && { signal: true }),
   }
+}
+
+/** A command that publishes the same. */
+function shell(form: Form, event: unknown, needsKey: boolean): string {
+  const query = form.profile === 'default' ? '' : `?profile=${form.profile}`
+  const json = JSON.stringify(event).replaceAll("'", "'\\''")
+  const key = needsKey ? ' -H "Authorization: Bearer $KEY"' : ''
+  return `curl${key} --json '${json}' '${location.origin}/v1/publish${query}'`
 }
 
 /** Which input a refusal is about: `data/size` and `data.size` are the data's. */
@@ -265,5 +326,9 @@ function said(kind: ProfileEvent | undefined): string {
 }
 
 function described(kind: ProfileEvent): string {
-  return kind.kept ? (kind.retained ? 'Kept, and the newest is told to whoever comes' : 'Kept in the log') : 'A signal: not kept'
+  return kind.kept
+    ? kind.retained
+      ? 'Kept, and the newest is told to whoever comes'
+      : 'Kept in the log'
+    : 'A signal: not kept'
 }

@@ -55,7 +55,7 @@ export function TailView(): JSX.Element {
 
   return (
     <div class="view fill">
-      <div class="toolbar" role="search">
+      <search class="toolbar">
         <input
           ref={first}
           value={topic}
@@ -85,9 +85,10 @@ export function TailView(): JSX.Element {
           <Icon name="trash" /> Clear
         </button>
         <output class="soft tally" aria-live="off">
-          {isEmpty(filter) ? `${count(tail.kept)} shown` : `${count(tail.events.length)} of ${count(tail.kept)}`}, {rate(perSecond)}/s
+          {isEmpty(filter) ? `${count(tail.kept)} shown` : `${count(tail.events.length)} of ${count(tail.kept)}`},{' '}
+          {rate(perSecond)}/s
         </output>
-      </div>
+      </search>
       <div class={`split${selected ? ' open' : ''}`} ref={list}>
         <div class="card list-card">
           <div class="list-head event-row" aria-hidden="true">
@@ -117,7 +118,8 @@ export function TailView(): JSX.Element {
 }
 
 function NoEvents({ filtered, open }: { filtered: boolean; open: boolean }): JSX.Element {
-  if (filtered) return <Empty title="No event fits the filter">It is applied to what comes, too: wait, or ask for less.</Empty>
+  if (filtered)
+    return <Empty title="No event fits the filter">It is applied to what comes, too: wait, or ask for less.</Empty>
   if (!open) return <Empty title="Not connected yet">Events appear as soon as the hub answers.</Empty>
   return (
     <Empty title="Nothing has happened yet">

@@ -1,5 +1,5 @@
 import type { JSX } from 'preact'
-import { useMemo, useRef } from 'preact/hooks'
+import { useRef } from 'preact/hooks'
 import { withQuery } from '../api.js'
 import { route, say, useHub, useNow, useResource } from '../context.js'
 import { ago, clock, count, rate } from '../format.js'
@@ -9,7 +9,6 @@ import { Sparkline } from '../parts/sparkline.js'
 import { Empty, Failed, Loading } from '../parts/states.js'
 import { type Column, Table } from '../parts/table.js'
 import { formatRoute } from '../route.js'
-import { Pulse } from '../pulse.js'
 import { useStore } from '../store.js'
 
 /** ms between two looks. */
@@ -25,9 +24,9 @@ export function TopicsView(): JSX.Element {
   const known = sort.replace('-', '')
   const path = withQuery('v1/topics', { sort: known, limit: MOST, match: query.match?.trim() })
   const answer = useResource<TopicsAnswer>(path, EVERY)
-  const pulse = useMemo(() => new Pulse(), [hub])
   const filter = useRef<HTMLInputElement>(null)
   useKeys({ '/': () => filter.current?.focus() })
+  const { pulse } = hub
   if (answer.value) pulse.look(answer.value, Date.now())
 
   const columns: Column<TopicRate>[] = [
@@ -55,7 +54,7 @@ export function TopicsView(): JSX.Element {
   ]
   return (
     <div class="view fill">
-      <div class="toolbar" role="search">
+      <search class="toolbar">
         <input
           ref={filter}
           value={query.match ?? ''}
@@ -65,7 +64,7 @@ export function TopicsView(): JSX.Element {
           onInput={event => say('topics', { ...query, match: event.currentTarget.value })}
         />
         <output class="soft tally">{answer.value && summary(answer.value)}</output>
-      </div>
+      </search>
       {answer.error && <Failed error={answer.error} retry={answer.reload} />}
       {!answer.value && !answer.error && <Loading what="topics" />}
       {answer.value && (
@@ -78,7 +77,9 @@ export function TopicsView(): JSX.Element {
           onSort={next => say('topics', { ...query, sort: next })}
           empty={
             query.match ? (
-              <Empty title="No topic fits">A pattern has * for one part and ** at the end for the rest; other text is looked for anywhere.</Empty>
+              <Empty title="No topic fits">
+                A pattern has * for one part and ** at the end for the rest; other text is looked for anywhere.
+              </Empty>
             ) : (
               <Empty title="No topic yet">
                 Topics appear with their first event. <a href="#/publish">Publish one.</a>
