@@ -8,9 +8,11 @@ import { DEFAULT_BACKOFF, reconnectDelay } from './backoff.js'
 import { judge, type Verdict } from './ending.js'
 import { environmentOf } from './environment.js'
 import { TidingsError } from './errors.js'
+import { reasonOf } from './failure.js'
 import type { Ending } from './source.js'
 import type { SseBlock } from './sse-parser.js'
-import { reasonOf, Tokens } from './token.js'
+import { Tokens } from './token.js'
+import { forGood } from './transports/for-good.js'
 import { closeOf, objectOf } from './transports/frames.js'
 import { LONGEST_WAIT } from './transports/http.js'
 import { begin } from './transports/lifetime.js'
@@ -58,7 +60,7 @@ type Browser = globalThis.EventSource
 
 type Handler<E extends Event> = ((this: Browser, event: E) => unknown) | null
 
-type Listener<E extends Event> = ((this: Browser, event: E) => unknown) | { handleEvent(event: E): unknown }
+type Listener<E extends Event> = (this: Browser, event: E) => unknown
 
 /**
  * A stream of events that comes back by itself.
@@ -99,7 +101,7 @@ export class EventSource extends EventTarget implements Browser {
   constructor(url: string | URL, options: EventSourceOptions = {}) {
     super()
     const replaced = options.fetch ? { fetch: options.fetch } : {}
-    this.#environment = environmentOf({ ...replaced, ...options.environment })
+    this.#environment = environmentOf({ ...options.environment, ...replaced })
     this.url = resolve(url, this.#environment.location)
     this.withCredentials = options.withCredentials ?? false
     this.#options = options
@@ -139,12 +141,17 @@ export class EventSource extends EventTarget implements Browser {
 
   override addEventListener<Type extends keyof EventSourceEventMap>(
     type: Type,
-    listener: Listener<EventSourceEventMap[Type]> | null,
+    listener: Listener<EventSourceEventMap[Type]>,
     options?: boolean | AddEventListenerOptions,
   ): void
   override addEventListener(
     type: string,
-    listener: Listener<MessageEvent> | Listener<Event> | null,
+    listener: Listener<MessageEvent>,
+    options?: boolean | AddEventListenerOptions,
+  ): void
+  override addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
     options?: boolean | AddEventListenerOptions,
   ): void
   override addEventListener(type: string, listener: unknown, options?: boolean | AddEventListenerOptions): void {
@@ -153,12 +160,17 @@ export class EventSource extends EventTarget implements Browser {
 
   override removeEventListener<Type extends keyof EventSourceEventMap>(
     type: Type,
-    listener: Listener<EventSourceEventMap[Type]> | null,
+    listener: Listener<EventSourceEventMap[Type]>,
     options?: boolean | EventListenerOptions,
   ): void
   override removeEventListener(
     type: string,
-    listener: Listener<MessageEvent> | Listener<Event> | null,
+    listener: Listener<MessageEvent>,
+    options?: boolean | EventListenerOptions,
+  ): void
+  override removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
     options?: boolean | EventListenerOptions,
   ): void
   override removeEventListener(type: string, listener: unknown, options?: boolean | EventListenerOptions): void {
@@ -266,7 +278,7 @@ export class EventSource extends EventTarget implements Browser {
       this.#refused = verdict.next === 'refresh'
       // A new credential need not wait: the old one was refused, and not the client.
       const atOnce = this.#refused && ending.kind === 'refused'
-      this.#wait(verdict.error, verdict.next === 'wait' ? verdict.least : 0, atOnce)
+      this.#wait(verdict.error, verdict.least ?? 0, atOnce)
     }
   }
 
@@ -291,12 +303,7 @@ export class EventSource extends EventTarget implements Browser {
   #fail(error: TidingsError): void {
     if (this.#readyState === 2) return
     this.close()
-    // It is said once and for all: what goes on by itself would say so.
-    const { status, problem, cause } = error
-    const details = { cause, ...(status !== undefined && { status }), ...(problem && { problem }) }
-    this.dispatchEvent(
-      new StreamErrorEvent(error.retrying ? new TidingsError(error.code, error.message, details) : error),
-    )
+    this.dispatchEvent(new StreamErrorEvent(forGood(error)))
   }
 }
 

@@ -3,6 +3,7 @@ import type { Environment } from '../types.js'
 import { broken, closeOf, eventOf, gapOf, objectOf } from './frames.js'
 import { addressOf, drop, headersOf, isObject, mediaType, refusal, textOf } from './http.js'
 import { begin, type Lifetime } from './lifetime.js'
+import { pause } from './pause.js'
 
 /** How long a poll may wait for something to happen, in seconds: below the half minute at which some proxies cut. */
 const WAIT = 25
@@ -51,7 +52,7 @@ async function pollOn(
     sink.frames(answer.frames)
     if (answer.frames.at(-1)?.type === 'close') return { kind: 'ended', cause: undefined }
     const idle = environment.now() - asked
-    if (answer.frames.length === 1 && !isFirst && idle < PAUSE) await pause(PAUSE - idle, environment, life)
+    if (answer.frames.length === 1 && !isFirst && idle < PAUSE) await pause(PAUSE - idle, environment, life.signal)
   }
 }
 
@@ -103,14 +104,4 @@ function endOf(closed: unknown): Frame {
   }
   // A reason that is newer than this client: the next poll is told whether to go on.
   return closeOf({ code: 3006, reason: closed, message: `the hub said: ${closed}` })
-}
-
-function pause(ms: number, { setTimeout, clearTimeout }: Environment, { signal }: Lifetime): Promise<void> {
-  return new Promise(resolve => {
-    const timer = setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
 }
