@@ -10,22 +10,24 @@ const source = path => fileURLToPath(new URL(`../src/${path}`, import.meta.url))
 
 const createClient = `export { createClient } from ${JSON.stringify(source('index.ts'))}`
 
-/** What a page imports, and which of its chunks are counted: those that come with it, or one that comes when it is needed. */
+/** What a page imports; `later` is a part of it that is loaded when it is needed. */
 const ENTRIES = [
-  { name: 'client, over SSE', code: createClient },
-  { name: '+ websocket, when it is needed', code: createClient, chunk: 'transports/websocket.ts' },
-  { name: '+ poll, when it is needed', code: createClient, chunk: 'transports/poll.ts' },
-  { name: '+ one connection for all pages', code: createClient, chunk: 'share/index.ts' },
-  { name: 'jobs', entry: 'jobs.ts' },
-  { name: 'pending', entry: 'pending.ts' },
-  { name: 'event-source', entry: 'event-source.ts' },
-  { name: 'worker, all in one', entry: 'worker.ts', whole: true },
+  { name: 'createClient, over SSE', code: createClient },
+  { name: '  websocket, when needed', code: createClient, later: 'transports/websocket.ts' },
+  { name: '  poll, when needed', code: createClient, later: 'transports/poll.ts' },
+  { name: '  one connection for all pages', code: createClient, later: 'share/index.ts' },
+  { name: '  a token provider', code: createClient, later: 'provider.ts' },
+  { name: '  client.request', code: createClient, later: 'request.ts' },
+  { name: '/jobs', file: 'jobs.ts' },
+  { name: '/pending', file: 'pending.ts' },
+  { name: '/event-source', file: 'event-source.ts' },
+  { name: '/worker', file: 'worker.ts' },
 ]
 
 const rows = []
 for (const entry of ENTRIES) rows.push({ ...entry, ...(await measure(entry)) })
 
-console.log('entry                            minified     gzip')
+console.log(`${'entry'.padEnd(32)} minified     gzip`)
 for (const { name, bytes, zipped } of rows) {
   console.log(`${name.padEnd(32)} ${`${bytes}`.padStart(8)} ${`${zipped}`.padStart(8)}`)
 }
@@ -35,36 +37,44 @@ if (zipped > BOUND) {
   process.exitCode = 1
 }
 
-/** The bytes of an entry with all that it loads at once, or of one chunk with what only that loads. */
-async function measure({ code, entry, chunk, whole }) {
-  const bundle = await rolldown({
-    input: entry ? source(entry) : 'entry',
+/** The bytes that come at once; or those of a part that comes later, beyond what is there by then. */
+async function measure({ code, file, later }) {
+  const chunks = await bundle(code, file, later !== undefined)
+  const first = [...chunks.values()].find(({ isEntry }) => isEntry)
+  if (!later) return sizeOf([first])
+  const part = [...chunks.values()].find(({ facadeModuleId }) => facadeModuleId === source(later))
+  if (!part) throw new Error(`${later} comes with every page`)
+  const there = withImports(chunks, first)
+  return sizeOf([...withImports(chunks, part)].filter(chunk => !there.has(chunk)))
+}
+
+/** The chunks by name. Without `split` there is one: what is imported dynamically stays outside. */
+async function bundle(code, file, split) {
+  const made = await rolldown({
+    input: file ? source(file) : 'entry',
     platform: 'browser',
-    treeshake: true,
     logLevel: 'silent',
     plugins: [
       {
         name: 'entry',
-        resolveId: id => (id === 'entry' ? id : undefined),
+        resolveId(id, _importer, { kind }) {
+          if (id === 'entry') return id
+          return kind === 'dynamic-import' && !split ? { id, external: true } : undefined
+        },
         load: id => (id === 'entry' ? code : undefined),
       },
     ],
   })
-  const { output } = await bundle.generate({ format: 'esm', minify: true, codeSplitting: !whole })
-  await bundle.close()
-  const chunks = new Map(output.filter(({ type }) => type === 'chunk').map(made => [made.fileName, made]))
-  const first = loaded(chunks, [...chunks.values()].find(({ isEntry }) => isEntry))
-  if (!chunk) return sizeOf(first)
-  const later = [...chunks.values()].find(({ facadeModuleId }) => facadeModuleId === source(chunk))
-  if (!later) throw new Error(`${chunk} has no chunk of its own: it comes with every page`)
-  return sizeOf([...loaded(chunks, later)].filter(made => !first.has(made)))
+  const { output } = await made.generate({ format: 'esm', minify: true })
+  await made.close()
+  return new Map(output.filter(({ type }) => type === 'chunk').map(chunk => [chunk.fileName, chunk]))
 }
 
-/** A chunk with those that it imports at once. */
-function loaded(chunks, chunk, all = new Set()) {
+/** A chunk with those that it imports. */
+function withImports(chunks, chunk, all = new Set()) {
   if (!chunk || all.has(chunk)) return all
   all.add(chunk)
-  for (const name of chunk.imports) loaded(chunks, chunks.get(name), all)
+  for (const name of chunk.imports) withImports(chunks, chunks.get(name), all)
   return all
 }
 

@@ -114,8 +114,12 @@ export class Link implements Source {
     const run = this.#run
     if (!run?.asked) return
     this.#timers.clear('want', 'narrow')
-    if (!coversAll(run.topics, topics)) this.#timers.set('want', COALESCE, () => this.#connect())
-    else if (!coversAll(topics, run.topics)) this.#timers.set('narrow', NARROW, () => this.#connect())
+    if (!coversAll(run.topics, topics)) {
+      // At once: whatever the old connection still told would move the place beyond what it leaves out.
+      this.#end()
+      this.#tell('connecting', this.#error)
+      this.#timers.set('want', COALESCE, () => this.#connect())
+    } else if (!coversAll(topics, run.topics)) this.#timers.set('narrow', NARROW, () => this.#connect())
   }
 
   wake(): void {

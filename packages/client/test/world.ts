@@ -116,7 +116,12 @@ export function at(offset: number, epoch: string = EPOCH): string {
   return `${epoch}-${offset}`
 }
 
-export function event(offset: number | undefined, topic = 'book/1', name = 'book.updated', data: unknown = offset): Frame {
+export function event(
+  offset: number | undefined,
+  topic = 'book/1',
+  name = 'book.updated',
+  data: unknown = offset,
+): Frame {
   const live: LiveEvent = { name, topic, data, cursor: offset === undefined ? undefined : at(offset), time: undefined }
   return { type: 'event', event: live }
 }
