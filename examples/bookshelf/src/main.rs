@@ -29,14 +29,13 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let demo = args.demo;
     let running = App::start(args.settings(), Arc::new(SystemClock)).await?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "listening on http://{}", running.address)?;
+    let mut out = format!("listening on http://{}\n", running.address);
     if demo {
-        writeln!(out, "log in as admin, ann or ben; the password is the name")?;
+        out.push_str("log in as admin, ann or ben; the password is the name\n");
     }
-    writeln!(out, "drop .epub files into {}", running.app.drop.display())?;
-    out.flush()?;
-    drop(out);
+    out.push_str(&format!("drop .epub files into {}\n", running.app.drop.display()));
+    // A closed standard output is no reason not to serve.
+    let _ = std::io::stdout().lock().write_all(out.as_bytes());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -1,0 +1,110 @@
+//! Logins, and how they end.
+
+mod shelf;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use shelf::{Shelf, cookie};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_lets_nobody_in_and_does_not_say_what_is_wrong() {
+    let shelf = Shelf::start().await;
+    let mut answers = Vec::new();
+    for (name, password) in [("ann", "wrong"), ("nobody", "nobody"), ("ann", ""), ("Ann", "ann"), ("' OR 1=1 --", "x")]
+    {
+        let answer = shelf.try_log_in(name, password).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert!(answer.headers().get("set-cookie").is_none());
+        answers.push(answer.text().await.unwrap());
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_behind_the_wall_with_a_problem_for_who_is_not_logged_in() {
+    let shelf = Shelf::start().await;
+    let strangers =
+        [shelf.nobody(), shelf.with_cookie("bookshelf_session=made-up"), shelf.with_cookie("bookshelf_session=")];
+    for stranger in strangers {
+        for path in [
+            "/api/v1/auth/me",
+            "/api/v1/books",
+            "/api/v1/books/1",
+            "/api/v1/queue",
+            "/api/v1/authors",
+            "/api/v1/series",
+            "/api/v1/events",
+            "/api/v1/poll",
+            "/v1/jobs",
+            "/v1/jobs/x/events",
+        ] {
+            let answer = stranger.ask(Method::GET, path, None).await;
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+            assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logging_out_ends_the_streams_of_this_session_alone() {
+    let shelf = Shelf::start().await;
+    let (here, there) = (shelf.log_in("ann").await, shelf.log_in("ann").await);
+    let (mut of_here, mut of_there) = (here.listen("").await, there.listen("").await);
+    let answer = here.ask(Method::POST, "/api/v1/auth/logout", None).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    let heard = of_here.until(|event| event.name == "tidings.close").await;
+    assert_eq!(heard.last().unwrap().data["code"], 4002);
+    assert!(of_here.next().await.is_none());
+    assert_eq!(here.ask(Method::GET, "/api/v1/events", None).await.status(), StatusCode::UNAUTHORIZED);
+    let book = there.want("Still here", "Somebody", false).await;
+    of_there.until(|event| event.name == "book.added" && event.data["id"] == book).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_password_ends_every_session_but_the_new_one() {
+    let shelf = Shelf::start().await;
+    let (here, there) = (shelf.log_in("ann").await, shelf.log_in("ann").await);
+    let mut of_there = there.listen("").await;
+    for (asked, status) in [
+        (json!({ "current": "wrong", "new": "long enough" }), StatusCode::FORBIDDEN),
+        (json!({ "current": "ann", "new": "short" }), StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        assert_eq!(here.post("auth/password", asked).await.status(), status);
+    }
+    let answer = here.post("auth/password", json!({ "current": "ann", "new": "long enough" })).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    let anew = shelf.with_cookie(&cookie(&answer));
+    assert_eq!(anew.get("auth/me").await, json!({ "id": "2", "name": "ann", "role": "member" }));
+    of_there.until(|event| event.name == "tidings.close").await;
+    for ended in [&here, &there] {
+        assert_eq!(ended.ask(Method::GET, "/api/v1/auth/me", None).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(shelf.try_log_in("ann", "ann").await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(shelf.try_log_in("ann", "long enough").await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_makes_no_sense_is_refused_with_a_problem() {
+    let shelf = Shelf::start().await;
+    let ann = shelf.log_in("ann").await;
+    for (path, body) in [
+        ("books", json!({ "title": "", "author": "A" })),
+        ("books", json!({ "title": "T" })),
+        ("books", json!({ "title": "x".repeat(501), "author": "A" })),
+        ("books", json!({ "title": "T", "author": "A", "unknown": 1 })),
+        ("auth/login", json!({ "name": "ann" })),
+    ] {
+        let answer = ann.post(path, body).await;
+        assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+        let problem: Value = answer.json().await.unwrap();
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+    }
+    for path in ["/api/v1/books/999999", "/api/v1/books/x", "/api/v1/nothing", "/v1/nothing"] {
+        let answer = ann.ask(Method::GET, path, None).await;
+        assert_eq!(
+            (answer.status(), &answer.headers()["content-type"]),
+            (StatusCode::NOT_FOUND, &"application/problem+json".parse().unwrap())
+        );
+    }
+}
