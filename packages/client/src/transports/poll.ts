@@ -38,13 +38,12 @@ async function pollOn(
   const wait = Math.max(1, Math.min(WAIT, Math.floor(request.silence / 2_000)))
   let { cursor } = request
   let isOpen = false
-  for (;;) {
+  while (!life.signal.aborted) {
     life.wait(request.silence, { kind: 'silence' })
     const asked = environment.now()
     const answer = await ask(request, cursor, wait, environment, life)
     if ('kind' in answer) return answer
-    // Aborted meanwhile: nobody hears this.
-    if (life.signal.aborted) return { kind: 'ended', cause: undefined }
+    if (life.signal.aborted) break
     if (!isOpen) sink.opened()
     isOpen = true
     const isFirst = cursor === undefined
@@ -54,6 +53,8 @@ async function pollOn(
     const idle = environment.now() - asked
     if (answer.frames.length === 1 && !isFirst && idle < PAUSE) await pause(PAUSE - idle, environment, life.signal)
   }
+  // Aborted: nobody hears this.
+  return { kind: 'ended', cause: undefined }
 }
 
 interface Answer {

@@ -90,7 +90,7 @@ export const websocket: Transport = (request, sink, environment, signal) => {
     if (life.signal.aborted) return
     listen()
     try {
-      const frame = hear(objectOf(data, 'a message'))
+      const frame = hear(objectOf(typeof data === 'string' ? data : undefined, 'a message'))
       if (frame) gather.add(frame)
     } catch (error) {
       end({ kind: 'protocol', message: (error as Error).message })
