@@ -21,12 +21,12 @@ export function judge(ending: Ending, close: CloseReason | undefined, renewed: b
       return verdict(
         'fall',
         'content-type',
-        `a hub does not answer with "${ending.contentType}", but proxies and login forms do`,
+        `the answer is no stream of a hub but ${ending.contentType || 'untyped'}: a proxy, a login form?`,
       )
     case 'protocol':
       return verdict('fall', 'protocol', `the stream breaks the protocol: ${ending.message}`)
     case 'silence':
-      return verdict('wait', 'silence', 'nothing came for longer than a hub is silent')
+      return verdict('wait', 'silence', 'a hub is not silent for so long')
     case 'ended': {
       const { cause } = ending
       return verdict('wait', 'network', `not connected: ${cause ? reasonOf(cause) : 'cut off'}`, { cause })

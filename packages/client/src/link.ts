@@ -50,9 +50,8 @@ interface Run {
   /** What was asked for, once it was. */
   topics: readonly string[] | undefined
   asked: boolean
-  /** When the hub took it, and when the first frame came. */
+  /** When the hub took it. */
   opened: number | undefined
-  heard: boolean
   close: CloseReason | undefined
 }
 
@@ -151,7 +150,7 @@ export class Link implements Source {
   }
 
   #begin(): void {
-    if (this.#over || this.#run || this.#status !== 'connecting') return
+    if (this.#over || this.#run) return
     this.#watchBackground()
     this.#connect()
   }
@@ -178,7 +177,7 @@ export class Link implements Source {
     this.#timers.clear('retry')
     const transport = this.#choice.current
     if (transport === undefined) {
-      this.#closeFor(new TidingsError('refused', 'none of the transports is possible here'))
+      this.#closeFor(new TidingsError('refused', 'no transport is possible here'))
       return
     }
     const run: Run = {
@@ -187,7 +186,6 @@ export class Link implements Source {
       topics: undefined,
       asked: false,
       opened: undefined,
-      heard: false,
       close: undefined,
     }
     this.#run = run
@@ -249,7 +247,7 @@ export class Link implements Source {
   #opened(run: Run): void {
     run.opened = this.#environment.now()
     this.#renewed = false
-    if (run.transport === 'sse' && !run.heard) {
+    if (run.transport === 'sse') {
       this.#timers.set('answer', FIRST_BYTE, () => this.#unanswered(run))
       return
     }
@@ -283,7 +281,6 @@ export class Link implements Source {
   }
 
   #frames(run: Run, frames: readonly Frame[]): void {
-    run.heard = true
     run.opened ??= this.#environment.now()
     if (this.#status !== 'open') this.#isOpen()
     if (this.#run !== run) return

@@ -23,7 +23,7 @@ export function sharedOr(alone: OpenSource, load: () => Promise<{ openShared: Op
     const opened = load()
       .then(({ openShared }) => openShared(settings, sink, environment, options))
       .catch((cause: unknown) => {
-        sink.error(failure('sharing', `this page has its own connection: ${reasonOf(cause)}`, { cause }))
+        sink.error(failure('sharing', `connections are not shared: ${reasonOf(cause)}`, { cause }))
         return alone(settings, sink, environment, options)
       })
     // In the order in which they were asked for.
