@@ -1,4 +1,7 @@
-//! Embeds every profile of the repository with its schemas, so that one can be used by its name alone.
+//! Embeds every profile of the repository with its schemas, so that one can be used by its name alone, and the console, if it is built.
+
+#[path = "build/console.rs"]
+mod console;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,6 +34,7 @@ fn main() {
     code.push(']');
     schemas.push(']');
     let out = std::env::var("OUT_DIR").expect("cargo sets it");
+    console::embed(Path::new(&manifest), Path::new(&out));
     for (file, code) in [("profiles.rs", code), ("schemas.rs", schemas)] {
         std::fs::write(Path::new(&out).join(file), code).expect("the build directory can be written");
     }

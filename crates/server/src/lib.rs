@@ -6,6 +6,7 @@ pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod commands;
+pub mod console;
 pub mod descriptors;
 pub mod idempotency;
 pub mod inspect;

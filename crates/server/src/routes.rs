@@ -9,20 +9,21 @@ mod tickets;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderValue, StatusCode, header, request};
+use http::{StatusCode, header, request};
 use tidings_brokers::Recovery;
 use tidings_transports::desk::Desk;
 use tidings_transports::jobs::JobRoutes;
 use tidings_transports::{Cors, Mount, Problem, Publishing, Service};
 
 use crate::assemble::{Doors, Side};
+use crate::console::{self, Console};
 use crate::inspect::{self, Inspector, MountedStreams};
 use crate::metrics::MetricsSource;
-use crate::page;
+use crate::page::{self, Mention};
 use crate::serve::is_local_host;
 use explain::explain_event;
 use ready::{health, ready, show_metrics, side_endpoint};
@@ -34,7 +35,6 @@ struct Shared {
     doors: Doors,
     streams: MountedStreams,
     metrics: MetricsSource,
-    policy: HeaderValue,
 }
 
 /// What the routes depend on beside the hub.
@@ -44,6 +44,8 @@ pub struct RouteOptions {
     pub recovery: Option<Recovery>,
     /// Whether `/` is the live page.
     pub page: bool,
+    /// Whether the console is served.
+    pub console: bool,
     /// Whether only this machine is answered, and that whatever it asks.
     pub dev: bool,
     /// The most bytes of a file that comes with a job.
@@ -66,10 +68,10 @@ pub fn router(
     doors: Doors,
     options: RouteOptions,
 ) -> Router {
-    let RouteOptions { recovery, page, dev, upload_bytes, cors, streams, inspector } = options;
+    let RouteOptions { recovery, page, console, dev, upload_bytes, cors, streams, inspector } = options;
     let mut metrics = MetricsSource::new(service.clone(), streams.clone());
     metrics.recovery = recovery;
-    let shared = Arc::new(Shared { service: service.clone(), doors, streams, metrics, policy: page::policy() });
+    let shared = Arc::new(Shared { service: service.clone(), doors, streams, metrics });
     let mut router = Router::new();
     // A profile may have its own form of these two.
     for (path, handler) in [("/health", get(health)), ("/ready", get(ready))] {
@@ -82,10 +84,15 @@ pub fn router(
         .route("/v1/tickets", post(tickets))
         .route("/v1/revoke", post(revoke))
         .route("/v1/explain", get(explain_event));
+    let built = Console::new(console::EMBEDDED);
     if page {
-        router = router.route("/", get(live_page));
+        let mention = if console && built.is_built() { Mention::Link } else { Mention::Nothing };
+        router = router.route("/", get(async move || page::response(mention)));
     }
     let mut router = router.with_state(shared.clone());
+    if console {
+        router = router.merge(console::router(built));
+    }
     for side in sides {
         let path = side.path.clone();
         let state = (service.clone(), Arc::new(side));
@@ -111,15 +118,6 @@ async fn only_this_machine(request: Request, next: Next) -> Response {
     }
     let detail = "with --dev only requests to localhost are answered; start it without --dev to serve others";
     Problem::new(StatusCode::MISDIRECTED_REQUEST, "only-this-machine", detail).into_response()
-}
-
-async fn live_page(State(shared): State<Arc<Shared>>) -> Response {
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, shared.policy.clone()),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    ];
-    (headers, Html(page::HTML)).into_response()
 }
 
 async fn not_found(parts: request::Parts) -> Problem {

@@ -186,7 +186,8 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
         dev,
         cors: cors.clone(),
     });
-    let options = RouteOptions { recovery, page: settings.api.page, dev, upload_bytes, cors, streams, inspector };
+    let (page, console) = (settings.api.page, settings.api.console);
+    let options = RouteOptions { recovery, page, console, dev, upload_bytes, cors, streams, inspector };
     let router = routes::router(&service, mounts, publishing, sides, desks, doors, options);
 
     let (stop_accepting, stopped) = watch::channel(false);

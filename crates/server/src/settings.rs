@@ -166,6 +166,8 @@ pub struct ApiSettings {
     pub retry: Option<Duration>,
     /// Whether `/` is the live page.
     pub page: bool,
+    /// Whether the console is at `/console`. It shows operators what they may see, and others nothing.
+    pub console: bool,
 }
 
 impl Default for ApiSettings {
@@ -175,6 +177,7 @@ impl Default for ApiSettings {
             heartbeat_every: Duration::from_secs(20),
             retry: Some(Duration::from_secs(3)),
             page: true,
+            console: true,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::settings::{Report, Settings};
 
 /// The paths of the program itself; one that ends in `/` is all below it. `/socket.io/` is the program's own only as long as no
 /// profile is there.
-pub const RESERVED: [&str; 14] = [
+pub const RESERVED: [&str; 19] = [
     "/",
     "/v1/events",
     "/v1/poll",
@@ -21,7 +21,12 @@ pub const RESERVED: [&str; 14] = [
     "/v1/tickets",
     "/v1/revoke",
     "/v1/explain",
-    "/v1/streams",
+    "/v1/streams/",
+    "/v1/whoami",
+    "/v1/topics",
+    "/v1/profiles",
+    "/v1/log/",
+    "/v1/stats/",
     "/health",
     "/ready",
     "/metrics",
