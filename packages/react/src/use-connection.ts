@@ -18,9 +18,9 @@ export interface ConnectionOptions {
   readonly client?: object | undefined
 }
 
-/** How the connection is. It changes with each event, by its cursor: who needs less says what. */
+/** How the connection is. That its `cursor` moves, with each batch, is no reason to draw. */
 export function useConnection(): Connection
-/** A part of how the connection is: `useConnection(connection => connection.status)`. Draws only when that changes. */
+/** A part of how the connection is: `useConnection(connection => connection.status)`. Draws only when that changes, so it is not made anew. */
 export function useConnection<Part>(part: (connection: Connection) => Part, options?: ConnectionOptions): Part
 export function useConnection(
   part: (connection: Connection) => unknown = connection => connection,

@@ -64,7 +64,12 @@ function useEvents(
     const held = new Held<LiveEvent>(newest.current.options.hold ?? 10_000, {
       events: events => {
         if (newest.current.options.batch === true) attempt(client, newest.current.handler, events)
-        else for (const event of events) attempt(client, newest.current.handler, event)
+        else {
+          for (const event of events) {
+            // A handler may make its own component go.
+            if (running.current?.held === held) attempt(client, newest.current.handler, event)
+          }
+        }
       },
       gap: gap => attempt(client, newest.current.options.onGap, gap),
     })

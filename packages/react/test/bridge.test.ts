@@ -131,6 +131,23 @@ describe('changing what is cached', () => {
     expect(onError).toHaveBeenCalledWith(expect.objectContaining({ code: 'handler', cause: expect.any(TypeError) }))
   })
 
+  it('fetches anew a list whose order throws, and changes the others', async () => {
+    const onError = vi.fn()
+    const desk = new Desk(new FakeClient({ onError }))
+    desk.client.open()
+    const position = () => {
+      throw new Error('no order')
+    }
+    const map: LiveMap<Events> = { 'book.updated': [upsert(['books'], { position }), upsert(['all'])] }
+    await bridge(desk.client as never, desk.queries, map).ready
+    await shown(desk, ['books'], [a])
+    await shown(desk, ['all'], [a])
+    desk.client.tell({ name: 'book.updated', data: b })
+    expect(desk.data(['all'])).toEqual([a, b])
+    expect(desk.keys()).toEqual([['books']])
+    expect(onError).toHaveBeenCalledTimes(1)
+  })
+
   it('makes nothing valid that was not, and nothing fresh that was old', async () => {
     const { desk } = await started()
     const books = await shown(desk, ['books'], [a])

@@ -181,6 +181,21 @@ describe('useLiveEvents', () => {
     expect(client.connects).toBe(1)
   })
 
+  it('hears no more of a batch in the midst of which it goes', () => {
+    const client = new FakeClient()
+    const heard: unknown[] = []
+    const { unmount } = renderHook(
+      () =>
+        useLiveEvents('a', event => {
+          heard.push(event.data)
+          unmount()
+        }),
+      { wrapper: around(client) },
+    )
+    client.tell({ name: 'a', data: 1 }, { name: 'a', data: 2 })
+    expect(heard).toEqual([1])
+  })
+
   it('says what is missing without a provider', () => {
     vi.spyOn(console, 'error').mockImplementation(() => {})
     expect(() => renderHook(() => useLiveEvents('a', () => {}))).toThrow('no <LiveProvider>')

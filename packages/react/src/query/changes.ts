@@ -18,13 +18,14 @@ class Changes {
   readonly #keys = new Map<AnyRule, Map<number, Set<string>>>()
   /** The queries of rules that are always about the same key. */
   readonly #found = new Map<AnyRule, readonly Query[]>()
-  readonly #broken = new Map<AnyRule, unknown>()
+  /** What was thrown, by the rule or the query. */
+  readonly #broken = new Map<AnyRule | Query, unknown>()
 
   constructor(queryClient: QueryClient) {
     this.#queryClient = queryClient
   }
 
-  /** What rules threw, once for each. */
+  /** What was thrown, once for each rule. */
   get errors(): Iterable<unknown> {
     return this.#broken.values()
   }
@@ -52,13 +53,21 @@ class Changes {
   apply(refetches: Refetches): void {
     notifyManager.batch(() => {
       for (const query of this.#overtaken) refetches.overtake(query)
-      for (const [query, draft] of this.#drafts) {
-        refetches.put(query, draft.result())
-        if (draft.isDoubtful) this.#stale.add(query)
-      }
+      for (const [query, draft] of this.#drafts) this.#put(query, draft, refetches)
       for (const [rule, keys] of this.#keys) this.#addQueries(rule, keys)
       for (const query of this.#stale) refetches.invalidate(query)
     })
+  }
+
+  #put(query: Query, draft: Draft, refetches: Refetches) {
+    try {
+      refetches.put(query, draft.result())
+      if (draft.isDoubtful) this.#stale.add(query)
+    } catch (error) {
+      // The order of a list, or the app's structural sharing.
+      this.#broken.set(query, error)
+      this.#stale.add(query)
+    }
   }
 
   #fixed(rule: AnyRule): readonly Query[] {
