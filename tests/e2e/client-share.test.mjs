@@ -35,6 +35,10 @@ client.onConnection(connection => log.push(connection.status + ' ' + connection.
 client.subscribe({ onEvent: event => told.push(event.data), onGap: gap => gaps.push(gap) })
 </script>`
 
+/** Requests that are answered when a test says so: a page that waits for one in a synchronous request stands still. */
+const held = []
+const holdOn = response => held.push(() => response.writeHead(200, { 'cache-control': 'no-store' }).end())
+
 /** A server of pages and the client, with the hub behind `/v1` of the same origin. */
 async function startSite(t, hub, { headers = {}, missing } = {}) {
   const server = http.createServer(async (request, response) => {
@@ -42,6 +46,7 @@ async function startSite(t, hub, { headers = {}, missing } = {}) {
     if (pathname.startsWith('/v1/')) return forward(hub, request, response)
     const open = { 'access-control-allow-origin': '*', ...headers }
     if (pathname === '/') return response.writeHead(200, { 'content-type': 'text/html', ...open }).end(PAGE)
+    if (pathname === '/held') return holdOn(response)
     if (pathname === '/elsewhere') return response.writeHead(200, { 'content-type': 'text/html' }).end('<title>elsewhere</title>')
     if (pathname === '/opaque') return response.writeHead(200, { 'content-type': 'text/html' }).end('<iframe sandbox="allow-scripts" src="/"></iframe>')
     if (!pathname.startsWith('/dist/') || pathname.endsWith(missing ?? '\0')) return response.writeHead(404).end()
@@ -185,4 +190,187 @@ async function living(pages) {
     return Promise.race([answer, new Promise(resolve => { setTimeout(resolve, 2_000, false) })])
   }))
   return pages.filter((_, at) => alive[at])
+}
+
+test('the death of the worker is noticed, and a leader goes on without loss', async t => {
+  const hub = await startHub(t)
+  const site = await startSite(t, hub)
+  const browser = await startChromium(t)
+  const pages = await openPages(await browser.newContext(), site, 5)
+  const { published, publish } = numbers(hub)
+  await publish(3)
+  await allHeard(pages, published)
+  const session = await browser.newBrowserCDPSession()
+  const { targetInfos } = await session.send('Target.getTargets', { filter: [{ type: 'shared_worker' }] })
+  assert.equal(targetInfos.length, 1)
+  const burst = publish(20)
+  const before = Date.now()
+  await session.send('Target.closeTarget', { targetId: targetInfos[0].targetId })
+  await Promise.all(pages.map(page => until('the page to leave the worker', async () => (await connection(page)).sharing !== 'worker')))
+  t.diagnostic(`left the worker ${Date.now() - before} ms after its death`)
+  await burst
+  await publish(3)
+  await allOpen(pages)
+  await allHeard(pages, published)
+  assert.equal((await streams(hub)).length, 1)
+  for (const page of pages) {
+    assert.deepEqual(await page.evaluate(() => window.errors), ['sharing: the shared worker has died'])
+  }
+})
+
+test('a page that wants its own connection has one, and so has each where nothing can be shared', async t => {
+  const hub = await startHub(t)
+  const site = await startSite(t, hub)
+  const browser = await startChromium(t)
+  const context = await browser.newContext()
+  const pages = [
+    ...await openPages(context, site, 1, '?share=none'),
+    ...await openPages(context, site, 2, '?without=SharedWorker&withoutLocks'),
+  ]
+  assert.equal((await streams(hub)).length, 3)
+  const { published, publish } = numbers(hub)
+  await publish(10)
+  await allHeard(pages, published)
+  for (const page of pages) {
+    assert.equal((await connection(page)).sharing, 'none')
+    assert.deepEqual(await page.evaluate(() => window.errors), [])
+  }
+})
+
+for (const [what, options] of Object.entries({
+  'a policy that forbids workers': { headers: { 'content-security-policy': "worker-src 'none'" } },
+  'a script of the worker that is not found': { missing: '/worker.js' },
+})) {
+  test(`${what} makes one of the pages the leader, and is reported`, async t => {
+    const hub = await startHub(t)
+    const site = await startSite(t, hub, options)
+    const browser = await startChromium(t)
+    const pages = await openPages(await browser.newContext(), site, 3)
+    assert.deepEqual((await Promise.all(pages.map(connection))).map(({ sharing }) => sharing).sort(), ['follower', 'follower', 'leader'])
+    assert.equal((await streams(hub)).length, 1)
+    const { published, publish } = numbers(hub)
+    await publish(5)
+    await allHeard(pages, published)
+    for (const page of pages) {
+      const errors = await page.evaluate(() => window.errors)
+      assert.equal(errors.length, 1)
+      assert.match(errors[0], /^sharing: the shared worker could not be started/)
+    }
+  })
+}
+
+test('a page of an opaque origin has its own connection, and says why', async t => {
+  const hub = await startHub(t)
+  const site = await startSite(t, hub)
+  const browser = await startChromium(t)
+  const page = await browser.newPage()
+  await page.goto(`${site}/opaque`)
+  const frame = await until('the frame', () => page.frames()[1])
+  await allOpen([frame])
+  assert.equal((await connection(frame)).sharing, 'none')
+  const errors = await frame.evaluate(() => window.errors)
+  assert.ok(errors.length >= 1 && errors.every(error => error.startsWith('sharing: ')), errors.join('\n'))
+  const { published, publish } = numbers(hub)
+  await publish(5)
+  await allHeard([frame], published)
+})
+
+test('pages whose storage is disabled have a connection, and say what they lack', async t => {
+  const hub = await startHub(t)
+  const site = await startSite(t, hub)
+  const { context, close } = await startWithPreferences({ profile: { default_content_setting_values: { cookies: 2 } } })
+  t.after(close)
+  const pages = await openPages(context, site, 2)
+  assert.equal(await pages[0].evaluate(() => { try { return String(localStorage) } catch (error) { return error.name } }), 'SecurityError')
+  const { published, publish } = numbers(hub)
+  await publish(5)
+  await allHeard(pages, published)
+  for (const page of pages) {
+    t.diagnostic(`${(await connection(page)).sharing}: ${await page.evaluate(() => window.errors)}`)
+    assert.equal(await page.evaluate(() => window.errors.every(error => error.startsWith('sharing: '))), true)
+  }
+})
+
+test('a page that leads goes into the back/forward cache, another leads on, and back again it has missed nothing', async t => {
+  const hub = await startHub(t)
+  const site = await startSite(t, hub)
+  const { context, close } = await startWithPreferences({}, ['--disable-back-forward-cache'])
+  t.after(close)
+  const pages = await openPages(context, site, 2, '?without=SharedWorker')
+  const { published, publish } = numbers(hub)
+  await publish(3)
+  await allHeard(pages, published)
+  const [first, second] = pages
+  assert.equal((await connection(first)).sharing, 'leader')
+  await first.evaluate(() => addEventListener('pageshow', event => { window.cached = event.persisted }))
+  await first.goto(`${site}/elsewhere`)
+  await until('the other page to lead', async () => (await connection(second)).sharing === 'leader')
+  await publish(10)
+  await allHeard([second], published)
+  // A page out of the cache is not loaded again.
+  await first.goBack({ waitUntil: 'commit' })
+  assert.equal(await first.evaluate(() => window.cached), true)
+  await publish(3)
+  await allHeard(pages, published)
+  assert.equal((await connection(first)).sharing, 'follower')
+  assert.equal((await streams(hub)).length, 1)
+})
+
+test('a leader that hangs is deposed by a page that is seen', async t => {
+  const hub = await startHub(t)
+  const site = await startSite(t, hub)
+  const { context, close } = await startWithPreferences({}, [])
+  t.after(close)
+  const pages = await openPages(context, site, 2, '?without=SharedWorker')
+  const { published, publish } = numbers(hub)
+  await publish(3)
+  await allHeard(pages, published)
+  const [hung, other] = pages
+  const hanging = hung.evaluate(() => {
+    const request = new XMLHttpRequest()
+    request.open('GET', '/held', false)
+    request.send()
+  })
+  await until('the other page to lead', async () => (await connection(other)).sharing === 'leader')
+  await publish(10)
+  await allHeard([other], published)
+  for (const release of held.splice(0)) release()
+  await hanging
+  await until('it to follow', async () => (await connection(hung)).sharing === 'follower')
+  await publish(3)
+  await allHeard(pages, published)
+})
+
+test('whoever logs out logs out all pages, in whatever way they share', async t => {
+  const hub = await startHub(t)
+  const site = await startSite(t, hub)
+  const browser = await startChromium(t)
+  const context = await browser.newContext()
+  const pages = [
+    ...await openPages(context, site, 2),
+    ...await openPages(context, site, 2, '?without=SharedWorker'),
+    ...await openPages(context, site, 1, '?without=SharedWorker&withoutLocks'),
+  ]
+  assert.equal((await streams(hub)).length, 3)
+  await pages[1].evaluate(() => window.client.logout())
+  for (const page of pages) await until('the page to be closed', async () => (await connection(page)).status === 'closed')
+  await until('the hub to have no stream', async () => (await streams(hub)).length === 0)
+})
+
+/** A browser with settings of its own. */
+async function startWithPreferences(preferences, ignoreDefaultArgs = [], more = []) {
+  const home = await mkdtemp(join(tmpdir(), 'tidings-chromium-'))
+  await mkdir(join(home, 'Default'))
+  await writeFile(join(home, 'Default', 'Preferences'), JSON.stringify(preferences))
+  const context = await chromium.launchPersistentContext(home, {
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', ...more],
+    ignoreDefaultArgs,
+  })
+  const close = async () => {
+    await context.close()
+    await rm(home, { recursive: true, force: true })
+  }
+  return { context, close }
 }

@@ -42,6 +42,7 @@ async function play(seed: number, without: readonly ('worker' | 'locks' | 'chann
       if (holder && random() < 0.5) browser.crash(holder)
     },
     () => browser.scheduler.pass(random() * 1_500),
+    () => browser.scheduler.pass(random() * 6_000),
     () => browser.scheduler.pass(random() * 200),
   ]
   open()

@@ -92,7 +92,7 @@ export class Holder {
     else if (message.type === 'bye') this.forget(message.page)
     else if (member) this.#hearMember(message, member)
     // It was taken for gone, or knows only the holder before this one.
-    else this.#options.tell(message.page, { type: 'announce', holder: this.#options.id })
+    else this.#options.tell(message.page, { type: 'announce' })
   }
 
   /** Connects, from the lowest place that a page stands at. Until then pages are only noted. */

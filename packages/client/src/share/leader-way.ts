@@ -26,7 +26,7 @@ class LeaderWay implements Way {
   readonly #options: WayOptions
   readonly #locks: LockManager
   readonly #channel: BroadcastChannel
-  readonly #pulse: Pulse
+  #pulse: Pulse
   /** Ends everything of this page. */
   readonly #stop = new AbortController()
   /** Ends waiting for the lock. */
@@ -35,19 +35,13 @@ class LeaderWay implements Way {
   #gathering: (() => void) | undefined
 
   constructor(options: WayOptions) {
-    const { environment, member, name } = options
-    const { locks, BroadcastChannel } = environment
+    const { locks, BroadcastChannel } = options.environment
     if (!locks || !BroadcastChannel) throw new TypeError('the browser has no Web Locks or no BroadcastChannel')
     this.#options = options
     this.#locks = locks
-    this.#channel = new BroadcastChannel(name)
+    this.#channel = new BroadcastChannel(options.name)
     this.#channel.onmessage = (event: MessageEvent<Envelope>) => this.#receive(event.data)
-    this.#pulse = new Pulse(environment, member.isVisible, {
-      period: PERIOD,
-      patience: PATIENCE,
-      ping: () => this.#ping(),
-      dead: () => this.#depose(),
-    })
+    this.#pulse = this.#startPulse()
     void this.#begin()
   }
 
@@ -70,6 +64,16 @@ class LeaderWay implements Way {
     this.#stop.abort()
     this.#turn.abort()
     this.#channel.close()
+  }
+
+  #startPulse(): Pulse {
+    const { environment, member } = this.#options
+    return new Pulse(environment, member.isVisible, {
+      period: PERIOD,
+      patience: PATIENCE,
+      ping: () => this.#ping(),
+      dead: () => this.#depose(),
+    })
   }
 
   async #begin(): Promise<void> {
@@ -97,11 +101,8 @@ class LeaderWay implements Way {
       .request(this.#lock, steal ? { steal } : { signal: turn.signal }, () => this.#lead(turn.signal))
       .catch(cause => {
         if (turn.signal.aborted || this.#stop.signal.aborted) return
-        // Somebody took it, as this page had stood still.
-        if (this.#holder) {
-          this.#resign()
-          this.#queue()
-        } else this.#fail(cause)
+        if (this.#holder) this.#deposed()
+        else this.#fail(cause)
       })
   }
 
@@ -134,7 +135,7 @@ class LeaderWay implements Way {
     })
     this.#holder = holder
     member.tell()
-    const announce: FromHolder = { type: 'announce', holder: id }
+    const announce: FromHolder = { type: 'announce' }
     member.hear(announce)
     this.#post({ to: ALL, message: announce })
     void this.#gather(holder)
@@ -175,6 +176,16 @@ class LeaderWay implements Way {
     if (this.#holder) return
     this.#turn.abort()
     this.#queue(true)
+  }
+
+  /** Somebody took the lock, as this page had stood still. It follows now, from where it is. */
+  #deposed(): void {
+    const { member } = this.#options
+    this.#resign()
+    this.#pulse = this.#startPulse()
+    this.#queue()
+    member.hear({ type: 'announce' })
+    member.tell()
   }
 
   #ping(): void {

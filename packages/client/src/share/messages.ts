@@ -37,7 +37,7 @@ export type TokenAnswer = { readonly token: Token | undefined } | { readonly err
 /** From the holder. `holder` is its name, a new one for each. */
 export type FromHolder =
   /** Asks every page for a `hello`. */
-  | { readonly type: 'announce'; readonly holder: string }
+  | { readonly type: 'announce' }
   /**
    * From `cursor` on, the batches are complete for the topics of this `ask`. `present`: the newest events of them that are known.
    * `lock`: held for as long as the holder lives.

@@ -43,7 +43,7 @@ export class WorkerHost {
     holder?.hear(message)
     if (message.type === 'hello') holder?.start()
     if (message.type === 'bye') this.#ports.delete(message.page)
-    if (!holder && message.type === 'ping') this.#tell(message.page, { type: 'announce', holder: this.#id })
+    if (!holder && message.type === 'ping') this.#tell(message.page, { type: 'announce' })
   }
 
   #begin(lock: string | undefined): Holder | undefined {
