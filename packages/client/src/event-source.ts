@@ -320,7 +320,7 @@ function resolve(url: string | URL, location: string | undefined): string {
 function lastWords({ name, data }: SseBlock): CloseReason | undefined {
   if (name !== 'tidings.close') return undefined
   try {
-    const frame = closeOf(objectOf(data, name))
+    const frame = closeOf(objectOf(data))
     return frame.type === 'close' ? frame.close : undefined
   } catch {
     // Somebody else's event of that name.

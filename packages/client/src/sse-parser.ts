@@ -27,8 +27,6 @@ export interface SseSink {
 /** The most that one block may hold, in UTF-16 code units: a server may send for ever, but memory is not for ever. */
 export const BLOCK_LIMIT: number = 16 << 20
 
-const DIGITS = /^\d+$/
-
 /**
  * Makes a parser: it is fed with bytes, however they were cut, and hands over each block when its blank line has come.
  *
@@ -53,21 +51,18 @@ export function sseParser(sink: SseSink, limit: number = BLOCK_LIMIT): (bytes: U
     if (held > limit) throw new TidingsError('protocol', `a block of the stream is larger than ${limit} characters`)
   }
 
-  const endBlock = (): void => {
-    if (data !== undefined || id !== undefined) sink.block({ name, data, id, topic, time })
-    name = topic = ''
-    data = id = time = undefined
-    held = 0
-  }
-
   const readLine = (line: string): void => {
     if (line === '') {
-      endBlock()
+      if (data !== undefined || id !== undefined) sink.block({ name, data, id, topic, time })
+      name = topic = ''
+      data = id = time = undefined
+      held = 0
       return
     }
     const colon = line.indexOf(':')
-    const field = colon < 0 ? line : line.slice(0, colon)
-    const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
+    const end = colon < 0 ? line.length : colon
+    const field = line.slice(0, end)
+    const value = line.slice(line[end + 1] === ' ' ? end + 2 : end + 1)
     if (field === 'data') {
       data = data === undefined ? value : `${data}\n${value}`
       return
@@ -75,12 +70,11 @@ export function sseParser(sink: SseSink, limit: number = BLOCK_LIMIT): (bytes: U
     // Comments, whose field is empty, come for as long as the stream is quiet: they don't add up.
     held -= line.length
     if (field === 'event') name = value
-    else if (field === 'id') {
-      if (!value.includes('\0')) id = value
-    } else if (field === 'topic') topic = value
-    else if (DIGITS.test(value)) {
+    else if (field === 'topic') topic = value
+    else if (field === 'id') id = value.includes('\0') ? id : value
+    else if (/^\d+$/.test(value)) {
       if (field === 'time') time = Number(value)
-      else if (field === 'retry') sink.retry(Number(value))
+      if (field === 'retry') sink.retry(Number(value))
     }
   }
 

@@ -13,7 +13,7 @@ export function broken(what: string): TidingsError {
 }
 
 /** A JSON object, from its text or, within another one, as it is. */
-export function objectOf(given: unknown, what: string): Wire {
+export function objectOf(given: unknown, what = 'something'): Wire {
   let value = given
   try {
     if (typeof given === 'string') value = JSON.parse(given)
@@ -25,21 +25,21 @@ export function objectOf(given: unknown, what: string): Wire {
 const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
 const number = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined)
 
-/** What has to be there. */
-function needed<T>(value: T | undefined, what: string): T {
-  if (value === undefined) throw broken(what)
+/** A member that has to be there. */
+function needed<T>(value: T | undefined, name: string): T {
+  if (value === undefined) throw broken(`no \`${name}\``)
   return value
 }
 
 /** A position (protocol §1.1). */
 export function positionOf({ cursor }: Wire): Frame {
-  return { type: 'cursor', cursor: needed(text(cursor), 'a position without its cursor') }
+  return { type: 'cursor', cursor: needed(text(cursor), 'cursor') }
 }
 
 /** An event, a signal or a present state, of a WebSocket or a poll (protocol §4, §8.2). */
 export function eventOf({ name, data, topic, cursor, time }: Wire): Frame {
   const event: LiveEvent = {
-    name: needed(text(name), 'an event without its name'),
+    name: needed(text(name), 'name'),
     data,
     topic: text(topic) ?? '',
     cursor: text(cursor),
@@ -54,7 +54,7 @@ export function gapOf({ reason, asked, resumed, at_most }: Wire): Frame {
     // A reason that is newer than this client says no less.
     reason: (text(reason) ?? 'unknown') as Gap['reason'],
     asked: text(asked),
-    resumed: needed(text(resumed), 'a gap without its end'),
+    resumed: needed(text(resumed), 'resumed'),
     atMost: number(at_most),
   }
   return { type: 'gap', gap }
@@ -62,7 +62,7 @@ export function gapOf({ reason, asked, resumed, at_most }: Wire): Frame {
 
 /** Why the hub ends it (protocol §5). */
 export function closeOf({ code, reason, message, reconnect }: Wire): Frame {
-  const known = needed(number(code), 'an end without its code')
+  const known = needed(number(code), 'code')
   const close: CloseReason = {
     code: known,
     reason: text(reason) ?? '',

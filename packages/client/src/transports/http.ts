@@ -3,7 +3,7 @@
 import type { Problem } from '../errors.js'
 import type { Ending, TransportRequest } from '../source.js'
 
-/** The most of a problem document that is read, in bytes: it is a sentence or two. */
+/** The most of a problem document that is read, in UTF-16 code units: it is a sentence or two. */
 const PROBLEM_LIMIT = 64 << 10
 
 /** The longest that a browser's timer waits, in ms; one that is longer ends at once. */
@@ -59,20 +59,18 @@ async function problemOf(response: Response): Promise<Problem | undefined> {
   }
 }
 
-/** The body as text; `undefined` where it is longer than `limit` bytes, and then the rest of it is not fetched. */
+/** The body as text; `undefined` where it is longer than `limit` UTF-16 code units, and then the rest of it is not fetched. */
 export async function textOf(response: Response, limit: number): Promise<string | undefined> {
   const reader = response.body?.getReader()
-  if (!reader) return ''
   const decoder = new TextDecoder()
-  let [text, size] = ['', 0]
+  let text = ''
   try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      if (done) return text + decoder.decode()
-      size += value.byteLength
-      if (size > limit) return undefined
-      text += decoder.decode(value, { stream: true })
+    while (text.length <= limit) {
+      const chunk = await reader?.read()
+      if (!chunk || chunk.done) return text
+      text += decoder.decode(chunk.value, { stream: true })
     }
+    return undefined
   } finally {
     drop(reader)
   }

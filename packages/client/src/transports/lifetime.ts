@@ -7,8 +7,8 @@ export interface Lifetime {
   readonly signal: AbortSignal
   /** Ends it; the first ending counts. */
   end(ending: Ending): void
-  /** Ends it in that way, or does that, unless it is told to wait anew within `ms`. */
-  wait(ms: number, otherwise: Ending | (() => void)): void
+  /** Does that after `ms`, unless it is over by then, or told to wait anew. */
+  wait(ms: number, otherwise: () => void): void
 }
 
 /** Begins a lifetime. Aborting `outer` ends it without a word. */
@@ -39,8 +39,7 @@ export function begin(
     end,
     wait(ms, otherwise) {
       clearTimeout(timer)
-      if (signal.aborted) return
-      timer = setTimeout(() => (typeof otherwise === 'function' ? otherwise() : end(otherwise)), ms)
+      if (!signal.aborted) timer = setTimeout(otherwise, ms)
     },
   }
 }

@@ -8,7 +8,7 @@ import { pause } from './pause.js'
 /** How long a poll may wait for something to happen, in seconds: below the half minute at which some proxies cut. */
 const WAIT = 25
 
-/** The longest answer that is read, in bytes. A hub bounds its own far below. */
+/** The longest answer that is read, in UTF-16 code units. A hub bounds its own far below. */
 const ANSWER_LIMIT = 16 << 20
 
 /** The least time, in ms, between two polls that brought nothing: whoever answers sooner does not wait, and would be asked without pause. */
@@ -39,7 +39,7 @@ async function pollOn(
   let { cursor } = request
   let isOpen = false
   while (!life.signal.aborted) {
-    life.wait(request.silence, { kind: 'silence' })
+    life.wait(request.silence, () => life.end({ kind: 'silence' }))
     const asked = environment.now()
     const answer = await ask(request, cursor, wait, environment, life)
     if ('kind' in answer) return answer
@@ -75,7 +75,7 @@ async function ask(
   const init = { headers, credentials: request.credentials, cache: 'no-store', signal: life.signal } as const
   const response = await environment.fetch(address, init)
   if (response.status !== 200) {
-    return refusal(response, environment.now(), ending => life.wait(request.silence, ending))
+    return refusal(response, environment.now(), ending => life.wait(request.silence, () => life.end(ending)))
   }
   const contentType = mediaType(response.headers)
   if (contentType !== 'application/json') {
@@ -83,15 +83,15 @@ async function ask(
     return { kind: 'content-type', contentType }
   }
   const text = await textOf(response, ANSWER_LIMIT)
-  if (text === undefined) throw broken(`an answer of more than ${ANSWER_LIMIT} bytes`)
-  return answerOf(objectOf(text, 'an answer'))
+  if (text === undefined) throw broken(`an answer of more than ${ANSWER_LIMIT} characters`)
+  return answerOf(objectOf(text))
 }
 
 /** The frames of an answer (protocol §4): the gap before what follows it, the place behind it, and the end last. */
 function answerOf({ events, cursor, gap, closed }: Readonly<Record<string, unknown>>): Answer {
   if (!Array.isArray(events) || typeof cursor !== 'string') throw broken('an answer without events or cursor')
-  const frames: Frame[] = events.map(event => eventOf(objectOf(event, 'an event')))
-  if (gap !== undefined) frames.unshift(gapOf(objectOf(gap, 'a gap')))
+  const frames: Frame[] = events.map(event => eventOf(objectOf(event)))
+  if (gap !== undefined) frames.unshift(gapOf(objectOf(gap)))
   frames.push({ type: 'cursor', cursor })
   if (closed !== undefined) frames.push(endOf(closed))
   return { cursor, frames }

@@ -43,7 +43,7 @@ function asked(request: TransportRequest, location: string | undefined): [URL, R
  */
 function takesHeader({ url, cursor }: TransportRequest, location: string | undefined): boolean {
   // Whatever else was given as a cursor can stand in a query, where the hub refuses to know it; `fetch` would throw.
-  const isVisible = /^[\x21-\x7e]+$/.test(cursor ?? '')
+  const isVisible = /^[!-~]+$/.test(cursor ?? '')
   return isVisible && (!location || new URL(location).origin === url.origin)
 }
 
@@ -57,11 +57,11 @@ function frameOf({ name, data, id, topic, time }: SseBlock): Frame | undefined {
   switch (name) {
     case 'tidings.open':
     case 'tidings.cursor':
-      return cursor ? { type: 'cursor', cursor } : positionOf(objectOf(data, name))
+      return cursor ? { type: 'cursor', cursor } : positionOf(objectOf(data))
     case 'tidings.gap':
-      return gapOf(objectOf(data, name))
+      return gapOf(objectOf(data))
     case 'tidings.close':
-      return closeOf(objectOf(data, name))
+      return closeOf(objectOf(data))
   }
   return { type: 'event', event: { name: name || 'message', data: valueIn(data), topic, cursor, time } }
 }

@@ -30,7 +30,7 @@ export async function readStream(
 ): Promise<void> {
   const { signal } = life
   const listen = (): void => {
-    if (silence > 0) life.wait(silence, { kind: 'silence' })
+    if (silence > 0) life.wait(silence, () => life.end({ kind: 'silence' }))
   }
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
   // A `fetch` that somebody handed in may not care about signals.
@@ -43,7 +43,9 @@ export async function readStream(
     if (signal.aborted) return drop(response.body)
     if (response.status !== 200) {
       // A refusal is one also where its sentence does not come.
-      return life.end(await refusal(response, environment.now(), ending => life.wait(silence || 5_000, ending)))
+      return life.end(
+        await refusal(response, environment.now(), ending => life.wait(silence || 5_000, () => life.end(ending))),
+      )
     }
     const contentType = mediaType(response.headers)
     if (contentType !== EVENT_STREAM) {

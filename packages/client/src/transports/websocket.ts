@@ -58,7 +58,7 @@ export const websocket: Transport = (request, sink, environment, signal) => {
       case 'subscribed':
         sink.opened()
         isLive = message.live !== false
-        if (message.gap !== undefined) gather.add(gapOf(objectOf(message.gap, 'a gap')))
+        if (message.gap !== undefined) gather.add(gapOf(objectOf(message.gap)))
         return positionOf(message)
       case 'live':
         isLive = true
@@ -90,7 +90,7 @@ export const websocket: Transport = (request, sink, environment, signal) => {
     if (life.signal.aborted) return
     listen()
     try {
-      const frame = hear(objectOf(typeof data === 'string' ? data : undefined, 'a message'))
+      const frame = hear(objectOf(typeof data === 'string' ? data : undefined))
       if (frame) gather.add(frame)
     } catch (error) {
       end({ kind: 'protocol', message: (error as Error).message })
