@@ -53,6 +53,15 @@ function Books({
   )
 }
 
+const LATE: LiveMap<Events> = { 'book.updated': upsert(['books']) }
+
+/** A page whose queries come before its bridge. */
+function Late({ fetchBooks }: { fetchBooks: () => Promise<Book[]> }) {
+  const books = useQuery({ queryKey: ['books'], queryFn: fetchBooks })
+  useLiveQueries<Events>(LATE)
+  return <p>{books.data?.length}</p>
+}
+
 function setUp(page: (drawn: Drawn, fetchBooks: () => Promise<Book[]>) => ReactNode, client = new FakeClient()) {
   const queries = new QueryClient({
     defaultOptions: { queries: { staleTime: Number.POSITIVE_INFINITY, retry: false } },
@@ -116,6 +125,19 @@ describe('useLiveQueries', () => {
     expect(fetchBooks).not.toHaveBeenCalled()
     await act(async () => client.open())
     await settled()
+    expect(container.textContent).toBe('A 1 none')
+    expect(fetchBooks).toHaveBeenCalledTimes(1)
+  })
+
+  it('fetches once what comes onto the page together with it, where the place is known already', async () => {
+    const client = new FakeClient()
+    client.open()
+    const { fetchBooks, container } = setUp(
+      (drawn, fetchBooks) => <Books drawn={drawn} fetchBooks={fetchBooks} />,
+      client,
+    )
+    await settled()
+    await act(async () => {})
     expect(container.textContent).toBe('A 1 none')
     expect(fetchBooks).toHaveBeenCalledTimes(1)
   })

@@ -93,7 +93,10 @@ class RunningBridge {
     // A client that has gone on from there has told events that this bridge has not heard.
     if (cursor !== undefined && (client.connection.cursor ?? cursor) === cursor) this.#becomePlaced()
     this.#listen(options.topics)
-    this.#askPlace()
+    const { connection } = client
+    // All that comes after a place that is known is heard from here on. So what is fetched from here on lacks nothing.
+    if (!this.#placed && connection.status === 'open' && connection.cursor !== undefined) this.#beFresh()
+    else this.#askPlace()
   }
 
   stop(): void {
@@ -142,15 +145,18 @@ class RunningBridge {
     this.#client.position({ signal }).then(
       () => {
         this.#asking = false
-        if (signal.aborted) return
-        this.#invalidateAll()
-        this.#becomePlaced()
+        if (!signal.aborted) this.#beFresh()
       },
       () => {
         // Refused for good, which the client reports itself. It is asked again when the client is connected again.
         this.#asking = false
       },
     )
+  }
+
+  #beFresh() {
+    this.#invalidateAll()
+    this.#becomePlaced()
   }
 
   #becomePlaced() {

@@ -1,5 +1,5 @@
 import { useQueryClient } from '@tanstack/react-query'
-import { useEffect, useRef, useState } from 'react'
+import { useEffect, useLayoutEffect, useRef, useState } from 'react'
 import { useSomeClient } from '../context.js'
 import { useNewest } from '../newest.js'
 import type { RegisteredEvents } from '../register.js'
@@ -18,6 +18,10 @@ export interface LiveQueries {
   readonly ready: boolean
 }
 
+// Layout effects come before those in which the queries of the same rendering begin to fetch: what they fetch is then fetched once.
+// A server has neither, and React 18 complains there of the one.
+const useEarlyEffect = typeof window === 'undefined' ? useEffect : useLayoutEffect
+
 /** Keeps the queries below the QueryClientProvider up to date, for as long as the component is there. */
 export function useLiveQueries<Events extends object = RegisteredEvents>(
   map: LiveMap<Events>,
@@ -31,8 +35,8 @@ export function useLiveQueries<Events extends object = RegisteredEvents>(
   const [ready, setReady] = useState(false)
   const wanted = JSON.stringify([Object.keys(map), options.topics ?? null])
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: other names, topics or settings need another bridge
-  useEffect(() => {
+  // Other names, topics or settings need another bridge.
+  useEarlyEffect(() => {
     if (!enabled) return
     const bridge = startBridge(client, queryClient, () => newest.current.map, newest.current.options)
     running.current = bridge
