@@ -1,13 +1,14 @@
 import { reconnectDelay } from './backoff.js'
 import { ANSWER, blocks, buffers, Choice, cuts, FIRST_BYTE } from './choose.js'
-import { isPast, isPlace } from './cursor.js'
+import { isPlace } from './cursor.js'
 import { judge, type Verdict } from './ending.js'
 import { TidingsError } from './errors.js'
 import { coversAll } from './filter.js'
-import type { Batch, Ending, Frame, OpenSource, Settings, Source, SourceSink, Transport } from './source.js'
+import { type LoadTransport, loadTransport } from './load.js'
+import { readOn } from './reading.js'
+import type { Ending, Frame, OpenSource, Settings, Source, SourceSink, Transport } from './source.js'
 import { Timers } from './timers.js'
 import { tokenFailed } from './token.js'
-import { sse } from './transports/sse.js'
 import type { CloseReason, Connection, Environment, Token, TransportName } from './types.js'
 
 /** Changes of what is wanted are taken together for this long, in ms: a page that draws makes many. */
@@ -24,20 +25,6 @@ const LEAST = 100
 
 /** A connection that needs a new credential sooner than this after its opening does not get one at once, in ms. */
 const HASTY = 5_000
-
-/** Gives the code of a transport. The ones that are seldom needed come when they are. */
-export type LoadTransport = (name: TransportName) => Transport | Promise<Transport>
-
-const loadTransport: LoadTransport = name => {
-  switch (name) {
-    case 'sse':
-      return sse
-    case 'websocket':
-      return import('./transports/websocket.js').then(module => module.websocket)
-    case 'poll':
-      return import('./transports/poll.js').then(module => module.poll)
-  }
-}
 
 /** One page's own connection. */
 export const openLink: OpenSource = (settings, sink, environment) =>
@@ -280,48 +267,19 @@ export class Link implements Source {
     this.#sink.error(error)
   }
 
-  #frames(run: Run, frames: readonly Frame[]): void {
+  #frames(run: Run, told: readonly Frame[]): void {
     run.opened ??= this.#environment.now()
     if (this.#status !== 'open') this.#isOpen()
+    // Somebody may have closed when he was told.
     if (this.#run !== run) return
-    const batch = this.#take(run, frames)
-    if (batch) this.#sink.batch(batch)
-    // A listener may have closed, or changed what is wanted.
-    if (run.close && this.#run === run) this.#ended(run, { kind: 'ended', cause: undefined })
-  }
-
-  /** What of the frames is new. */
-  #take(run: Run, frames: readonly Frame[]): Batch | undefined {
     const from = this.#cursor
-    const kept: Batch['frames'][number][] = []
-    for (const frame of frames) {
-      switch (frame.type) {
-        case 'event': {
-          const { cursor } = frame.event
-          if (cursor !== undefined && isPast(cursor, this.#cursor)) break
-          this.#cursor = cursor ?? this.#cursor
-          kept.push(frame)
-          break
-        }
-        case 'gap':
-          this.#cursor = frame.gap.resumed
-          kept.push(frame)
-          break
-        case 'cursor':
-          if (!isPast(frame.cursor, this.#cursor)) this.#cursor = frame.cursor
-          break
-        case 'retry':
-          this.#base = Math.max(frame.ms, LEAST)
-          break
-        case 'close':
-          run.close = frame.close
-          break
-      }
-      // After its reason nothing counts.
-      if (run.close) break
-    }
-    if (kept.length === 0 && this.#cursor === from) return undefined
-    return { from, to: this.#cursor, frames: kept }
+    const { frames, cursor, retry, close } = readOn(told, from)
+    this.#cursor = cursor
+    if (retry !== undefined) this.#base = Math.max(retry, LEAST)
+    run.close = close
+    if (frames.length > 0 || cursor !== from) this.#sink.batch({ from, to: cursor, frames })
+    // A listener may have closed, or changed what is wanted.
+    if (close && this.#run === run) this.#ended(run, { kind: 'ended', cause: undefined })
   }
 
   #ended(run: Run, ending: Ending): void {

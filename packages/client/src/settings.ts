@@ -1,15 +1,13 @@
 import { DEFAULT_BACKOFF } from './backoff.js'
 import { TidingsError } from './errors.js'
 import type { Settings } from './source.js'
+import { LONGEST } from './timers.js'
 import type { ClientOptions, Environment, Paths } from './types.js'
 
 const PATHS: Paths = { sse: 'v1/events', websocket: 'v1/ws', poll: 'v1/poll', jobs: 'v1/jobs' }
 
 /** More than two of the hub's heartbeats of 20 s, in ms. */
 const SILENCE = 45_000
-
-/** What a timer of a browser holds, in ms. */
-const LONGEST = 2 ** 31 - 1
 
 /** The options with their defaults. Throws a {@link TidingsError} that names what can't be meant. */
 export function settle(options: ClientOptions, { location }: Environment): Settings {

@@ -1,5 +1,8 @@
 import type { Environment } from './types.js'
 
+/** What a timer of a browser holds, in ms; one that is set longer rings at once. */
+export const LONGEST: number = 2 ** 31 - 1
+
 /** Timers by name: setting one again replaces it, and all of them can be ended at once. */
 export class Timers<Name extends string> {
   readonly #environment: Environment
@@ -11,10 +14,13 @@ export class Timers<Name extends string> {
 
   set(name: Name, ms: number, run: () => void): void {
     this.clear(name)
-    const timer = this.#environment.setTimeout(() => {
-      this.#running.delete(name)
-      run()
-    }, ms)
+    const timer = this.#environment.setTimeout(
+      () => {
+        this.#running.delete(name)
+        run()
+      },
+      Math.min(ms, LONGEST),
+    )
     this.#running.set(name, timer)
   }
 

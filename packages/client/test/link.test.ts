@@ -418,6 +418,16 @@ describe('credentials', () => {
     await pass(1_000)
     expect(network.last.request.token).toBe('second')
   })
+
+  it('are not asked for without pause when they last for months, which no timer can wait', async () => {
+    const { link, network, tokens, said } = start()
+    tokens.give = async () => ({ token: 't', expires: Date.now() + 90 * 86_400_000 })
+    link.want(undefined)
+    await pass()
+    network.last.open(cursor(10))
+    await pass(60_000)
+    expect(said.asks).toEqual([false])
+  })
 })
 
 describe('what is wanted', () => {
