@@ -242,7 +242,8 @@ export class Holder {
   }
 
   readonly #askPages = (refresh: boolean, signal: AbortSignal): Promise<Token | undefined> => {
-    const pages = [...this.#members].sort(([, a], [, b]) => Number(b.visible) - Number(a.visible))
+    // Who is seen, then who was heard last: one that stands still keeps the others waiting.
+    const pages = [...this.#members].sort(([, a], [, b]) => Number(b.visible) - Number(a.visible) || b.heard - a.heard)
     return this.#round.ask(
       pages.map(([page]) => page),
       refresh,

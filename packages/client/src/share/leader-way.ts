@@ -71,7 +71,7 @@ class LeaderWay implements Way {
     return new Pulse(environment, member.isVisible, {
       period: PERIOD,
       patience: PATIENCE,
-      ping: () => this.#ping(),
+      ping: () => member.ping(),
       dead: () => this.#depose(),
     })
   }
@@ -186,11 +186,6 @@ class LeaderWay implements Way {
     this.#queue()
     member.hear({ type: 'announce' })
     member.tell()
-  }
-
-  #ping(): void {
-    const { member } = this.#options
-    member.say({ type: 'ping', page: member.page })
   }
 
   #receive(envelope: Envelope): void {

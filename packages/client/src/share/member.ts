@@ -17,6 +17,9 @@ import { order } from './order.js'
 /** Messages that are kept while a page reads what it missed (one batch each). What is more is read the same way. */
 const MOST_KEPT = 1_000
 
+/** How late a holder may be to come back, in ms. */
+const LATE = 5_000
+
 export interface MemberOptions {
   readonly settings: Settings
   readonly sink: SourceSink
@@ -45,6 +48,8 @@ export class Member {
   /** What is to be heard after the detour; `undefined` while there is none. */
   #kept: FromHolder[] | undefined
   #stop = new AbortController()
+  /** Ends the detour. */
+  #reading = new AbortController()
   #told: Connection | undefined
 
   constructor(options: MemberOptions) {
@@ -82,7 +87,7 @@ export class Member {
   leave(): void {
     this.#stop.abort()
     this.#stop = new AbortController()
-    this.#kept = undefined
+    this.#endDetour()
     this.#holder = undefined
     this.#send = undefined
   }
@@ -110,6 +115,14 @@ export class Member {
     this.say({ type: 'visible', page: this.#page, visible })
   }
 
+  /** Asks the holder for a sign of life. One whose timers are throttled, as it is hidden, is told that it is time to come back. */
+  ping(): void {
+    this.say({ type: 'ping', page: this.#page })
+    const { status, retryAt } = this.#connection
+    const isLate = status === 'waiting' && retryAt !== undefined && this.#options.environment.now() > retryAt + LATE
+    if (isLate) this.say({ type: 'wake', page: this.#page })
+  }
+
   say(message: FromPage): void {
     this.#send?.(message)
   }
@@ -123,6 +136,7 @@ export class Member {
         if (message.page !== this.#page || message.ask !== this.#ask) break
         // Batches count from here on: those before may lack what was asked for.
         this.#holder = message.holder
+        if (this.#kept && this.#isAt(message.cursor)) this.#endDetour()
         this.#follow(message)
         break
       case 'logout':
@@ -177,8 +191,7 @@ export class Member {
   /** `false` if something before it is missing, so that it is taken later. */
   #takeBatch(batch: Batch, message: FromHolder, caughtUp: boolean): boolean {
     const begin = batch.from ?? batch.to
-    const isBehind = this.#cursor !== undefined && begin !== undefined && (order(this.#cursor, begin) ?? -1) < 0
-    if (isBehind && !caughtUp) {
+    if (this.#cursor !== undefined && begin !== undefined && !this.#isAt(begin) && !caughtUp) {
       void this.#detour(begin, message)
       return false
     }
@@ -211,9 +224,20 @@ export class Member {
     return wants(this.#topics, topic)
   }
 
+  /** Whether nothing is missing where somebody begins at `begin`: a new holder begins where the last page stands. */
+  #isAt(begin: string | undefined): boolean {
+    return this.#cursor !== undefined && begin !== undefined && (order(this.#cursor, begin) ?? -1) >= 0
+  }
+
+  #endDetour(): void {
+    this.#reading.abort()
+    this.#kept = undefined
+  }
+
   /** Reads what is missing up to `to`, then goes on with `message` and what came meanwhile. */
   async #detour(to: string, message: FromHolder): Promise<void> {
-    const { signal } = this.#stop
+    this.#reading = new AbortController()
+    const { signal } = this.#reading
     const { settings, sink, environment, open, options } = this.#options
     const from = this.#cursor
     this.#kept = [message]

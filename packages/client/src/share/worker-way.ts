@@ -47,7 +47,7 @@ class WorkerWay implements Way {
     this.#pulse = new Pulse(environment, member.isVisible, {
       period: PERIOD,
       patience: PATIENCE,
-      ping: () => this.#ping(),
+      ping: () => member.ping(),
       dead: () => this.#fail('the shared worker gives no answer'),
     })
     void this.#begin()
@@ -83,7 +83,7 @@ class WorkerWay implements Way {
     if (this.#stop.signal.aborted) return
     this.#pulse.heard()
     this.#received += 1
-    if (this.#received % ACKNOWLEDGE === 0) this.#ping()
+    if (this.#received % ACKNOWLEDGE === 0) this.#options.member.ping()
     if (message.type === 'joined' && message.lock !== undefined) this.#watch(message.lock)
     this.#options.member.hear(message)
   }
@@ -94,11 +94,6 @@ class WorkerWay implements Way {
     if (this.#watched || !locks) return
     this.#watched = true
     whenReleased(locks, lock, this.#stop.signal, () => this.#fail('the shared worker has died'))
-  }
-
-  #ping(): void {
-    const { member } = this.#options
-    member.say({ type: 'ping', page: member.page })
   }
 
   #post(message: FromPage): void {

@@ -147,8 +147,8 @@ export class FakeLink implements Source {
     })
   }
 
-  fail(error: Connection['error'], status: 'waiting' | 'closed' = 'waiting'): void {
-    this.#tell(status, error)
+  fail(error: Connection['error'], status: 'waiting' | 'closed' = 'waiting', retryIn?: number): void {
+    this.#tell(status, error, retryIn === undefined ? undefined : this.#scheduler.now + retryIn)
   }
 
   pump(): void {
@@ -180,7 +180,7 @@ export class FakeLink implements Source {
     })
   }
 
-  #tell(status: Connection['status'], error?: Connection['error']): void {
+  #tell(status: Connection['status'], error?: Connection['error'], retryAt?: number): void {
     this.status = status
     this.sink.connection({
       status,
@@ -188,7 +188,7 @@ export class FakeLink implements Source {
       sharing: 'none',
       cursor: this.#at === undefined ? undefined : place(this.#at),
       attempt: 0,
-      retryAt: undefined,
+      retryAt,
       error,
     })
   }
