@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { sse } from '../src/transports/sse.js'
 import { browser, connect, settled } from './transports.harness.js'
 
@@ -253,6 +253,20 @@ test('a credential that can’t be a header is an end, and throws at nobody', as
   await settled()
   expect(told.endings).toMatchObject([{ kind: 'ended' }])
   expect(page.calls).toHaveLength(0)
+})
+
+test('an end leaves no listener on the signal of whoever connected, which may live as long as the page', async () => {
+  const page = browser()
+  const told = connect(sse, page)
+  const listeners = new Set<unknown>()
+  const { signal } = new AbortController()
+  vi.spyOn(signal, 'addEventListener').mockImplementation((_, listener) => void listeners.add(listener))
+  vi.spyOn(signal, 'removeEventListener').mockImplementation((_, listener) => void listeners.delete(listener))
+  const sink = { opened() {}, frames() {}, ended() {} }
+  sse(told.request, sink, page.environment, signal)
+  expect(listeners.size).toBe(1)
+  await page.last().fail()
+  expect(listeners.size).toBe(0)
 })
 
 describe.each([true, false])('an abort, where fetch obeys it: %s', obeys => {

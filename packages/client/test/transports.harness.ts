@@ -199,7 +199,6 @@ export function connect(
   const batches: (readonly Frame[])[] = []
   const endings: Ending[] = []
   const abort = new AbortController()
-  const told = { batches, endings, abort, opened: 0, frames: () => batches.flat() }
   const sink = {
     opened: () => void told.opened++,
     frames: (frames: readonly Frame[]) => void batches.push(frames),
@@ -216,6 +215,7 @@ export function connect(
     silence: 45_000,
     ...asked,
   }
+  const told = { request, batches, endings, abort, opened: 0, frames: () => batches.flat() }
   transport(request, sink, environment, abort.signal)
   return told
 }
