@@ -43,8 +43,9 @@ async function file(path, response) {
 }
 
 function pass(request, response, hub) {
-  const { host: _, ...headers } = request.headers
-  const onward = http.request(new URL(request.url, hub), { method: request.method, headers }, answer => {
+  // With the `Host` that the browser sent: the hub compares it with the page's origin.
+  const { method, headers } = request
+  const onward = http.request(new URL(request.url, hub), { method, headers }, answer => {
     response.writeHead(answer.statusCode, answer.headers)
     response.flushHeaders()
     answer.pipe(response)

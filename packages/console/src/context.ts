@@ -115,3 +115,16 @@ export function useNarrow(): boolean {
   }, [media])
   return narrow
 }
+
+/** How long (ms) somebody has to stop typing before the hub is asked. */
+const CALM = 200
+
+/** The value as it was when it had not changed for a moment. */
+export function useCalm<T>(value: T): T {
+  const [calm, setCalm] = useState(value)
+  useEffect(() => {
+    const timer = setTimeout(() => setCalm(value), CALM)
+    return () => clearTimeout(timer)
+  }, [value])
+  return calm
+}

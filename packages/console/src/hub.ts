@@ -2,7 +2,7 @@ import { type Client, type Connection, createClient, type LiveEvent } from '@tid
 import { EventSource } from '@tidings/client/event-source'
 import { type Ask, asker } from './api.js'
 import { isJob } from './joblist.js'
-import type { Job, LoggedEvent, Stats, Whoami } from './model.js'
+import type { Job, LoggedEvent, ProfileInfo, Stats, Whoami } from './model.js'
 import { Pulse } from './pulse.js'
 import { Store } from './store.js'
 import { Tail } from './tail.js'
@@ -29,6 +29,8 @@ const BEFORE: Connection = {
   error: undefined,
 }
 
+type JobListener = (job: Job, profile: string) => void
+
 /** This page's side of the hub, for one key: requests, the tail, and the statistics. */
 export class Hub {
   readonly who: Whoami
@@ -43,7 +45,9 @@ export class Hub {
   readonly #base: URL
   readonly #key: string | undefined
   readonly #refused: () => void
-  readonly #jobListeners = new Set<(job: Job) => void>()
+  readonly #jobListeners = new Set<JobListener>()
+  /** The names of profiles by the first part of the topics that are theirs. */
+  #namespaces: ReadonlyMap<string, string> = new Map()
   #client: Client | undefined
   #figures: EventSource | undefined
   #closed = false
@@ -59,8 +63,8 @@ export class Hub {
     void this.#listen()
   }
 
-  /** Hears of each change of a job. */
-  onJob(listener: (job: Job) => void): () => void {
+  /** Hears of each change of a job, and of which profile it is. */
+  onJob(listener: JobListener): () => void {
     this.#jobListeners.add(listener)
     return () => {
       this.#jobListeners.delete(listener)
@@ -96,7 +100,9 @@ export class Hub {
   /** Everything that happens. The past first, and the client from its end on: nothing is missed, and nothing is there twice. */
   async #listen(): Promise<void> {
     const past = await this.ask<{ events: LoggedEvent[] }>(`v1/log/events?limit=${PAST}`).catch(() => ({ events: [] }))
+    const { profiles } = await this.ask<{ profiles: ProfileInfo[] }>('v1/profiles').catch(() => ({ profiles: [] }))
     if (this.#closed) return
+    this.#namespaces = new Map(profiles.flatMap(({ namespace, name }) => (namespace ? [[namespace, name]] : [])))
     this.tail.add(past.events.toReversed())
     this.#client = createClient({
       url: this.#base,
@@ -122,11 +128,19 @@ export class Hub {
   }
 
   #hear(events: readonly LiveEvent[]): void {
+    const came = events.map(event => ({ ...event, ...this.#place(event.topic) }))
     if (this.#jobListeners.size > 0) {
-      for (const { name, data } of events) {
-        if (name.startsWith('job.') && isJob(data)) for (const listener of this.#jobListeners) listener(data)
+      for (const { name, data, profile } of came) {
+        if (name.startsWith('job.') && isJob(data)) for (const listener of this.#jobListeners) listener(data, profile)
       }
     }
-    this.tail.add(events)
+    this.tail.add(came)
+  }
+
+  /** A topic in the words of its profile, as the hub's other answers say it. */
+  #place(topic: string): { topic: string; profile: string } {
+    const end = topic.indexOf('/')
+    const profile = end > 0 ? this.#namespaces.get(topic.slice(0, end)) : undefined
+    return profile === undefined ? { topic, profile: 'default' } : { topic: topic.slice(end + 1), profile }
   }
 }

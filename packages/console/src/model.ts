@@ -58,6 +58,8 @@ export interface TopicsAnswer {
   readonly topics: readonly TopicRate[]
   readonly known: number
   readonly forgotten: number
+  /** Events that came too fast to be counted. */
+  readonly uncounted: number
   readonly since: number
 }
 
@@ -66,7 +68,8 @@ export interface ProfileEvent {
   readonly topic: string | null
   readonly kept: boolean
   readonly retained: boolean
-  readonly audience: readonly string[] | string | null
+  /** The rules in their order, each the grants any one of which lets somebody see it. */
+  readonly audience: readonly (readonly string[])[]
   readonly schema: unknown
 }
 
@@ -80,14 +83,15 @@ export interface ProfileInfo {
 
 export interface LogInfo {
   readonly epoch: string
-  readonly first: number
-  readonly last: number
+  /** Cursors. */
+  readonly first: string | null
+  readonly last: string | null
   readonly events: number
   readonly bytes: number
-  readonly segments: number
-  /** `age` in ms or as a duration; `null` is no bound. */
+  readonly segments: number | null
+  /** `age` in ms; `null` is no bound. */
   readonly retention: {
-    readonly age: number | string | null
+    readonly age: number | null
     readonly events: number | null
     readonly bytes: number | null
   }

@@ -6,6 +6,7 @@ const answer = (events: number, since = 0): TopicsAnswer => ({
   topics: [{ topic: 'book/1', profile: 'default', events, rate: 7, last: 0 }],
   known: 1,
   forgotten: 0,
+  uncounted: 0,
   since,
 })
 const [topic] = answer(0).topics

@@ -55,7 +55,12 @@ export function EventDetail({ event, onClose }: { event: SeenEvent; onClose: () 
         )}
         <a
           class="button small"
-          href={formatRoute('publish', { name: event.name, topic: event.topic, data: event.text })}
+          href={formatRoute('publish', {
+            profile: event.profile,
+            name: event.name,
+            topic: event.topic,
+            data: event.text,
+          })}
         >
           <Icon name="publish" /> Publish again
         </a>

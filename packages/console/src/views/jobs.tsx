@@ -27,12 +27,18 @@ export function JobsView(): JSX.Element {
   const [asked, setAsked] = useState<Job | undefined>()
   const [failure, setFailure] = useState<string | undefined>()
   const filter = useRef<HTMLInputElement>(null)
-  const { state, profile } = query
+  const { state } = query
+  const { profiles } = hub.who
+  // With one profile alone, that is the one where none is said.
+  const profile = profiles.length ? (query.profile ?? (profiles.length === 1 ? profiles[0] : 'default')) : undefined
   const list = useResource<{ jobs: Job[]; before?: string }>(withQuery('v1/jobs', { state, limit: PAGE, profile }))
   useKeys({ '/': () => filter.current?.focus(), n: () => setMaking(true) })
 
   // Heard before the list is asked for, and merged by revision: what changes in between is in both, and the newer counts.
-  useEffect(() => hub.onJob(job => setKnown(jobs => withJob(jobs, job))), [hub])
+  useEffect(
+    () => hub.onJob((job, of) => (of === (profile ?? 'default') ? setKnown(jobs => withJob(jobs, job)) : undefined)),
+    [hub, profile],
+  )
   useEffect(() => setKnown(new Map()), [profile])
   const { value } = list
   useEffect(() => {
@@ -115,18 +121,15 @@ export function JobsView(): JSX.Element {
             <option key={name}>{name}</option>
           ))}
         </select>
-        {hub.who.profiles.length > 1 && (
+        {profiles.length > 0 && (
           <select
             aria-label="Profile"
-            value={profile ?? ''}
+            value={profile}
             onChange={event => go('jobs', { profile: event.currentTarget.value })}
           >
-            <option value="">default profile</option>
-            {hub.who.profiles
-              .filter(name => name !== 'default')
-              .map(name => (
-                <option key={name}>{name}</option>
-              ))}
+            {[...profiles, 'default'].map(name => (
+              <option key={name}>{name}</option>
+            ))}
           </select>
         )}
         <button type="button" class="primary" onClick={() => setMaking(true)} title="n">

@@ -1,7 +1,7 @@
 import type { JSX } from 'preact'
 import { useMemo, useRef, useState } from 'preact/hooks'
 import { withQuery } from '../api.js'
-import { route, say, useHub, useNow, useResource } from '../context.js'
+import { route, say, useCalm, useNow, useResource } from '../context.js'
 import { ago, bytes, count, duration, moment } from '../format.js'
 import { useKeys } from '../keys.js'
 import type { LoggedEvent, LogInfo, SeenEvent } from '../model.js'
@@ -15,7 +15,6 @@ const PAGE = 100
 
 /** What is kept, newest first. */
 export function LogView(): JSX.Element {
-  const hub = useHub()
   const { query } = useStore(route)
   const now = useNow()
   const { topic, name, before } = query
@@ -23,7 +22,7 @@ export function LogView(): JSX.Element {
   const first = useRef<HTMLInputElement>(null)
   const info = useResource<LogInfo>('v1/log', 5_000)
   const page = useResource<{ events: LoggedEvent[]; before?: string }>(
-    withQuery('v1/log/events', { before, limit: PAGE, topic: topic?.trim(), name: name?.trim() }),
+    useCalm(withQuery('v1/log/events', { before, limit: PAGE, topic: asPattern(topic), name: name?.trim() })),
   )
   useKeys({ '/': () => first.current?.focus(), n: () => older(), p: () => newest(), r: () => page.reload() })
   const rows = useMemo(() => {
@@ -46,7 +45,7 @@ export function LogView(): JSX.Element {
           ref={first}
           value={topic ?? ''}
           placeholder="Topic, or book/*"
-          aria-label="Filter by topic"
+          aria-label="Filter by topic: a whole one, or a pattern"
           spellcheck={false}
           onInput={event => go({ topic: event.currentTarget.value })}
         />
@@ -90,11 +89,7 @@ export function LogView(): JSX.Element {
             time={event => (event.time === undefined ? '' : moment(event.time, now))}
             empty={
               page.value ? (
-                <Empty title={topic || name ? 'No kept event fits' : 'The log is empty'}>
-                  {hub.who.dev
-                    ? 'Events that are published are kept here until retention takes them.'
-                    : 'Events stay here until retention takes them.'}
-                </Empty>
+                <NothingKept filtered={Boolean(topic || name)} onOlder={page.value.before ? older : undefined} />
               ) : (
                 !page.error && <Loading what="the log" />
               )
@@ -107,11 +102,31 @@ export function LogView(): JSX.Element {
   )
 }
 
+function NothingKept({ filtered, onOlder }: { filtered: boolean; onOlder: (() => void) | undefined }): JSX.Element {
+  if (onOlder)
+    return (
+      <Empty title="None so far">
+        <p>The hub has looked through as much of the log as it does for one request.</p>
+        <button type="button" onClick={onOlder}>
+          Look further back
+        </button>
+      </Empty>
+    )
+  if (filtered)
+    return <Empty title="No kept event fits">The topic is a whole one or a pattern, and the name a whole name.</Empty>
+  return <Empty title="The log is empty">Events that are published stay here until retention takes them.</Empty>
+}
+
+/** What somebody types as a pattern: while it ends in a slash, it is all below. */
+function asPattern(topic = ''): string {
+  const said = topic.trim().replace(/^\/+/, '')
+  return said.endsWith('/') ? `${said}**` : said
+}
+
 /** How much is kept, and how near each bound is. */
 function Kept({ log, now }: { log: LogInfo; now: number }): JSX.Element {
   const { retention } = log
   const age = log.oldest === null ? 0 : now - log.oldest
-  const most = typeof retention.age === 'number' ? retention.age : null
   return (
     <div class="card kept">
       <Bound label="Events" value={log.events} most={retention.events} format={count} />
@@ -119,23 +134,22 @@ function Kept({ log, now }: { log: LogInfo; now: number }): JSX.Element {
       <Bound
         label="Oldest"
         value={age}
-        most={most}
+        most={retention.age}
         format={value => (value === age && log.oldest !== null ? ago(log.oldest, now) : duration(value))}
-        text={typeof retention.age === 'string' ? retention.age : undefined}
       />
       <dl>
         <dt>Broker</dt>
         <dd>{log.broker}</dd>
         <dt>Segments</dt>
-        <dd>{count(log.segments)}</dd>
+        <dd>{log.segments === null ? '–' : count(log.segments)}</dd>
         <dt>Epoch</dt>
         <dd>
           <code>{log.epoch}</code>
         </dd>
-        <dt>Offsets</dt>
+        <dt>From, to</dt>
         <dd>
           <code>
-            {log.first} … {log.last}
+            {offset(log.first)} … {offset(log.last)}
           </code>
         </dd>
       </dl>
@@ -143,12 +157,16 @@ function Kept({ log, now }: { log: LogInfo; now: number }): JSX.Element {
   )
 }
 
+/** The number in a cursor: what an operator compares. Clients take it as a whole. */
+function offset(cursor: string | null): string {
+  return cursor?.split('-')[1] ?? '–'
+}
+
 function Bound(props: {
   label: string
   value: number
   most: number | null
   format: (value: number) => string
-  text?: string | undefined
 }): JSX.Element {
   const { label, value, most, format } = props
   const part = most ? Math.min(1, value / most) : 0
@@ -166,7 +184,7 @@ function Bound(props: {
       <div class={`track${most ? '' : ' none'}`} aria-hidden="true">
         <i style={{ width: `${part * 100}%` }} />
       </div>
-      <span class="tile-note">{most ? `of ${format(most)}` : props.text ? `of ${props.text}` : 'no bound'}</span>
+      <span class="tile-note">{most ? `of ${format(most)}` : 'no bound'}</span>
     </div>
   )
 }

@@ -14,7 +14,7 @@ export function Login(props: { why: string | undefined; busy: boolean; onKey: (k
       <form class="card form" onSubmit={submit}>
         <h1>Tidings console</h1>
         <p class="soft">The console is for operators. Make a key on the machine of the hub, beside its data:</p>
-        <pre>tidings key create --name console --operator --publish</pre>
+        <pre>tidings key create --name console --operator --publish --grant '**'</pre>
         <Field
           label="Operator key"
           error={props.why}

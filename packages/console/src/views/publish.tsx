@@ -49,16 +49,17 @@ export function PublishView(): JSX.Element {
     setError(undefined)
   }
   const profile = profiles.find(({ name }) => name === form.profile) ?? profiles[0]
-  const kind = profile?.events.find(({ name }) => name === form.name)
+  const kind = profile?.events.find(({ name }) => name === form.name && name !== '*')
   const about = members(kind?.schema)
+  // With one profile alone, that is the one where none is said.
+  const named = profiles.length > 1 ? (profile?.name ?? form.profile) : undefined
   const publish = async (event: Event) => {
     event.preventDefault()
     if (busy || !data.ok || !scope.ok) return
     setBusy(true)
     setError(undefined)
     try {
-      const chosen = form.profile && form.profile !== 'default' ? form.profile : undefined
-      const answer = await hub.ask<{ results: Omit<Taken, 'name'>[] }>(withQuery('v1/publish', { profile: chosen }), {
+      const answer = await hub.ask<{ results: Omit<Taken, 'name'>[] }>(withQuery('v1/publish', { profile: named }), {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(draft(form, data.value, scope.value)),
@@ -73,9 +74,9 @@ export function PublishView(): JSX.Element {
   }
   const field = fieldOf(error)
   const command = shell(
-    form,
     draft(form, data.ok ? data.value : undefined, scope.ok ? scope.value : undefined),
     !hub.who.dev,
+    named,
   )
   const wrong = (name: string) => (field === name ? error?.message : undefined)
   const text = (name: 'name' | 'topic' | 'audience' | 'key', label: string, hint: string, required = false) => (
@@ -125,9 +126,11 @@ export function PublishView(): JSX.Element {
             )}
             {text('name', 'Event', kind ? described(kind) : 'What happened, as in book.updated', true)}
             <datalist id="event-names">
-              {profile?.events.map(({ name }) => (
-                <option key={name} value={name} />
-              ))}
+              {profile?.events
+                .filter(({ name }) => name !== '*')
+                .map(({ name }) => (
+                  <option key={name} value={name} />
+                ))}
             </datalist>
           </div>
           <div class="pair">
@@ -306,8 +309,8 @@ function draft(form: Form, data: unknown, scope: unknown): Record<string, unknow
 }
 
 /** A command that publishes the same. */
-function shell(form: Form, event: unknown, needsKey: boolean): string {
-  const query = form.profile === 'default' ? '' : `?profile=${form.profile}`
+function shell(event: unknown, needsKey: boolean, profile: string | undefined): string {
+  const query = profile === undefined ? '' : `?profile=${profile}`
   const json = JSON.stringify(event).replaceAll("'", "'\\''")
   const key = needsKey ? ' -H "Authorization: Bearer $KEY"' : ''
   return `curl${key} --json '${json}' '${location.origin}/v1/publish${query}'`
@@ -321,8 +324,7 @@ function fieldOf(error: ApiError | undefined): string | undefined {
 }
 
 function said(kind: ProfileEvent | undefined): string {
-  const audience = kind?.audience
-  return typeof audience === 'string' ? audience : (audience ?? []).join(' or ')
+  return (kind?.audience ?? []).map(rule => rule.join(' or ')).join(', else ')
 }
 
 function described(kind: ProfileEvent): string {

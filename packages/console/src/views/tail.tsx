@@ -13,7 +13,8 @@ import { useStore } from '../store.js'
 
 /** What happens, as it happens. */
 export function TailView(): JSX.Element {
-  const { tail, live } = useHub()
+  const { tail, live, who } = useHub()
+  const { grants } = who
   useStore(tail.version)
   const { status } = useStore(live)
   const { query } = useStore(route)
@@ -89,6 +90,14 @@ export function TailView(): JSX.Element {
           {rate(perSecond)}/s
         </output>
       </search>
+      {!grants.includes('**') && (
+        <div class="notice">
+          <span>
+            This key does not hold the grant <code>**</code>: of what comes, it shows what its grants let it see. The
+            log shows all.
+          </span>
+        </div>
+      )}
       <div class={`split${selected ? ' open' : ''}`} ref={list}>
         <div class="card list-card">
           <div class="list-head event-row" aria-hidden="true">
@@ -127,7 +136,6 @@ function NoEvents({ filtered, open }: { filtered: boolean; open: boolean }): JSX
         Publish something on the page <a href="#/publish">Publish</a>, or from a shell:
       </p>
       <pre>{`curl --json '{"name":"greeting","topic":"hello/world","data":{"text":"hi"}}' ${location.origin}/v1/publish`}</pre>
-      <p>A key shows the events whose audience it meets; one made with --grant '**' meets every audience.</p>
     </Empty>
   )
 }

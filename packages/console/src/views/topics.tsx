@@ -1,7 +1,7 @@
 import type { JSX } from 'preact'
 import { useRef } from 'preact/hooks'
 import { withQuery } from '../api.js'
-import { route, say, useHub, useNow, useResource } from '../context.js'
+import { route, say, useCalm, useHub, useNow, useResource } from '../context.js'
 import { ago, clock, count, rate } from '../format.js'
 import { useKeys } from '../keys.js'
 import type { TopicRate, TopicsAnswer } from '../model.js'
@@ -23,7 +23,7 @@ export function TopicsView(): JSX.Element {
   const sort = query.sort ?? 'rate'
   const known = sort.replace('-', '')
   const path = withQuery('v1/topics', { sort: known, limit: MOST, match: query.match?.trim() })
-  const answer = useResource<TopicsAnswer>(path, EVERY)
+  const answer = useResource<TopicsAnswer>(useCalm(path), EVERY)
   const filter = useRef<HTMLInputElement>(null)
   useKeys({ '/': () => filter.current?.focus() })
   const { pulse } = hub
