@@ -69,6 +69,9 @@ type Listener<E extends Event> = (this: Browser, event: E) => unknown
  * that is random and doubles, at once when the network or the page returns; it stays away after 204 and `tidings.close` with
  * `"reconnect":false`; and its `error` events say why. After another refusal, and after an answer that is no event stream, it is `CLOSED`,
  * as the standard asks.
+ *
+ * From another origin a `Last-Event-ID` costs a preflight, which a browser's own is spared: the server has to allow that header. A hub does
+ * where `cors` lets the page read.
  */
 export class EventSource extends EventTarget implements Browser {
   static readonly CONNECTING = 0
