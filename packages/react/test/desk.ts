@@ -1,4 +1,4 @@
-import { InfiniteQueryObserver, QueryClient, type QueryKey, QueryObserver } from '@tanstack/react-query'
+import { InfiniteQueryObserver, notifyManager, QueryClient, type QueryKey, QueryObserver } from '@tanstack/react-query'
 import { vi } from 'vitest'
 import { FakeClient } from './fake-client.js'
 
@@ -29,9 +29,11 @@ export class Desk {
   show(queryKey: QueryKey): { told: number; hide: () => void } {
     const observer = new QueryObserver(this.queries, { queryKey, queryFn: ({ signal }) => this.#ask(queryKey, signal) })
     const seen = { told: 0, hide: () => {} }
-    seen.hide = observer.subscribe(() => {
+    // As the hooks of React Query do.
+    const tell = notifyManager.batchCalls(() => {
       seen.told += 1
     })
+    seen.hide = observer.subscribe(tell)
     return seen
   }
 
