@@ -232,6 +232,18 @@ describe('a worker', () => {
     }
   })
 
+  test('that has died leaves a leader, which pages that come later follow too', async () => {
+    const browser = new Browser()
+    browser.open()
+    await browser.scheduler.pass(SECOND)
+    for (const worker of browser.workers) browser.crash(worker)
+    await browser.scheduler.pass(SECOND)
+    const late = browser.open()
+    await browser.scheduler.pass(SECOND)
+    expect(late.connection).toMatchObject({ status: 'open', sharing: 'follower' })
+    expect(browser.log.live).toHaveLength(1)
+  })
+
   test('that dies without locks is noticed by a hidden page when it is seen again', async () => {
     const browser = new Browser({ without: ['locks'] })
     const page = browser.open({ hidden: true })

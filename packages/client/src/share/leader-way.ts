@@ -22,6 +22,16 @@ type Envelope =
 /** One of the pages holds the connection: the one that has the lock. */
 export const leaderWay: OpenWay = options => new LeaderWay(options)
 
+/** Whether the pages of this name have a leader. */
+export async function hasLeader(locks: LockManager, name: string): Promise<boolean> {
+  const { held = [] } = await locks.query().catch((): LockManagerSnapshot => ({}))
+  return held.some(lock => lock.name === leaderLock(name))
+}
+
+function leaderLock(name: string): string {
+  return `${name}/leader`
+}
+
 class LeaderWay implements Way {
   readonly #options: WayOptions
   readonly #locks: LockManager
@@ -107,7 +117,7 @@ class LeaderWay implements Way {
   }
 
   get #lock(): string {
-    return `${this.#options.name}/leader`
+    return leaderLock(this.#options.name)
   }
 
   /** Holds the connection until it resigns. */
@@ -151,7 +161,7 @@ class LeaderWay implements Way {
       holder.start()
     }
     const timer = environment.setTimeout(start, GATHER)
-    const { pending = [] } = await this.#locks.query().catch(() => ({ pending: undefined }))
+    const { pending = [] } = await this.#locks.query().catch((): LockManagerSnapshot => ({}))
     const pages = pending.filter(lock => lock.name === this.#lock && lock.mode === 'exclusive').length
     if (this.#holder !== holder) {
       environment.clearTimeout(timer)

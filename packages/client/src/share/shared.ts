@@ -1,7 +1,7 @@
 import { TidingsError } from '../errors.js'
 import type { OpenSource, Settings, Source, SourceSink } from '../source.js'
 import type { ClientOptions, Environment } from '../types.js'
-import { leaderWay } from './leader-way.js'
+import { hasLeader, leaderWay } from './leader-way.js'
 import { Member } from './member.js'
 import { shareName } from './name.js'
 import { ownWay } from './own-way.js'
@@ -28,6 +28,8 @@ class Shared implements Source {
   #way: Way | undefined
   #logouts: BroadcastChannel | undefined
   #begun = false
+  /** The page is put away, or frozen. */
+  #away = false
   #over = false
 
   constructor(
@@ -62,7 +64,7 @@ class Shared implements Source {
     if (this.#begun) return
     this.#begun = true
     // In a microtask, so that all who begin together ask once.
-    void Promise.resolve().then(() => this.#begin())
+    void this.#joinLeader().then(() => this.#begin())
   }
 
   wake(): void {
@@ -101,8 +103,17 @@ class Shared implements Source {
     }
   }
 
+  /** Where the worker has died the pages have a leader, and this one goes with them: two ways are two connections. */
+  async #joinLeader(): Promise<void> {
+    const { locks } = this.#environment
+    const [first, second] = this.#ways
+    if (first !== workerWay || second !== leaderWay || !locks) return
+    if (await hasLeader(locks, this.#name)) this.#ways.shift()
+  }
+
   /** Takes the best way that is left. */
   #begin(): void {
+    if (this.#away || this.#over) return
     this.#logouts ??= this.#openLogouts()
     if (this.#logouts) this.#logouts.onmessage = () => this.#loggedOut()
     while (!this.#over && !this.#way) {
@@ -160,8 +171,12 @@ class Shared implements Source {
    */
   #watchLife(): () => void {
     const { window, document } = this.#environment
-    const away = () => this.#leave()
+    const away = () => {
+      this.#away = true
+      this.#leave()
+    }
     const back = () => {
+      this.#away = false
       if (this.#begun && !this.#way) this.#begin()
     }
     const watched = [
