@@ -39,6 +39,11 @@ enum Command {
     CheckConfig(commands::check_config::CheckConfigArgs),
     /// Print the settings with every default and its reason
     DefaultConfig(commands::default_config::DefaultConfigArgs),
+    /// Make TypeScript of the events of a profile
+    Types(commands::types::TypesArgs),
+    /// Make an AsyncAPI document of a profile
+    #[command(name = "asyncapi")]
+    AsyncApi(commands::asyncapi::AsyncApiArgs),
     /// Measure a running server
     Bench(BenchArgs),
 }
@@ -56,6 +61,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Health(args) => wait(commands::health::run(args)),
         Command::CheckConfig(args) => commands::check_config::run(args),
         Command::DefaultConfig(args) => commands::default_config::run(args),
+        Command::Types(args) => commands::types::run(args),
+        Command::AsyncApi(args) => commands::asyncapi::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

@@ -3,7 +3,9 @@
 //! - [`publish`], [`tail`], [`job`], [`explain`], [`health`]: ask a running hub. [`http`] is their client.
 //! - [`key`]: the keys in its database. [`token`]: a signed token for trying things out.
 //! - [`check_config`], [`default_config`]: the settings.
+//! - [`types`], [`asyncapi`]: what a profile's events are, for others. [`made`]: the files of these.
 
+pub mod asyncapi;
 pub mod check_config;
 pub mod default_config;
 pub mod explain;
@@ -11,11 +13,13 @@ pub mod health;
 pub mod http;
 pub mod job;
 pub mod key;
+pub mod made;
 pub mod publish;
 mod sse;
 pub mod tail;
 mod time;
 pub mod token;
+pub mod types;
 
 use std::fmt;
 use std::process::ExitCode;

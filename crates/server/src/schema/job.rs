@@ -95,11 +95,34 @@ pub(super) fn document(name: &str) -> Option<Value> {
     }))
 }
 
+/// What the hub tells of a job, with what a profile says of its members: what its workers report, which the hub does not know.
+pub(super) fn laid_over(mut document: Value, own: Value) -> Value {
+    let Value::Object(own) = own else { return document };
+    for (keyword, value) in own {
+        match (document.get_mut(&keyword), value) {
+            (Some(Value::Object(known)), Value::Object(more)) => known.extend(more),
+            (Some(Value::Array(known)), Value::Array(more)) => known.extend(more),
+            (_, value) => document[&keyword] = value,
+        }
+    }
+    document
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::schema::JsonSchema;
     use tidings::DataSchema;
+
+    #[test]
+    fn a_profile_says_what_its_workers_report() {
+        let own =
+            json!({"properties": {"result": {"$ref": "#/$defs/Sum"}}, "required": ["result"], "$defs": {"Sum": {}}});
+        let both = laid_over(document("job.completed").unwrap(), own);
+        assert_eq!(both["properties"]["result"], json!({"$ref": "#/$defs/Sum"}));
+        assert!(both["properties"]["id"].is_object() && both["$defs"]["JobProgress"].is_object());
+        assert!(both["required"].as_array().unwrap().contains(&json!("result")));
+    }
 
     #[test]
     fn every_event_of_jobs_has_a_schema_that_its_document_fits() {

@@ -28,7 +28,7 @@ pub(super) fn rename(schema: &mut Value, new: &dyn Fn(&str) -> String) {
     if let Some(name) = target(schema)
         && let Some(text) = schema.get_mut("$ref")
     {
-        *text = new(&name).into();
+        *text = reference(&new(&name)).into();
     }
     keywords::for_each_mut(schema, &mut |child| rename(child, new));
 }

@@ -138,7 +138,11 @@ impl Making {
     /// The schema of an event's data as it is published, its definitions among those of all; and whether it is known.
     fn import(&mut self, name: &str, rule: Option<&EventRule>) -> (Value, bool) {
         let own = rule.and_then(|rule| rule.schema.as_ref()?.document().cloned());
-        let Some(mut document) = own.or_else(|| job_schema::document(name)) else { return (json!({}), false) };
+        let document = match (own, job_schema::document(name)) {
+            (Some(own), Some(of_jobs)) => Some(job_schema::laid_over(of_jobs, own)),
+            (own, of_jobs) => own.or(of_jobs),
+        };
+        let Some(mut document) = document else { return (json!({}), false) };
         let defs = document.as_object_mut().and_then(|members| members.remove("$defs"));
         let defs: Defs = match defs {
             Some(Value::Object(defs)) => defs.into_iter().collect(),

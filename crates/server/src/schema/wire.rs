@@ -52,11 +52,17 @@ impl Bench {
 
     /// What is in the wrapper has a name where it has a title.
     fn wrapped(&mut self, schema: Value, key: &str) -> Value {
+        let description = schema.get("description").cloned();
         let inner = match schema.get("title").and_then(Value::as_str).map(str::to_owned) {
             Some(title) => json!({ "$ref": refs::reference(&self.define(&title, schema)) }),
             None => schema,
         };
-        json!({ "type": "object", "properties": { key: inner }, "required": [key], "additionalProperties": false })
+        let mut wrapper =
+            json!({ "type": "object", "properties": { key: inner }, "required": [key], "additionalProperties": false });
+        if let Some(description) = description {
+            wrapper["description"] = description;
+        }
+        wrapper
     }
 
     /// Adds a definition; its name is this one if that is free, or has the same meaning.
