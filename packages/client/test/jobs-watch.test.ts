@@ -152,6 +152,16 @@ describe('where streams don’t get through, it asks', () => {
     expect(paths(at)).toEqual([STREAM, STREAM, STREAM, DOCUMENT])
   })
 
+  test('but not where the hub is down for a while after one of them', async () => {
+    const { at } = await streaming()
+    await at.last().cut()
+    for (let n = 0; n < 5; n++) {
+      await at.clock.pass(500 * 2 ** n)
+      await at.last().fail()
+    }
+    expect(paths(at)).toEqual(Array.from({ length: 6 }, () => STREAM))
+  })
+
   test('but not where one of them lasted, or ended for a reason', async () => {
     const { at } = await streaming()
     for (let n = 0; n < 9; n++) {

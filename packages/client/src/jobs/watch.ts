@@ -162,6 +162,7 @@ class Watch<Result> {
     source.addEventListener('tidings.close', () => {
       // It ends for a reason, and not by accident.
       opened = undefined
+      row = 0
     })
     source.addEventListener('job.item', ({ data }) => {
       heard()

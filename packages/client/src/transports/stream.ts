@@ -69,7 +69,10 @@ export async function readStream(
     }
   } catch (error) {
     life.end(
-      error instanceof TidingsError ? { kind: 'protocol', message: error.message } : { kind: 'ended', cause: error },
+      // Errors of the network may be ours too, where `fetch` is the client's own.
+      error instanceof TidingsError && error.code === 'protocol'
+        ? { kind: 'protocol', message: error.message }
+        : { kind: 'ended', cause: error },
     )
   } finally {
     drop(reader)
