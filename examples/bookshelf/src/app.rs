@@ -81,6 +81,8 @@ pub struct App {
     pub downloaded: PathBuf,
     /// What is fetched now.
     pub downloads: Downloads,
+    /// The places for jobs that are done at once.
+    pub places: Arc<tokio::sync::Semaphore>,
     /// The refresh of all authors.
     pub refresh: work::Refresh,
 }
@@ -90,6 +92,9 @@ const LANES: usize = 2;
 
 /// What is kept of the log: who was away for longer fetches all anew.
 const KEPT: Retention = Retention { age: Some(Duration::from_secs(7 * 86_400)), events: None, bytes: Some(512 << 20) };
+
+/// How long jobs have to be given back when the app stops.
+const GIVE_BACK: Duration = Duration::from_secs(2);
 
 /// An app that runs.
 pub struct Running {
@@ -174,6 +179,8 @@ impl Running {
             let _ = task.await;
         }
         self.app.downloads.end_all();
+        // Jobs under way are given back, and go on at once after the next start.
+        let _ = tokio::time::timeout(GIVE_BACK, self.app.places.acquire_many(work::AT_ONCE)).await;
     }
 }
 
@@ -212,6 +219,7 @@ async fn open(settings: Settings, profile: Arc<Profile>, clock: Arc<dyn Clock>) 
         logins: tokio::sync::Semaphore::new(2),
         library: Library::open(&data)?,
         downloads: Downloads::default(),
+        places: Arc::new(tokio::sync::Semaphore::new(work::AT_ONCE as usize)),
         refresh: work::Refresh::default(),
         settings,
         db,

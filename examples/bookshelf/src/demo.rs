@@ -8,8 +8,11 @@ use crate::fault::{Fault, Result};
 use crate::viewer::Role;
 use crate::{author, queue, users};
 
+/// A book of the demo.
+type Sample = (&'static str, &'static str, Option<(&'static str, f64)>, char);
+
 /// Title, author, series and which of it, and how far it is: `i`mported, `w`anted, `s`kipped, `q`ueued.
-const BOOKS: [(&str, &str, Option<(&str, f64)>, char); 41] = [
+const BOOKS: [Sample; 41] = [
     ("Sense and Sensibility", "Jane Austen", None, 'w'),
     ("Pride and Prejudice", "Jane Austen", None, 'i'),
     ("Mansfield Park", "Jane Austen", None, 'w'),
@@ -63,7 +66,7 @@ const OWNED: [(&str, &str, &str); 4] = [
 
 /// Fills a database that has no users yet; their passwords are their names.
 pub async fn fill(app: &Arc<App>) -> Result<()> {
-    if !app.db.read(|db| users::are_none(db)).await? {
+    if !app.db.read(users::are_none).await? {
         return Ok(());
     }
     let (filled, now) = (app.clone(), app.now());

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,9 +32,12 @@ const TROUBLE: &str = "(unavailable)";
 pub struct Downloads {
     places: Arc<Semaphore>,
     active: Mutex<HashMap<i64, Active>>,
+    tries: AtomicU64,
 }
 
 struct Active {
+    /// Which try it is: one that has ended takes out no later one of the same item.
+    number: u64,
     task: AbortHandle,
     percent: u8,
     speed: Option<String>,
@@ -41,24 +45,31 @@ struct Active {
 
 impl Default for Downloads {
     fn default() -> Self {
-        Downloads { places: Arc::new(Semaphore::new(AT_ONCE)), active: Mutex::default() }
+        Downloads { places: Arc::new(Semaphore::new(AT_ONCE)), active: Mutex::default(), tries: AtomicU64::new(0) }
     }
 }
 
 impl Downloads {
     /// Begins with an item of the queue as soon as there is a place.
     pub fn begin(&self, app: &Arc<App>, id: i64) {
-        let app = app.clone();
+        let (app, number) = (app.clone(), self.tries.fetch_add(1, Ordering::Relaxed));
         let mut active = self.active();
         let task = tokio::spawn(async move {
             if let Err(fault) = fetch(&app, id).await {
                 tracing::error!(item = id, %fault, "a download broke off; it begins again with the next start");
             }
-            app.downloads.active().remove(&id);
+            app.downloads.take_out(id, number);
         });
-        let entry = Active { task: task.abort_handle(), percent: 0, speed: None };
+        let entry = Active { number, task: task.abort_handle(), percent: 0, speed: None };
         if let Some(before) = active.insert(id, entry) {
             before.task.abort();
+        }
+    }
+
+    fn take_out(&self, id: i64, number: u64) {
+        let mut active = self.active();
+        if active.get(&id).is_some_and(|active| active.number == number) {
+            active.remove(&id);
         }
     }
 
@@ -110,11 +121,11 @@ async fn fetch(app: &Arc<App>, id: i64) -> Result<()> {
     }
     drop(place);
     let file = app.downloaded.join(format!("{id}.epub"));
-    let written = (file.clone(), book);
+    let (number, written) = (book.id, (file.clone(), book));
     let made = tokio::task::spawn_blocking(move || write_book(&written.0, &written.1)).await;
     made.map_err(|error| Fault::Broken(error.to_string()))??;
     app.db.write(move |tx| queue::go_on(tx, id, Stage::Completed, Stage::Importing, None)).await?;
-    match importer::shelve(app, file).await {
+    match importer::shelve(app, file, Some(number)).await {
         Ok(_) => Ok(()),
         Err(error) => fail(app, id, &error.to_string()).await,
     }

@@ -32,11 +32,12 @@ impl From<Unreadable> for NotShelved {
     }
 }
 
-/// Puts a file on the shelf: as the book that somebody wants, or as a new one of nobody. The file is gone from where it was afterwards.
+/// Puts a file on the shelf: as the book `of` this number, else as one that somebody wants, or as a new one of nobody. The file is gone from
+/// where it was afterwards.
 ///
 /// The order makes a crash at any point harmless: the file is on the shelf before the database says so, and leaves its old place after;
 /// the same file once more is found to be there already.
-pub async fn shelve(app: &Arc<App>, file: PathBuf) -> std::result::Result<Book, NotShelved> {
+pub async fn shelve(app: &Arc<App>, file: PathBuf, of: Option<i64>) -> std::result::Result<Book, NotShelved> {
     let app = app.clone();
     let done = tokio::task::spawn_blocking(move || {
         let epub = epub::read(&file)?;
@@ -44,21 +45,34 @@ pub async fn shelve(app: &Arc<App>, file: PathBuf) -> std::result::Result<Book, 
         let cover = epub.cover.as_ref().map(|cover| app.library.keep_cover(cover));
         let cover = cover.transpose().map_err(Fault::from)?;
         let place = app.library.shelve(&file, &epub.author, &epub.title).map_err(Fault::from)?;
-        let book = record(&app, &epub, &place, bytes, cover.as_deref())?;
+        let shelved = Shelved { place: &place, bytes: i64::try_from(bytes).unwrap_or(i64::MAX), cover };
+        let book = record(&app, &epub, &shelved, of)?;
         fs::remove_file(&file).map_err(Fault::from)?;
         Ok(book)
     });
     done.await.unwrap_or_else(|_| Err(Fault::Broken("the import broke off".into()).into()))
 }
 
+/// A file that is on the shelf.
+struct Shelved<'a> {
+    place: &'a str,
+    bytes: i64,
+    cover: Option<String>,
+}
+
 /// Has the database know of a file that is on the shelf.
-fn record(app: &App, epub: &Epub, place: &str, bytes: u64, cover: Option<&str>) -> Result<Book> {
-    let now = app.now();
+fn record(app: &App, epub: &Epub, shelved: &Shelved<'_>, of: Option<i64>) -> Result<Book> {
+    let (now, place) = (app.now(), shelved.place);
     app.db.write_here(|tx| {
         if let Some(book) = book::with_file(tx, place)? {
             return Ok(book);
         }
-        let found = match book::match_missing(tx, &epub.title, &epub.author)? {
+        let wanted = match of {
+            // Somebody may have removed it meanwhile, and then it is not to come back.
+            Some(id) => Some(book::find(tx, id)?.ok_or_else(|| Fault::missing("book"))?),
+            None => book::match_missing(tx, &epub.title, &epub.author)?,
+        };
+        let found = match wanted {
             Some(book) => book,
             None => {
                 let new = NewBook {
@@ -73,11 +87,13 @@ fn record(app: &App, epub: &Epub, place: &str, bytes: u64, cover: Option<&str>) 
         if let Some(item) = queue::open_of(tx, found.id)? {
             queue::finish(tx, &item)?;
         }
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let cover = cover.map(str::to_owned).or_else(|| book::cover(tx, found.id).ok().flatten());
+        let cover = match &shelved.cover {
+            Some(cover) => Some(cover.clone()),
+            None => book::cover(tx, found.id)?,
+        };
         let status = Status::Imported.name();
         let set: [(&str, &dyn rusqlite::ToSql); 4] =
-            [("status", &status), ("file_path", &place), ("file_bytes", &bytes), ("cover", &cover)];
+            [("status", &status), ("file_path", &place), ("file_bytes", &shelved.bytes), ("cover", &cover)];
         let book = book::change(tx, found.id, now, "The file was imported.", &set)?;
         author::tell(tx, book.author.id)?;
         Ok(book)

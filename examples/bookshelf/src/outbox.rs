@@ -89,7 +89,7 @@ impl Outbox {
 
     /// Tells the oldest rows and removes them; says how many there were.
     pub async fn tell(&mut self) -> Result<usize> {
-        let rows = self.db.read(|db| oldest(db)).await?;
+        let rows = self.db.read(oldest).await?;
         let Some(last) = rows.last().map(|row| row.id) else { return Ok(0) };
         let events: Vec<NewEvent> = rows.iter().filter_map(|row| self.event(row)).collect();
         let published = self.hub.publish(events).await.map_err(|error| Fault::Broken(error.to_string()))?;

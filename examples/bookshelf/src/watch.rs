@@ -72,7 +72,7 @@ async fn import(app: &Arc<App>, file: &Path) -> Result<(), Unreadable> {
     if !is_book(file) {
         return Ok(());
     }
-    match importer::shelve(app, file.to_owned()).await {
+    match importer::shelve(app, file.to_owned(), None).await {
         Ok(book) => tracing::info!(book = book.id, title = book.title, "imported"),
         Err(NotShelved::Unreadable(why)) => return Err(why),
         // It stays where it is, and is tried again at the next start.

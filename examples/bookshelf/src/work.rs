@@ -10,7 +10,6 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tidings::job::{Claimed, Failure, Job, JobId, Outcome, ProgressUpdate};
-use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::fault::Fault;
@@ -19,7 +18,7 @@ pub use import::KIND as IMPORT;
 pub use refresh::{KIND as REFRESH, Refresh, Status as RefreshStatus};
 
 /// How many jobs are done at once.
-const AT_ONCE: usize = 4;
+pub const AT_ONCE: u32 = 4;
 
 /// How long a job waits after a crash until it is begun again.
 const LEASE: Duration = Duration::from_secs(10);
@@ -106,10 +105,9 @@ impl Task {
 
 /// Does jobs, for ever.
 pub async fn run(app: Arc<App>) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
     let namespace = app.profile.namespace().map(str::to_owned);
     let kinds = [IMPORT.to_owned(), REFRESH.to_owned()];
-    while let Ok(place) = places.clone().acquire_owned().await {
+    while let Ok(place) = app.places.clone().acquire_owned().await {
         match app.jobs.claim(namespace.as_deref(), &kinds, "bookshelf", Some(LEASE), WAIT).await {
             Ok(Some(claimed)) => {
                 let app = app.clone();

@@ -36,8 +36,8 @@ async fn what_was_told_and_not_taken_out_is_told_once() {
     let ann = shelf.log_in("ann").await;
     let mut stream = ann.listen("cursor=earliest").await;
     // All downloads of the demo are done, so that nothing else is told.
-    for title in ["Persuasion", "The Hound of the Baskervilles"] {
-        stream.until(|event| event.data["title"] == title && event.data["status"] == "imported").await;
+    for _ in 0..2 {
+        stream.until(|event| event.name == "queue.changed" && event.data["item"]["status"] == "imported").await;
     }
     let book = ann.want("Told once", "Somebody", false).await;
     stream.until(|event| event.name == "author.updated" && event.data["name"] == "Somebody").await;
@@ -51,7 +51,10 @@ async fn what_was_told_and_not_taken_out_is_told_once() {
     for (id, number) in [(last - 1, 9_001), (last, 9_002), (last + 1, 9_003)] {
         let data = json!({ "id": number }).to_string();
         database
-            .execute("INSERT INTO outbox (id, name, data) VALUES (?1, 'book.removed', ?2)", rusqlite::params![id, data])
+            .execute(
+                "INSERT OR REPLACE INTO outbox (id, name, data) VALUES (?1, 'book.removed', ?2)",
+                rusqlite::params![id, data],
+            )
             .unwrap();
     }
     drop(database);

@@ -117,7 +117,8 @@ async fn an_import_that_is_canceled_ends_soon_and_keeps_what_was_added() {
     let rows: String = (0..20_000).map(|number| format!("Listed {number},Author {number}\n")).collect();
     let answer = ann.upload(&format!("title,author\n{rows}")).await;
     let job = answer.json::<Value>().await.unwrap()["job"].as_str().unwrap().to_owned();
-    stream.until(|event| event.name == "book.added").await;
+    let is_listed = |title: &Value| title.as_str().is_some_and(|title| title.starts_with("Listed"));
+    stream.until(|event| event.name == "book.added" && is_listed(&event.data["title"])).await;
     let canceled = ann.ask(Method::DELETE, &format!("/v1/jobs/{job}?wait=10s"), None).await;
     assert_eq!(canceled.status(), StatusCode::OK);
     let document: Value = canceled.json().await.unwrap();

@@ -110,7 +110,7 @@ async fn open_job(app: &App) -> Result<Option<JobId>> {
 /// Looks up one author after the other.
 pub(super) async fn run(task: Arc<Task>) -> std::result::Result<Value, Ended> {
     let app = &task.app;
-    let authors = app.db.read(|db| author::all(db)).await?;
+    let authors = app.db.read(author::all).await?;
     let started_at = rfc3339(app, task.job.started.map_or_else(|| app.now(), |at| at.0 as i64)).await?;
     let mut status =
         Status { status: "running", total: authors.len() as u64, done: 0, failed: 0, started_at, completed_at: None };
