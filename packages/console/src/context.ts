@@ -39,11 +39,15 @@ export interface Resource<T> {
   reload(): void
 }
 
-/**
- * Fetches `path`, again when it changes and when the connection is there again, and, where `every` (ms) is given, for as long as the
- * page is seen. `undefined` fetches nothing.
- */
-export function useResource<T>(path: string | undefined, every?: number): Resource<T> {
+interface ResourceOptions {
+  /** ms after which it is fetched again, while the page is seen. */
+  readonly every?: number
+  /** Shows what was there until another path's answer comes: the same list with another filter, and not another thing. */
+  readonly keep?: boolean
+}
+
+/** Fetches `path`, again when it changes and when the connection is there again. `undefined` fetches nothing. */
+export function useResource<T>(path: string | undefined, { every, keep = false }: ResourceOptions = {}): Resource<T> {
   const hub = useHub()
   const comeback = useStore(hub.comebacks)
   const [round, setRound] = useState(0)
@@ -72,7 +76,7 @@ export function useResource<T>(path: string | undefined, every?: number): Resour
           })
       }, every)
     }
-    setState(was => ({ ...was, loading: true, value: was.path === path ? was.value : undefined, path }))
+    setState(was => ({ ...was, loading: true, value: keep || was.path === path ? was.value : undefined, path }))
     hub.ask<T>(path, { signal: ending.signal }).then(
       value => {
         setState({ value, error: undefined, loading: false, path })
@@ -89,7 +93,7 @@ export function useResource<T>(path: string | undefined, every?: number): Resour
       ending.abort()
       clearTimeout(due.current)
     }
-  }, [path, comeback, round, every])
+  }, [path, comeback, round, every, keep])
 
   return { ...state, reload: () => setRound(n => n + 1) }
 }

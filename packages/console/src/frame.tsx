@@ -1,6 +1,6 @@
 import type { FunctionComponent, JSX } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
-import { go, route, useHub, useNow } from './context.js'
+import { go, route, useHub, useNarrow, useNow } from './context.js'
 import { type KeyMap, useKeys } from './keys.js'
 import { Icon } from './parts/icons.js'
 import { secondsUntil } from './parts/waiting.js'
@@ -34,6 +34,7 @@ export function Frame({ onLogout }: { onLogout: (() => void) | undefined }): JSX
   const hub = useHub()
   const { view } = useStore(route)
   const [help, setHelp] = useState(false)
+  const narrow = useNarrow()
   const place = PLACES.find(each => each.view === view)
   const View = VIEWS[view]
   const jumps = Object.fromEntries(PLACES.map(each => [`g ${each.key}`, () => go(each.view)]))
@@ -63,10 +64,11 @@ export function Frame({ onLogout }: { onLogout: (() => void) | undefined }): JSX
               <a
                 href={formatRoute(each.view)}
                 aria-current={each.view === view ? 'page' : undefined}
+                aria-label={each.title}
                 title={`${each.title} (g ${each.key})`}
               >
                 <Icon name={each.view} />
-                <span>{each.title}</span>
+                <span>{narrow ? (each.short ?? each.title) : each.title}</span>
               </a>
             </li>
           ))}

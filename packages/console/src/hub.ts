@@ -29,8 +29,6 @@ const BEFORE: Connection = {
   error: undefined,
 }
 
-type JobListener = (job: Job, profile: string) => void
-
 /** This page's side of the hub, for one key: requests, the tail, and the statistics. */
 export class Hub {
   readonly who: Whoami
@@ -45,7 +43,7 @@ export class Hub {
   readonly #base: URL
   readonly #key: string | undefined
   readonly #refused: () => void
-  readonly #jobListeners = new Set<JobListener>()
+  readonly #jobListeners = new Set<(job: Job) => void>()
   /** The names of profiles by the first part of the topics that are theirs. */
   #namespaces: ReadonlyMap<string, string> = new Map()
   #client: Client | undefined
@@ -63,8 +61,8 @@ export class Hub {
     void this.#listen()
   }
 
-  /** Hears of each change of a job, and of which profile it is. */
-  onJob(listener: JobListener): () => void {
+  /** Hears of each change of a job, of whatever profile. */
+  onJob(listener: (job: Job) => void): () => void {
     this.#jobListeners.add(listener)
     return () => {
       this.#jobListeners.delete(listener)
@@ -130,8 +128,8 @@ export class Hub {
   #hear(events: readonly LiveEvent[]): void {
     const came = events.map(event => ({ ...event, ...this.#place(event.topic) }))
     if (this.#jobListeners.size > 0) {
-      for (const { name, data, profile } of came) {
-        if (name.startsWith('job.') && isJob(data)) for (const listener of this.#jobListeners) listener(data, profile)
+      for (const { name, data } of came) {
+        if (name.startsWith('job.') && isJob(data)) for (const listener of this.#jobListeners) listener(data)
       }
     }
     this.tail.add(came)

@@ -16,17 +16,19 @@ const bearer = name => ({ authorization: `Bearer ${name === 'operator' ? OPERATO
 const pick = list => list[Math.floor(Math.random() * list.length)]
 const number = most => Math.floor(Math.random() * most)
 
-const keys = PEOPLE.map((name, n) => `{ name = "${name}", value = "${keyOf(name)}", grants = ["library/lib1/read", "user/${name}"${n % 3 ? '' : ', "library/*/read"'}] }`)
+const key = (name, grants) => `{ name = "${name}", value = "${keyOf(name)}", grants = ${JSON.stringify(grants)} }`
+const keys = PEOPLE.map(name => key(name, [`user/${name}`]))
+const readers = PEOPLE.map((name, n) => key(name, ['library/lib1/read', ...(n % 3 ? [] : ['library/*/read'])]))
 
 const PROFILE = `
-  name = "library"
+  name = "books"
   description = "Books, and the libraries that they stand in."
   [[auth.sources]]
   kind = "api-key"
-  keys = [${keys.join(', ')}]
+  keys = [${readers.join(', ')}]
   [[mounts]]
   transport = "sse"
-  path = "/library/events"
+  path = "/books/events"
   [events."book.updated"]
   topic = "library/{data.library}/book/{data.id}"
   audience = "library/{data.library}/read"
@@ -48,14 +50,14 @@ const PROFILE = `
 export async function startDemo(t) {
   const home = await mkdtemp(join(tmpdir(), 'tidings-demo-'))
   t.after(() => rm(home, { recursive: true, force: true }))
-  await writeFile(join(home, 'library.toml'), PROFILE)
+  await writeFile(join(home, 'books.toml'), PROFILE)
   const hub = await startHub(t, {
     config: `
       [[auth.sources]]
       kind = "api-key"
       keys = [{ name = "operator", value = "${OPERATOR}", publish = true, operator = true, grants = ["**"] }, ${keys.join(', ')}]
       [[profiles]]
-      path = "${home}/library.toml"
+      path = "${home}/books.toml"
     `,
   })
   let running = true
@@ -63,14 +65,14 @@ export async function startDemo(t) {
   const publish = (events, profile) => hub.publish(events, { headers: bearer('operator'), profile })
   listen(t, hub, () => running)
   await startJobs(t, hub, () => running)
-  const [{ cursor }] = await publish({ name: 'book.updated', data: { id: 7, library: 'lib2', status: 'imported', title: 'Solaris', pages: 204 } }, 'library')
+  const [{ cursor }] = await publish({ name: 'book.updated', data: { id: 7, library: 'lib2', status: 'imported', title: 'Solaris', pages: 204 } }, 'books')
   void keepPublishing(publish, () => running)
   return { hub, key: OPERATOR, cursor, refused: 'ben', stall: () => stall(t, hub, publish) }
 }
 
 function listen(t, hub, running) {
   PEOPLE.forEach((name, n) => {
-    sse(t, hub, name, '/library/events')
+    sse(t, hub, name, '/books/events')
     if (n % 2) sse(t, hub, name, `/v1/events?topic=user/${name}&topic=queue/*`)
     if (n % 3 === 0) sse(t, hub, name, '/v1/events')
     if (n % 3 === 1) {
@@ -116,7 +118,7 @@ async function keepPublishing(publish, running) {
     // Slow waves, as people come and go.
     const most = 3 + 3 * Math.sin(n / 90) + (n % 400 < 60 ? 5 : 0)
     try {
-      await publish(Array.from({ length: 1 + number(most) }, book), 'library')
+      await publish(Array.from({ length: 1 + number(most) }, book), 'books')
       await publish(Array.from({ length: 1 + number(most / 2) }, other), 'default')
     } catch { return }
     await new Promise(done => setTimeout(done, 90))

@@ -23,7 +23,7 @@ interface ChartProps {
   readonly least?: number
 }
 
-const HEIGHT = 132
+const HEIGHT = 146
 const LEFT = 52
 const BOTTOM = 18
 const TOP = 8
@@ -75,7 +75,7 @@ export function Chart(props: ChartProps): JSX.Element {
         // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys move along the time.
         tabIndex={0}
         role="img"
-        aria-label={`${props.title} over five minutes. At ${clock(shown?.time)}: ${said}`}
+        aria-label={`${props.title} over time. At ${clock(shown?.time)}: ${said}`}
         onPointerMove={point}
         onPointerLeave={() => setAt(undefined)}
         onBlur={() => setAt(undefined)}

@@ -36,7 +36,8 @@ export function EventList(props: EventListProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null)
   const [top, setTop] = useState(0)
   const [height, setHeight] = useState(600)
-  const rowHeight = useNarrow() ? 46 : 27
+  const narrow = useNarrow()
+  const rowHeight = narrow ? 46 : 27
 
   useEffect(() => {
     const element = box.current
@@ -88,7 +89,7 @@ export function EventList(props: EventListProps): JSX.Element {
         style={{ transform: `translateY(${back * rowHeight}px)` }}
         onClick={() => onSelect(open ? undefined : event)}
       >
-        <span class="at">{props.time ? props.time(event) : clock(event.time, true)}</span>
+        <span class="at">{props.time ? props.time(event) : clock(event.time, !narrow)}</span>
         <span class="name">{event.name}</span>
         <span class="topic">{event.topic}</span>
         <span class="data">{event.text.length > PREVIEW ? `${event.text.slice(0, PREVIEW)}…` : event.text}</span>

@@ -19,7 +19,7 @@ export function ConnectionsView(): JSX.Element {
   const hub = useHub()
   const { query } = useStore(route)
   const now = useNow()
-  const list = useResource<{ streams: OpenStream[] }>('v1/streams', 2_000)
+  const list = useResource<{ streams: OpenStream[] }>('v1/streams', { every: 2_000 })
   const [asked, setAsked] = useState<OpenStream | undefined>()
   const [said, setSaid] = useState<string | undefined>()
   const filter = useRef<HTMLInputElement>(null)

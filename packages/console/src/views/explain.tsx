@@ -179,7 +179,9 @@ function pick({
 }
 
 function Answer({ explanation }: { explanation: Explanation }): JSX.Element {
-  const { readers, audience } = explanation
+  const { audience, profile } = explanation
+  // The streams of the event's own profile first: of the others one may guess the answer.
+  const readers = explanation.readers.toSorted((a, b) => Number(b.profile === profile) - Number(a.profile === profile))
   return (
     <>
       <section class="card about-event">

@@ -19,17 +19,9 @@ interface Result {
 }
 
 /** All that is known of one job. */
-export function JobDetail({
-  job,
-  profile,
-  onClose,
-}: {
-  job: Job
-  profile: string | undefined
-  onClose: () => void
-}): JSX.Element {
+export function JobDetail({ job, onClose }: { job: Job; onClose: () => void }): JSX.Element {
   // A new end or more items are another path, and so are fetched.
-  const path = withQuery(`v1/jobs/${job.id}/result`, { from: 0, limit: ITEMS, profile })
+  const path = withQuery(`v1/jobs/${job.id}/result`, { from: 0, limit: ITEMS })
   const result = useResource<Result>(isOver(job) || job.items ? `${path}#${job.revision}-${job.items ?? 0}` : undefined)
   const items = result.value?.items ?? []
   return (

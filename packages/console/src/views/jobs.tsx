@@ -1,7 +1,7 @@
 import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { withQuery } from '../api.js'
-import { go, route, say, useHub, useNow, useResource } from '../context.js'
+import { route, say, useHub, useNow, useResource } from '../context.js'
 import { ago, count, duration } from '../format.js'
 import { fraction, isOver, newestFirst, withJob } from '../joblist.js'
 import { useKeys } from '../keys.js'
@@ -28,18 +28,11 @@ export function JobsView(): JSX.Element {
   const [failure, setFailure] = useState<string | undefined>()
   const filter = useRef<HTMLInputElement>(null)
   const { state } = query
-  const { profiles } = hub.who
-  // With one profile alone, that is the one where none is said.
-  const profile = profiles.length ? (query.profile ?? (profiles.length === 1 ? profiles[0] : 'default')) : undefined
-  const list = useResource<{ jobs: Job[]; before?: string }>(withQuery('v1/jobs', { state, limit: PAGE, profile }))
+  const list = useResource<{ jobs: Job[]; before?: string }>(withQuery('v1/jobs', { state, limit: PAGE }))
   useKeys({ '/': () => filter.current?.focus(), n: () => setMaking(true) })
 
   // Heard before the list is asked for, and merged by revision: what changes in between is in both, and the newer counts.
-  useEffect(
-    () => hub.onJob((job, of) => (of === (profile ?? 'default') ? setKnown(jobs => withJob(jobs, job)) : undefined)),
-    [hub, profile],
-  )
-  useEffect(() => setKnown(new Map()), [profile])
+  useEffect(() => hub.onJob(job => setKnown(jobs => withJob(jobs, job))), [hub])
   const { value } = list
   useEffect(() => {
     if (value) setKnown(jobs => value.jobs.reduce(withJob, jobs))
@@ -47,7 +40,7 @@ export function JobsView(): JSX.Element {
 
   const cancel = async (job: Job) => {
     try {
-      const answer = await hub.ask<Job>(withQuery(`v1/jobs/${job.id}`, { profile }), { method: 'DELETE' })
+      const answer = await hub.ask<Job>(`v1/jobs/${job.id}`, { method: 'DELETE' })
       setKnown(jobs => withJob(jobs, answer))
       setFailure(undefined)
     } catch (error) {
@@ -121,17 +114,6 @@ export function JobsView(): JSX.Element {
             <option key={name}>{name}</option>
           ))}
         </select>
-        {profiles.length > 0 && (
-          <select
-            aria-label="Profile"
-            value={profile}
-            onChange={event => go('jobs', { profile: event.currentTarget.value })}
-          >
-            {[...profiles, 'default'].map(name => (
-              <option key={name}>{name}</option>
-            ))}
-          </select>
-        )}
         <button type="button" class="primary" onClick={() => setMaking(true)} title="n">
           New job
         </button>
@@ -170,16 +152,10 @@ export function JobsView(): JSX.Element {
               )
             }
           />
-          {opened && <JobDetail job={opened} profile={profile} onClose={() => open(undefined)} />}
+          {opened && <JobDetail job={opened} onClose={() => open(undefined)} />}
         </div>
       )}
-      {making && (
-        <NewJob
-          profile={profile}
-          onClose={() => setMaking(false)}
-          onMade={job => setKnown(jobs => withJob(jobs, job))}
-        />
-      )}
+      {making && <NewJob onClose={() => setMaking(false)} onMade={job => setKnown(jobs => withJob(jobs, job))} />}
       {asked && (
         <Confirm
           title="Cancel this job?"

@@ -20,9 +20,10 @@ export function LogView(): JSX.Element {
   const { topic, name, before } = query
   const [selected, setSelected] = useState<SeenEvent | undefined>()
   const first = useRef<HTMLInputElement>(null)
-  const info = useResource<LogInfo>('v1/log', 5_000)
+  const info = useResource<LogInfo>('v1/log', { every: 5_000 })
   const page = useResource<{ events: LoggedEvent[]; before?: string }>(
     useCalm(withQuery('v1/log/events', { before, limit: PAGE, topic: asPattern(topic), name: name?.trim() })),
+    { keep: true },
   )
   useKeys({ '/': () => first.current?.focus(), n: () => older(), p: () => newest(), r: () => page.reload() })
   const rows = useMemo(() => {

@@ -8,13 +8,11 @@ import { Dialog } from '../parts/dialog.js'
 import { Field } from '../parts/field.js'
 
 /** A form that makes a job, of a file or of input. */
-export function NewJob(props: {
-  profile: string | undefined
-  onClose: () => void
-  onMade: (job: Job) => void
-}): JSX.Element {
+export function NewJob(props: { onClose: () => void; onMade: (job: Job) => void }): JSX.Element {
   const hub = useHub()
-  const { profile } = props
+  const { profiles } = hub.who
+  // With one profile alone, that is the one where none is said.
+  const [profile, setProfile] = useState(profiles.length > 0 ? 'default' : undefined)
   const [kind, setKind] = useState('import')
   const [input, setInput] = useState('')
   const [file, setFile] = useState<File | undefined>()
@@ -31,7 +29,7 @@ export function NewJob(props: {
       const job = await hub.ask<Job>(withQuery('v1/jobs', { profile }), { method: 'POST', ...body(about, file) })
       props.onMade(job)
       props.onClose()
-      say('jobs', { profile, job: job.id })
+      say('jobs', { job: job.id })
     } catch (failure) {
       setError(failure instanceof ApiError ? failure : new ApiError(0, String(failure)))
       setBusy(false)
@@ -41,6 +39,17 @@ export function NewJob(props: {
   return (
     <Dialog title="New job" onClose={props.onClose}>
       <form class="dialog-body" onSubmit={make}>
+        {profiles.length > 0 && (
+          <Field label="Profile" hint="Its rules say who hears of the job.">
+            {attributes => (
+              <select {...attributes} value={profile} onChange={e => setProfile(e.currentTarget.value)}>
+                {['default', ...profiles].map(name => (
+                  <option key={name}>{name}</option>
+                ))}
+              </select>
+            )}
+          </Field>
+        )}
         <Field label="Kind" hint="Workers claim jobs by their kind." error={wrong('kind')}>
           {attributes => (
             <input

@@ -10,17 +10,21 @@ import { TRANSPORTS } from '../parts/transport.js'
 import { grown, lately, points, rates } from '../series.js'
 import { useStore } from '../store.js'
 
+/** ms that the charts show at least. */
+const LEAST = 60_000
+
 /** How the hub is. */
 export function OverviewView(): JSX.Element {
   const hub = useHub()
   const samples = useStore(hub.stats)
   useStore(hub.tail.version)
-  const log = useResource<LogInfo>('v1/log', 5_000).value
+  const log = useResource<LogInfo>('v1/log', { every: 5_000 }).value
   const series = useMemo(() => rates(samples), [samples])
   const now = samples.at(-1)
   if (!now) return <Loading what="statistics" />
   const to = now.time
-  const from = to - SPAN * 1000
+  // A hub that has just begun fills the charts too.
+  const from = Math.max(to - SPAN * 1000, Math.min(samples[0]?.time ?? to, to - LEAST))
   const open = Object.values(now.streams).reduce((sum, n) => sum + n, 0)
   const curve = (read: (rate: (typeof series)[number]) => number | null) => points(series, read)
   const gaps = grown(samples, SPAN * 1000, stats => stats.gaps)
@@ -42,7 +46,7 @@ export function OverviewView(): JSX.Element {
   return (
     <div class="view">
       <div class="tiles">
-        <Tile label="Connections" value={count(open)} note={`${count(now.opened)} so far`} />
+        <Tile label="Connections" value={count(open)} note={`${count(now.closed)} ended`} />
         <Tile
           label="Deliveries"
           value={`${rate(lately(series, 5_000, r => r.delivered) ?? 0)}/s`}
@@ -145,7 +149,7 @@ function Tile(props: {
 /** The last few events: the way into the tail. */
 function Newest(): JSX.Element {
   const { tail } = useHub()
-  const events = Array.from({ length: Math.min(6, tail.events.length) }, (_, back) => tail.events.newest(back))
+  const events = Array.from({ length: Math.min(7, tail.events.length) }, (_, back) => tail.events.newest(back))
   return (
     <section class="card newest">
       <header>

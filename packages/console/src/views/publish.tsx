@@ -78,7 +78,7 @@ export function PublishView(): JSX.Element {
     !hub.who.dev,
     named,
   )
-  const wrong = (name: string) => (field === name ? error?.message : undefined)
+  const wrong = (name: string) => (field === name ? error?.message.replace(/^event 0: /, '') : undefined)
   const text = (name: 'name' | 'topic' | 'audience' | 'key', label: string, hint: string, required = false) => (
     <Field label={label} hint={hint} error={wrong(name)}>
       {attributes => (

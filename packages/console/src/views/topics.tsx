@@ -23,7 +23,7 @@ export function TopicsView(): JSX.Element {
   const sort = query.sort ?? 'rate'
   const known = sort.replace('-', '')
   const path = withQuery('v1/topics', { sort: known, limit: MOST, match: query.match?.trim() })
-  const answer = useResource<TopicsAnswer>(useCalm(path), EVERY)
+  const answer = useResource<TopicsAnswer>(useCalm(path), { every: EVERY, keep: true })
   const filter = useRef<HTMLInputElement>(null)
   useKeys({ '/': () => filter.current?.focus() })
   const { pulse } = hub
