@@ -351,6 +351,31 @@ test('a leader that hangs is deposed by a page that is seen', async t => {
   await allHeard(pages, published)
 })
 
+test('a tab that wants other topics hears them from the place on that it is told, and the others miss nothing meanwhile', async t => {
+  const hub = await startHub(t)
+  const site = await startSite(t, hub)
+  const browser = await startChromium(t)
+  const context = await browser.newContext()
+  const [first] = await openPages(context, site, 1, '?topic=count/0')
+  const { published, publish } = numbers(hub)
+  let publishing = true
+  const burst = (async () => { while (publishing) await publish(3) })()
+  const [second] = await openPages(context, site, 1, '?topic=count/1')
+  const { cursor } = await connection(second)
+  publishing = false
+  await burst
+  const of = rest => published.filter(number => number % 3 === rest)
+  await until('the first to hear all', async () => (await told(first)).length >= of(0).length)
+  assert.deepEqual(await told(first), of(0))
+  // The log of a new hub begins with the first number.
+  const place = Number(cursor.split('-')[1])
+  await until('the second to hear the last', async () => (await told(second)).at(-1) === of(1).at(-1))
+  const heard = await told(second)
+  assert.deepEqual(heard, of(1).slice(-heard.length))
+  assert.deepEqual(of(1).filter(number => number > place && !heard.includes(number)), [])
+  assert.equal((await streams(hub)).length, 1)
+})
+
 test('whoever logs out logs out all pages, in whatever way they share', async t => {
   const hub = await startHub(t)
   const site = await startSite(t, hub)

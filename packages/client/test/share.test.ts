@@ -77,6 +77,26 @@ describe.each(WAYS)('shared ($sharing)', ({ without }) => {
     expect(late.errors.map(error => error.code)).toEqual(['refused'])
   })
 
+  test('a gap is told to all that stand before it, and to none that has read on', async () => {
+    const browser = new Browser({ without })
+    for (let number = 0; number < 9; number++) browser.log.publish('book/1')
+    const pages = [browser.open(), browser.open()]
+    await browser.scheduler.pass(SECOND)
+    const tell = (from: number, resumed: number) => {
+      const gap = { reason: 'trimmed', asked: place(from), resumed: place(resumed), atMost: undefined } as const
+      browser.log.live[0]?.sink.batch({ from: place(from), to: place(resumed), frames: [{ type: 'gap', gap }] })
+      return gap
+    }
+    const gap = tell(9, 12)
+    // As a leader that began behind them is told.
+    tell(0, 4)
+    await browser.scheduler.pass(SECOND)
+    for (const page of pages) {
+      expect(page.gaps).toEqual([gap])
+      expect(page.cursor).toBe(place(12))
+    }
+  })
+
   test('a page that wants more is connecting until more comes, and loses nothing of what it wanted before', async () => {
     const browser = new Browser({ without })
     const page = browser.open({ want: ['book/*'] })
