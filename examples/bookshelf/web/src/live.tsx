@@ -4,7 +4,7 @@ import { createHooks } from '@tidings/react'
 import { invalidate, type LiveMap, patch, remove, upsert, useLiveQueries } from '@tidings/react/query'
 import { type ReactNode, useMemo } from 'react'
 import type { Events } from './events.generated.js'
-import type { Book, BookDetail, QueueItem, User } from './model.js'
+import { type BookDetail, byTitle, type QueueItem, type User } from './model.js'
 import { allSeries, author, authors, book, books, oneSeries, queue, wanted } from './queries.js'
 
 const { LiveProvider, ...hooks } = createHooks<Events>()
@@ -29,9 +29,6 @@ function Shelf() {
   useLiveQueries(shelf)
   return null
 }
-
-/** The server has them in the order of their titles. */
-const byTitle = (a: Book, b: Book) => a.title.localeCompare(b.title) || a.id - b.id
 
 /** What all queries of a kind begin with: `['book']` of `['book', 7]`. */
 const all = (options: { queryKey: readonly unknown[] }) => options.queryKey.slice(0, 1)

@@ -25,6 +25,17 @@ export interface Book {
   readonly revision: number
 }
 
+/** The order that the server has them in: by title, without an article before it. */
+export function byTitle(a: Book, b: Book): number {
+  const [left, right] = [a, b].map(book => sortKey(book.title))
+  return left === right ? a.id - b.id : (left ?? '') < (right ?? '') ? -1 : 1
+}
+
+function sortKey(title: string): string {
+  const words = title.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []
+  return (words.length > 1 && /^(the|a|an)$/.test(words[0] ?? '') ? words.slice(1) : words).join(' ')
+}
+
 export interface BookDetail extends Book {
   readonly history: readonly { readonly at: number; readonly what: string }[]
 }

@@ -18,9 +18,9 @@ export function ImportPage() {
     mutationFn: (file: File) => {
       const form = new FormData()
       form.set('file', file)
-      return api.post<{ job: { id: string } }>('imports', form)
+      return api.post<{ job: string }>('imports', form)
     },
-    onSuccess: ({ job }) => setJobId(job.id),
+    onSuccess: ({ job }) => setJobId(job),
   })
   const drop = (event: DragEvent) => {
     event.preventDefault()
