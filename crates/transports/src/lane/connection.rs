@@ -139,3 +139,23 @@ impl Behind {
         Box::new(Behind { position, offset, rest, answers: Vec::new(), page: None, reading: 0, blocked_at: 0 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred thousand idle sockets are a hundred thousand of these.
+    #[test]
+    fn when_a_connection_was_opened_takes_no_room_of_its_own() {
+        struct Without {
+            _words: [u64; 6],
+            _numbers: [u32; 3],
+            _socket: Socket,
+            _principal: Arc<Principal>,
+            _behind: Option<Box<Behind>>,
+            _session: Option<Box<Session>>,
+            _permit: Option<Permit>,
+        }
+        assert_eq!(size_of::<Connection>(), size_of::<Without>());
+    }
+}
