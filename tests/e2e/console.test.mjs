@@ -94,6 +94,11 @@ test('a burst of 10,000 events neither freezes the tail nor loses one, paused or
     new PerformanceObserver(list => { for (const { duration } of list.getEntries()) window.longest = Math.max(window.longest, duration) })
       .observe({ entryTypes: ['longtask'] })
   })
+  const longest = () => page.evaluate(() => window.longest)
+  // The measure measures.
+  await page.evaluate(() => setTimeout(() => { for (const end = performance.now() + 120; performance.now() < end;); }))
+  await until('a long task to be seen', async () => await longest() >= 120)
+  await page.evaluate(() => { window.longest = 0 })
   const burst = async from => {
     for (let n = from; n < from + 10_000; n += 500) await hub.publish(Array.from({ length: 500 }, (_, index) => event(n + index)))
   }
@@ -108,9 +113,8 @@ test('a burst of 10,000 events neither freezes the tail nor loses one, paused or
   await row(page, 'Volume 19999').waitFor()
   await page.locator('.tally', { hasText: '20,000 shown' }).waitFor()
   assert.ok(await page.locator('.event-row[role=option]').count() < 60, 'only what is in sight is drawn')
-  const longest = await page.evaluate(() => window.longest)
-  t.diagnostic(`the longest task took ${longest} ms`)
-  assert.ok(longest < 200, `a task took ${longest} ms`)
+  t.diagnostic(`the longest task took ${await longest()} ms`)
+  assert.ok(await longest() < 200, `a task took ${await longest()} ms`)
 })
 
 test('the list stands still for whoever has scrolled away or reads an event, and a button leads back', async t => {

@@ -2,6 +2,7 @@ import type { FunctionComponent, JSX } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { go, route, useHub, useNarrow, useNow } from './context.js'
 import { type KeyMap, useKeys } from './keys.js'
+import { Boundary } from './parts/boundary.js'
 import { Icon } from './parts/icons.js'
 import { secondsUntil } from './parts/waiting.js'
 import { PLACES } from './places.js'
@@ -102,7 +103,9 @@ export function Frame({ onLogout }: { onLogout: (() => void) | undefined }): JSX
         </div>
       </header>
       <main id="main" tabIndex={-1}>
-        <View key={view} />
+        <Boundary key={view}>
+          <View />
+        </Boundary>
       </main>
       {help && <Help onClose={() => setHelp(false)} />}
     </div>
@@ -148,7 +151,7 @@ function Badge(): JSX.Element {
       </span>
       {(live.status === 'waiting' || live.status === 'closed') && (
         <button type="button" class="link" onClick={() => hub.reconnect()}>
-          now
+          {live.status === 'closed' ? 'connect' : 'now'}
         </button>
       )}
     </span>

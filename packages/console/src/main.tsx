@@ -8,7 +8,11 @@ import './style/charts.css'
 import './style/forms.css'
 import './style/lists.css'
 import './style/tables.css'
-import './style/views.css'
+import './style/overview.css'
+import './style/jobs.css'
+import './style/publish.css'
+import './style/explain.css'
+import './style/log.css'
 import { apply } from './theme.js'
 
 apply()

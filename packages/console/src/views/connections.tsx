@@ -9,6 +9,7 @@ import { Confirm } from '../parts/dialog.js'
 import { Empty, Failed, Loading } from '../parts/states.js'
 import { type Column, Table } from '../parts/table.js'
 import { Transport } from '../parts/transport.js'
+import { formatRoute } from '../route.js'
 import { useStore } from '../store.js'
 
 /** Rows that are drawn at most: who has more open narrows the filter. */
@@ -40,7 +41,16 @@ export function ConnectionsView(): JSX.Element {
 
   const columns: Column<OpenStream>[] = [
     { id: 'transport', title: 'Transport', value: s => s.transport, cell: s => <Transport name={s.transport} /> },
-    { id: 'principal', title: 'Principal', value: s => s.principal, cell: s => <b>{s.principal}</b> },
+    {
+      id: 'principal',
+      title: 'Principal',
+      value: s => s.principal,
+      cell: s => (
+        <a href={formatRoute('explain', { principal: s.principal })} title="Why do they get an event, or not?">
+          <b>{s.principal}</b>
+        </a>
+      ),
+    },
     { id: 'source', title: 'Source', value: s => s.source, cell: s => s.source, minor: true },
     { id: 'profile', title: 'Profile', value: s => s.profile, cell: s => s.profile, minor: true },
     {

@@ -21,7 +21,7 @@ export function ExplainView(): JSX.Element {
     query.principal ? 'principal' : query.grants !== undefined ? 'grants' : 'me',
   )
   const [principal, setPrincipal] = useState(query.principal ?? '')
-  const [grants, setGrants] = useState(query.grants ?? '')
+  const [grants, setGrants] = useState(query.grants === ',' ? '' : (query.grants ?? ''))
   const [topics, setTopics] = useState(query.topics ?? '')
   const first = useRef<HTMLInputElement>(null)
   useKeys({ '/': () => first.current?.focus() })
