@@ -176,7 +176,7 @@ test('a list of books is imported as a job that shows its progress and its end',
   })
   await page.locator('.import[data-state=completed]').waitFor()
   await page.getByText('50 added').waitFor()
-  await other.page.getByText('Imported 49', { exact: true }).waitFor()
+  await book(other.page, 'Imported 49').waitFor()
 })
 
 test('not one timer fetches: there is no setInterval in the pages', async () => {

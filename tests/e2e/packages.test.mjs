@@ -23,8 +23,8 @@ async function run(command, args, cwd) {
 }
 
 const page = `
-import { createClient, EventSource, TidingsError, type Client, type LiveEvent } from '@tidings/client'
-import { EventSource as Alone } from '@tidings/client/event-source'
+import { createClient, TidingsError, type Client, type LiveEvent } from '@tidings/client'
+import { EventSource } from '@tidings/client/event-source'
 import { createJob, watchJob } from '@tidings/client/jobs'
 import { createPending } from '@tidings/client/pending'
 import { LiveProvider, useConnection, useLatest, useLiveEvents } from '@tidings/react'
@@ -44,7 +44,7 @@ function Page() {
   return <p>{useConnection().status} {String(useLatest('book.updated')?.data)}</p>
 }
 createRoot(document.body).render(<LiveProvider client={live}><Page /></LiveProvider>)
-console.log(EventSource, Alone, TidingsError, createJob, watchJob, createPending, Object.keys(query))
+console.log(EventSource, TidingsError, createJob, watchJob, createPending, Object.keys(query))
 `
 
 test('a new Vite app builds with the packed packages, and their types resolve there', { timeout: 300_000 }, async t => {

@@ -39,7 +39,7 @@ export function attachTo<Events extends object, Kinds>(
   }
 }
 
-type Name<Events> = keyof Events & string
+type EventName<Events> = keyof Events & string
 
 function wanted<Events extends object, Kinds>(
   map: AttachMap<Events, Kinds>,
