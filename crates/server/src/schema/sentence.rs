@@ -28,7 +28,7 @@ fn nearest_miss<'a, 'i>(error: &'a ValidationError<'i>) -> &'a ValidationError<'
     let depth = |error: &ValidationError<'_>| error.instance_path().segments().count();
     let firsts = context.iter().filter_map(|branch| branch.first()).map(nearest_miss);
     let mut best: Option<(&ValidationError<'_>, bool)> = None;
-    for first in firsts.filter(|first| depth(first) > depth(error) || is_of_members(first)) {
+    for first in firsts.filter(|first| depth(first) > depth(error) || is_of_its_kind(first)) {
         best = match best {
             Some((known, _)) if depth(known) > depth(first) => best,
             Some((known, _)) if depth(known) == depth(first) => Some((known, false)),
@@ -38,10 +38,9 @@ fn nearest_miss<'a, 'i>(error: &'a ValidationError<'i>) -> &'a ValidationError<'
     best.filter(|(_, alone)| *alone).map_or(error, |(first, _)| first)
 }
 
-/// Whether it is about the members of an object, so that the object itself was what was asked for.
-fn is_of_members(error: &ValidationError<'_>) -> bool {
-    use ValidationErrorKind::{AdditionalProperties, Required};
-    matches!(error.kind(), Required { .. } | AdditionalProperties { .. })
+/// Whether the value is at least of the kind that was asked for.
+fn is_of_its_kind(error: &ValidationError<'_>) -> bool {
+    !matches!(error.kind(), ValidationErrorKind::Type { .. } | ValidationErrorKind::FalseSchema)
 }
 
 fn detail(error: &ValidationError<'_>) -> String {
