@@ -13,6 +13,7 @@ export function count(n: number): string {
 /** A number per second: a digit behind the point only where it matters. */
 export function rate(n: number): string {
   if (!Number.isFinite(n)) return '–'
+  if (n > 0 && n < 0.05) return '< 0.1'
   return n > 0 && n < 10 ? trim(n.toFixed(1)) : count(n)
 }
 

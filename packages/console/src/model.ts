@@ -35,7 +35,7 @@ export interface Stats {
 }
 
 export interface OpenStream {
-  readonly id: string | number
+  readonly id: string
   readonly principal: string
   readonly source: string
   readonly profile: string

@@ -7,7 +7,7 @@ test('counts are short, and exact as long as they are small', () => {
 })
 
 test('rates have a digit behind the point only where it matters', () => {
-  expect([0, 0.04, 2, 9.96, 57.4, 10_000].map(rate)).toEqual(['0', '0', '2', '10', '57', '10,000'])
+  expect([0, 0.04, 2, 9.96, 57.4, 10_000].map(rate)).toEqual(['0', '< 0.1', '2', '10', '57', '10,000'])
 })
 
 test('sizes are binary', () => {

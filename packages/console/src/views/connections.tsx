@@ -89,6 +89,8 @@ export function ConnectionsView(): JSX.Element {
   const wanted = (query.find ?? '').trim().toLowerCase()
   const all = list.value?.streams ?? []
   const fitting = all.filter(stream => wanted === '' || haystack(stream).includes(wanted))
+  // Equal ones keep their places from look to look.
+  fitting.sort((a, b) => a.opened - b.opened || (a.id < b.id ? -1 : 1))
   return (
     <div class="view fill">
       <search class="toolbar">
@@ -121,7 +123,7 @@ export function ConnectionsView(): JSX.Element {
           columns={columns}
           rows={fitting}
           most={MOST}
-          rowKey={stream => String(stream.id)}
+          rowKey={stream => stream.id}
           sort={query.sort ?? 'since'}
           onSort={sort => say('connections', { ...query, sort })}
           empty={
