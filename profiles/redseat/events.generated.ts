@@ -35,7 +35,7 @@ export interface BackupFileProgress {
 
 /** A backup changed, or its state. */
 export interface BackupMessage {
-  backup: BackupWithStatus | Backup
+  backup: BackupWithStatus | Backup | BackupStatus
   action?: ElementAction
 }
 
