@@ -189,6 +189,25 @@ test('not one timer fetches: there is no setInterval in the pages', async () => 
   }
 })
 
+test('the picture in the docs is what the bookshelf looks like', { ...options, skip: !process.env.UPDATE_SCREENSHOTS }, async t => {
+  const shelf = await startBookshelf(t, { args: ['--download-seconds', '20'] })
+  const browser = await startChromium(t)
+  const { page } = await open(browser, shelf.url, 'ann')
+  const colours = [[159, 18, 57], [30, 64, 175], [21, 94, 117], [133, 77, 14]]
+  const dropped = ['The Wall of Clocks', 'An Inland Sea', 'The Glass Orchard', 'All the Small Hours']
+  for (const [index, title] of dropped.entries()) {
+    await shelf.put(`${index}.epub`, epub({ title, author: 'Ida Winter', colour: colours[index] }))
+    await book(page, title).locator('img').waitFor()
+  }
+  const asAnn = await shelf.login('ann')
+  for (const { id } of (await asAnn('GET', 'wanted')).books.slice(0, 3)) await asAnn('POST', `books/${id}/grab`)
+  await page.locator('[data-status=downloading]').first().waitFor()
+  await page.screenshot({ path: join(root, 'docs/images/bookshelf-books.png'), animations: 'disabled' })
+  await page.getByRole('navigation').getByRole('link', { name: 'Queue' }).click()
+  await until('something to be half way', () => page.locator('progress').evaluateAll(bars => bars.some(bar => bar.value > 0.4 && bar.value < 1)))
+  await page.screenshot({ path: join(root, 'docs/images/bookshelf-queue.png'), animations: 'disabled' })
+})
+
 before(async () => {
   await readdir(join(root, 'examples/bookshelf/web/dist')).catch(() => {
     throw new Error('the pages are not built: npm run build -w examples/bookshelf/web')

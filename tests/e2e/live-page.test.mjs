@@ -36,7 +36,7 @@ async function claim(hub) {
   return { job, say: (what, body) => post(`v1/jobs/${job.id}/${what}`, body, { authorization: `Bearer ${lease}` }) }
 }
 
-test('the picture in the README is what the live page looks like', { skip: !process.env.UPDATE_SCREENSHOTS }, async t => {
+test('the picture in the docs is what the live page looks like', { skip: !process.env.UPDATE_SCREENSHOTS }, async t => {
   const hub = await startHub(t)
   const { page } = await openPage(t, hub, { colorScheme: 'light' })
   await upload(page, 'goodreads_library_export.csv')

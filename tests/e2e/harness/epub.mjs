@@ -13,9 +13,13 @@ export function epub({ title, author, colour = [15, 118, 110] }) {
   })
 }
 
-/** A PNG of one colour (PNG 3rd edition §5). */
+/** A PNG of one colour that darkens downwards, with a light band (PNG 3rd edition §5). */
 function png(width, height, colour) {
-  const row = Buffer.concat([Buffer.from([0]), ...Array.from({ length: width }, () => Buffer.from(colour))])
+  const row = line => {
+    const shade = line > height * 0.62 && line < height * 0.66 ? 1.9 : 1 - line / height / 2.5
+    const pixel = Buffer.from(colour.map(part => Math.min(255, Math.round(part * shade))))
+    return Buffer.concat([Buffer.from([0]), ...Array.from({ length: width }, () => pixel)])
+  }
   const head = Buffer.alloc(13)
   head.writeUInt32BE(width, 0)
   head.writeUInt32BE(height, 4)
@@ -28,7 +32,7 @@ function png(width, height, colour) {
     sum.writeUInt32BE(crc32(body))
     return Buffer.concat([length, body, sum])
   }
-  const pixels = deflateSync(Buffer.concat(Array.from({ length: height }, () => row)))
+  const pixels = deflateSync(Buffer.concat(Array.from({ length: height }, (_, line) => row(line))))
   return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', head), chunk('IDAT', pixels), chunk('IEND', Buffer.alloc(0))])
 }
 

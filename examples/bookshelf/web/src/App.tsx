@@ -18,7 +18,7 @@ export function App() {
   if (user.isPending) return null
   if (!user.data) return <LoginPage />
   return (
-    <Live user={user.data}>
+    <Live user={user.data} cursor={user.data.cursor}>
       <Frame user={user.data}>
         <Switch>
           <Route path="/" component={BooksPage} />

@@ -10,13 +10,12 @@ import { allSeries, author, authors, book, books, oneSeries, queue, wanted } fro
 const { LiveProvider, ...hooks } = createHooks<Events>()
 export const { useConnection, useJob, useLatest, useLive, useLiveEvents } = hooks
 
+const paths = { sse: 'api/v1/events', websocket: 'api/v1/ws', poll: 'api/v1/poll' }
+
 /** The connection of whoever is logged in, and what it keeps up to date on every page. */
-export function Live({ user, children }: { user: User; children: ReactNode }) {
+export function Live({ user, cursor, children }: { user: User; cursor: string | undefined; children: ReactNode }) {
   // Tabs of one user share a connection; those of another user have their own.
-  const options = useMemo(
-    () => ({ paths: { sse: 'api/v1/events', websocket: 'api/v1/ws', poll: 'api/v1/poll' }, scope: user.id }),
-    [user.id],
-  )
+  const options = useMemo(() => ({ paths, scope: user.id, cursor }), [user.id, cursor])
   return (
     <LiveProvider options={options}>
       <Shelf />

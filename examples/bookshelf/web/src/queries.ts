@@ -4,7 +4,15 @@ import { queryOptions } from '@tanstack/react-query'
 import { api } from './api.js'
 import type { Author, Book, BookDetail, QueueItem, Series, User } from './model.js'
 
-export const me = queryOptions({ queryKey: ['me'], queryFn: () => api.get<User>('auth/me'), retry: false })
+/** Who is logged in. It is asked first, and so its place is the one to listen from: whatever is fetched later is newer. */
+export const me = queryOptions({
+  queryKey: ['me'],
+  queryFn: async () => {
+    const { answer, cursor } = await api.placed<User>('auth/me')
+    return { ...answer, cursor }
+  },
+  retry: false,
+})
 
 export const books = queryOptions({
   queryKey: ['books'],

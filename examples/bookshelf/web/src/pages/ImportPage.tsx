@@ -8,7 +8,7 @@ interface Summary {
   readonly added: number
   readonly known: number
   readonly failed: number
-  readonly errors: readonly { readonly row: number; readonly reason: string }[]
+  readonly errors: readonly { readonly row: number; readonly message: string }[]
 }
 
 export function ImportPage() {
@@ -100,9 +100,9 @@ function Import({ id }: { id: string }) {
           </p>
           {result.errors.length > 0 && (
             <ul>
-              {result.errors.map(({ row, reason }) => (
+              {result.errors.map(({ row, message }) => (
                 <li key={row}>
-                  Row {row}: {reason}
+                  Row {row}: {message}
                 </li>
               ))}
             </ul>
