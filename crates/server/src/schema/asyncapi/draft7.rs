@@ -34,10 +34,10 @@ pub(super) fn draft7(schema: &Value, refer: &dyn Fn(&str) -> String) -> Value {
     }
     NEWER.iter().for_each(|keyword| drop(members.remove(*keyword)));
     // Elements by place are `items`, and those after them `additionalItems`.
-    if let Some(first) = members.remove("prefixItems") {
-        if let Some(rest) = members.insert("items".into(), first) {
-            members.insert("additionalItems".into(), rest);
-        }
+    if let Some(first) = members.remove("prefixItems")
+        && let Some(rest) = members.insert("items".into(), first)
+    {
+        members.insert("additionalItems".into(), rest);
     }
     let Some(target) = target else { return schema };
     let reference = json!({ "$ref": refer(&target) });

@@ -141,11 +141,10 @@ fn is_balanced(text: &str) -> bool {
                 }
             },
             '{' | '[' | '(' => open.push(c),
-            '}' | ']' | ')' => {
-                if !matches!((open.pop(), c), (Some('{'), '}') | (Some('['), ']') | (Some('('), ')')) {
-                    return false;
-                }
-            }
+            '}' | ']' | ')' => match (open.pop(), c) {
+                (Some('{'), '}') | (Some('['), ']') | (Some('('), ')') => {}
+                _ => return false,
+            },
             _ => {}
         }
     }
