@@ -42,7 +42,8 @@ export interface OpenStream {
   readonly transport: string
   readonly topics: readonly string[] | null
   readonly names: readonly string[] | null
-  readonly lag: number
+  /** Events of the log that it has yet to be told; `null` where a request waits and no place is kept. */
+  readonly lag: number | null
   readonly opened: number
 }
 

@@ -63,8 +63,8 @@ export function ConnectionsView(): JSX.Element {
     {
       id: 'lag',
       title: 'Lag',
-      value: s => s.lag,
-      cell: s => <span class={s.lag > 0 ? 'tag warn' : 'soft'}>{count(s.lag)}</span>,
+      value: s => s.lag ?? -1,
+      cell: s => <span class={s.lag ? 'tag warn' : 'soft'}>{s.lag === null ? '–' : count(s.lag)}</span>,
       number: true,
     },
     { id: 'since', title: 'For', value: s => -s.opened, cell: s => duration(now - s.opened), number: true },
