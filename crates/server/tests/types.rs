@@ -59,6 +59,17 @@ fn what_is_committed_is_what_the_schemas_of_each_profile_say() {
 }
 
 #[test]
+fn the_types_of_the_bookshelf_are_what_its_schemas_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/bookshelf");
+    let file = folder.join("web/src/events.generated.ts").display().to_string();
+    let done = tidings(&["types", "--profile", &folder.display().to_string(), "--out", &file, "--check"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(written.matches("export interface Book {").count(), 1, "two events with one schema have one type");
+    assert!(written.contains("'book.added': Book\n") && written.contains("'book.updated': Book\n"));
+}
+
+#[test]
 fn every_event_of_every_profile_has_a_schema() {
     for profile in profiles() {
         let loaded = load_alone(&profile);

@@ -39,7 +39,11 @@ pub fn write(view: &View, header: &Header) -> String {
     for (name, schema) in &view.types {
         declare(&mut out, name, &safe(name, schema, view), comment(schema));
     }
-    for event in &view.events {
+    let shared: Vec<&ViewEvent> = view.events.iter().map(|event| first_alike(view, event)).collect();
+    for (event, first) in view.events.iter().zip(&shared) {
+        if event.name != first.name {
+            continue;
+        }
         let mut lines = comment(&event.schema);
         if lines.is_empty() {
             lines.push(format!("The data of `{}`.", print::comment_text(&event.name)));
@@ -47,8 +51,8 @@ pub fn write(view: &View, header: &Header) -> String {
         declare(&mut out, &event.type_name, &data_type(event), lines);
     }
     out.push_str("\n/** The data of each event, by its name. */\nexport interface Events {\n");
-    for event in &view.events {
-        let _ = writeln!(out, "  {}: {}", key(&event.name), event.type_name);
+    for (event, first) in view.events.iter().zip(&shared) {
+        let _ = writeln!(out, "  {}: {}", key(&event.name), first.type_name);
     }
     out.push_str("}\n\n/** Any of the events, told apart by `name`. */\nexport type LiveEvent = {\n");
     out.push_str("  [Name in keyof Events]: { readonly name: Name; readonly data: Events[Name] }\n}[keyof Events]\n");
@@ -64,19 +68,27 @@ fn listeners(out: &mut String, view: &View, more: &[String]) {
         "\n/** For socket.io-client: `Socket<ServerToClientEvents>`. */\nexport interface ServerToClientEvents {\n",
     );
     for event in &view.events {
+        let type_name = &first_alike(view, event).type_name;
         let _ = match (event.args, type_of(&event.schema)) {
             (Args::Zero, _) => writeln!(out, "  {}: () => void", key(&event.name)),
             (Args::Spread, Ty::Array(_) | Ty::Tuple(..)) => {
-                writeln!(out, "  {}: (...data: {}) => void", key(&event.name), event.type_name)
+                writeln!(out, "  {}: (...data: {type_name}) => void", key(&event.name))
             }
             (Args::Spread, _) => writeln!(out, "  {}: (...data: unknown[]) => void", key(&event.name)),
-            (Args::One, _) => writeln!(out, "  {}: (data: {}) => void", key(&event.name), event.type_name),
+            (Args::One, _) => writeln!(out, "  {}: (data: {type_name}) => void", key(&event.name)),
         };
     }
     for name in more.iter().filter(|name| !view.events.iter().any(|event| event.name == **name)) {
         let _ = writeln!(out, "  {}: (data: unknown) => void", key(name));
     }
     out.push_str("}\n");
+}
+
+/// The first event with this one's titled data: their type is one, as their schema is.
+fn first_alike<'v>(view: &'v View, event: &'v ViewEvent) -> &'v ViewEvent {
+    let has_title = event.schema.get("title").is_some();
+    let alike = |other: &&ViewEvent| has_title && other.schema == event.schema && other.args == event.args;
+    view.events.iter().find(alike).unwrap_or(event)
 }
 
 /// The data as a listener has it: an event whose name says it all has none.

@@ -112,43 +112,6 @@ export interface BookRemoved {
   id: number
 }
 
-/** A book, whole. */
-export interface Book2 {
-  /** Its number. */
-  id: number
-  /** Its title. */
-  title: string
-  /** Who wrote it. */
-  author: {
-    id: number
-    name: string
-  }
-  /** The series it is of, and which of it. */
-  series: {
-    id: number
-    name: string
-    index: number | null
-  } | null
-  /** How far it is on its way to the shelf. */
-  status: 'wanted' | 'downloading' | 'downloaded' | 'imported' | 'skipped'
-  /** The id of the user it belongs to; nobody's is everybody's. */
-  owner: string | null
-  /** Where its cover is. Another cover has another address. */
-  cover: string | null
-  /** Its file, once it is there. */
-  file: {
-    name: string
-    format: string
-    bytes: number
-  } | null
-  /** When it was added, in ms since 1970. */
-  addedAt: number
-  /** When it last changed, in ms since 1970. */
-  updatedAt: number
-  /** Grows with each change of the book. */
-  revision: number
-}
-
 /** A file in the watch folder that is no book; it lies in `failed` there. */
 export interface ImportFailed {
   /** The name of the file. */
@@ -208,7 +171,7 @@ export interface Events {
   'author.updated': AuthorUpdated
   'book.added': Book
   'book.removed': BookRemoved
-  'book.updated': Book2
+  'book.updated': Book
   'import.failed': ImportFailed
   'import.finished': ImportFinished
   'queue.changed': QueueChanged

@@ -44,12 +44,12 @@ type EventName<Events> = keyof Events & string
 function wanted<Events extends object, Kinds>(
   map: AttachMap<Events, Kinds>,
   add: <Kind extends keyof Kinds & string>(kind: Kind, changes: readonly Kinds[Kind][]) => void,
-): SubscriptionOptions<Events, Name<Events>> {
+): SubscriptionOptions<Events, EventName<Events>> {
   // The map's type has checked what each kind takes; from here on it is not known any more.
   const entries = new Map(Object.entries(map)) as ReadonlyMap<string, Entry>
   const take = add as (kind: string, changes: readonly unknown[]) => void
   return {
-    names: [...entries.keys()] as Name<Events>[],
+    names: [...entries.keys()] as EventName<Events>[],
     onEvent: event => {
       const entry = entries.get(event.name)
       if (typeof entry === 'string') take(entry, [event.data])
