@@ -17,7 +17,7 @@ const ROW = 3
 
 /** After how long a better transport is tried again, in ms; twice as long after each time that it was worse again. */
 const AGAIN = 600_000
-const AGAIN_AT_MOST = 8 * AGAIN
+const AGAIN_AT_MOST = 4_800_000
 
 /** Which transport to use: the first that is possible, and the next when a proxy spoils it. The last one stays. */
 export class Choice {
@@ -70,23 +70,19 @@ export class Choice {
   }
 }
 
-/** A proxy between holds the bytes back. */
+/** A proxy between holds the bytes back. What to set is said where it is told: see `hints.ts`. */
 export function buffers(): TidingsError {
-  return proxyError(
-    'holds streams back: turn its buffering and compression off (nginx `proxy_buffering off`, or heed `X-Accel-Buffering`)',
-  )
+  return proxyError('holds streams back')
 }
 
 /** A proxy between cuts connections. */
 export function cuts(): TidingsError {
-  return proxyError(
-    'cuts streams: raise its idle and read timeouts (nginx `proxy_read_timeout`, Traefik `respondingTimeouts`, Caddy `read_timeout`)',
-  )
+  return proxyError('cuts streams')
 }
 
 /** A proxy does not pass WebSockets on, as far as a browser lets one see. */
 export function blocks(): TidingsError {
-  return proxyError('passes no WebSocket on: it needs the header `Upgrade`')
+  return proxyError('passes no WebSocket on')
 }
 
 function proxyError(what: string): TidingsError {

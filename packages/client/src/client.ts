@@ -46,7 +46,12 @@ class LiveClient implements Client<Any> {
   readonly #listeners: Listeners
   readonly #watchers = new Set<{ readonly listener: (connection: Connection) => void }>()
 
+  /** As whoever looks is told. */
   #connection: Connection
+  /** As it is. */
+  #state: Connection = BEFORE
+  /** Runs while a connection is exchanged and looks open. */
+  #exchange: unknown
   #cursor: string | undefined
   #source: Source | undefined
   /** What the source was asked for; `null` is nothing yet. */
@@ -109,7 +114,8 @@ class LiveClient implements Client<Any> {
       let timer: unknown
       let late = false
       const look = () => {
-        const { status, cursor, error } = this.#connection
+        const { status, error } = this.#state
+        const cursor = this.#cursor
         if (signal?.aborted || status === 'closed') reject(error ?? aborted(signal))
         else if (status === 'open' && (late || cursor !== undefined)) resolve(cursor ?? '')
         else {
@@ -224,7 +230,7 @@ class LiveClient implements Client<Any> {
     this.#unwatch = watchPage(this.#environment, {
       visible: visible => source.visible(visible),
       back: () => {
-        const { status, retryAt } = this.#connection
+        const { status, retryAt } = this.#state
         // An end for good stays one, and who rests in the background rests on.
         if (status !== 'closed' && !(status === 'waiting' && retryAt === undefined)) source.wake()
       },
@@ -243,8 +249,18 @@ class LiveClient implements Client<Any> {
 
   #tell(connection: Connection): void {
     this.#cursor ??= connection.cursor
-    this.#connection = this.#live(connection)
+    this.#state = connection
     for (const look of this.#askers) look()
+    // Exchanged, not failed: it goes on from its place, and whoever shows a badge would see it flicker.
+    if (connection.status === 'connecting' && !connection.error && this.#connection.status === 'open')
+      this.#exchange ??= this.#environment.setTimeout(() => this.#show(), EXCHANGE)
+    else this.#show()
+  }
+
+  #show(): void {
+    this.#environment.clearTimeout(this.#exchange)
+    this.#exchange = undefined
+    this.#connection = this.#live(this.#state)
     for (const { listener } of this.#watchers) tell(listener, this.#connection, this.#failed)
   }
 
@@ -273,6 +289,14 @@ class LiveClient implements Client<Any> {
     this.#report(failure('handler', `a listener threw: ${reasonOf(cause)}`, { cause }))
 
   #report(error: TidingsError): void {
+    // Without its hint the error is still told.
+    if (error.code === 'proxy') {
+      const told = () => this.#complain(error)
+      void import('./hints.js').then(({ explain }) => explain(error)).then(told, told)
+    } else this.#complain(error)
+  }
+
+  #complain(error: TidingsError): void {
     try {
       if (this.options.onError) this.options.onError(error)
       else console[error.retrying ? 'warn' : 'error'](error)
@@ -285,6 +309,9 @@ class LiveClient implements Client<Any> {
 
 /** How long a connection may take to tell its place, in ms. Mounts that tell none are taken as they are after that. */
 const PATIENCE = 1_000
+
+/** How long an exchange of the connection may take before it is told, in ms. */
+const EXCHANGE = 2_000
 
 /** Before anybody wanted anything. */
 const BEFORE: Connection = {

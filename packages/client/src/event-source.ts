@@ -11,10 +11,10 @@ import { TidingsError } from './errors.js'
 import { reasonOf } from './failure.js'
 import type { Ending } from './source.js'
 import type { SseBlock } from './sse-parser.js'
+import { LONGEST } from './timers.js'
 import { Tokens } from './token.js'
 import { forGood } from './transports/for-good.js'
 import { closeOf, objectOf } from './transports/frames.js'
-import { LONGEST_WAIT } from './transports/http.js'
 import { begin } from './transports/lifetime.js'
 import { EVENT_STREAM, readStream } from './transports/stream.js'
 import type { Backoff, CloseReason, Environment, TokenProvider } from './types.js'
@@ -296,7 +296,7 @@ export class EventSource extends EventTarget implements Browser {
     if (this.#readyState === 2) return
     const { now, random, setTimeout } = this.#environment
     const backoff = { base: this.#base, cap: Math.max(this.#options.backoff?.cap ?? DEFAULT_BACKOFF.cap, this.#base) }
-    const delay = atOnce ? 0 : Math.min(reconnectDelay(this.#attempt++, backoff, random, least), LONGEST_WAIT)
+    const delay = atOnce ? 0 : Math.min(reconnectDelay(this.#attempt++, backoff, random, least), LONGEST)
     this.#notBefore = now() + least
     this.#readyState = 0
     this.#timer = setTimeout(() => void this.#connect(), delay)

@@ -313,6 +313,8 @@ export class Link implements Source {
 
   /** At once. */
   #comeBack(error: TidingsError): void {
+    // Told with the attempt, by which a failure differs from an exchange.
+    this.#error = error
     this.#sink.error(error)
     if (!this.#over) this.#connect()
   }

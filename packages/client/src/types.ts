@@ -59,7 +59,7 @@ export type Sharing =
 /**
  * How the connection is.
  *
- * `connecting`: on the way. `open`: events come. `waiting`: cut off, and coming back at `retryAt`; `error` says why.
+ * `connecting`: on the way. `open`: events come; while the connection is exchanged for one that brings more topics it stays so for 2 s. `waiting`: cut off, and coming back at `retryAt`; `error` says why.
  * `closed`: for good, by {@link Client.close} or for the reason in `error`; {@link Client.reconnect} begins anew.
  */
 export interface Connection {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { clientOver } from '../src/client.js'
-import type { TidingsError } from '../src/errors.js'
+import { TidingsError } from '../src/errors.js'
 import { createClient } from '../src/index.js'
 import { sharedOr } from '../src/open.js'
 import type { Batch, OpenSource, Settings, Source, SourceSink } from '../src/source.js'
@@ -324,6 +324,13 @@ describe('the newest events', () => {
 })
 
 describe('the connection', () => {
+  it('is told to be spoiled by a proxy with what to set there', async () => {
+    const { client, source, errors } = start()
+    client.subscribe({})
+    source().sink.error(new TidingsError('proxy', 'a proxy cuts streams', { retrying: true }))
+    await vi.waitFor(() => expect(errors.map(String)).toEqual([expect.stringContaining('`proxy_read_timeout`')]))
+  })
+
   it('is told of when it changes; its place is always the present one', () => {
     const { client, source } = start()
     const told: string[] = []
@@ -337,6 +344,43 @@ describe('the connection', () => {
     off()
     source().is('waiting')
     expect(told).toEqual(['connecting', 'open'])
+  })
+
+  it('looks open while it is exchanged for one that brings more, unless that takes longer than 2 s', async () => {
+    const { client, source } = start()
+    const told: string[] = []
+    client.onConnection(({ status }) => told.push(status))
+    client.subscribe({ topics: ['book/*'] })
+    source().is('open')
+    client.subscribe({ topics: ['author/*'] })
+    source().is('connecting')
+    const place = client.position()
+    let isPlaced = false
+    void place.then(() => {
+      isPlaced = true
+    })
+    await pass(1_999)
+    expect([client.connection.status, isPlaced]).toEqual(['open', false])
+    source().is('open')
+    source().tell(3)
+    expect(await place).toBe(at(3))
+    await pass(10_000)
+    expect(told).toEqual(['open', 'open'])
+    source().is('connecting')
+    await pass(2_000)
+    expect(told).toEqual(['open', 'open', 'connecting'])
+  })
+
+  it('does not look open when it has failed', () => {
+    const { client, source } = start()
+    client.subscribe({})
+    source().is('open')
+    source().is('connecting', { error: new TidingsError('proxy', 'a proxy cuts streams', { retrying: true }) })
+    expect(client.connection.status).toBe('connecting')
+    source().is('open')
+    source().is('connecting')
+    source().is('waiting')
+    expect(client.connection.status).toBe('waiting')
   })
 
   it('moves its place after its listeners have heard', () => {

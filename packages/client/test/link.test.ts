@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { TidingsError } from '../src/errors.js'
+import { explain } from '../src/hints.js'
 import { Link } from '../src/link.js'
 import { settle } from '../src/settings.js'
 import type { Batch } from '../src/source.js'
@@ -519,8 +520,12 @@ describe('in the background', () => {
 describe('the transport', () => {
   /** The names of those that were asked, in order. */
   const names = (network: Network) => network.asked.map(({ transport }) => transport)
+  const explained = (error: TidingsError | undefined) => {
+    if (error) explain(error)
+    return error?.message
+  }
 
-  it('is a worse one when a proxy holds the bytes back, and the error says what to set', async () => {
+  it('is a worse one when a proxy holds the bytes back', async () => {
     const { link, network, said } = start()
     link.want(undefined)
     await pass()
@@ -528,7 +533,7 @@ describe('the transport', () => {
     await pass(5_000)
     expect(names(network)).toEqual(['sse', 'websocket'])
     expect(said.errors[0]).toMatchObject({ code: 'proxy', retrying: true })
-    expect(said.errors[0]?.message).toMatch(/proxy_buffering off.*X-Accel-Buffering/)
+    expect(explained(said.errors[0])).toMatch(/proxy_buffering off.*X-Accel-Buffering/)
     expect(network.live).toHaveLength(1)
   })
 
@@ -564,7 +569,7 @@ describe('the transport', () => {
     await pass()
     expect(names(network)).toEqual(['sse', 'sse', 'sse', 'websocket'])
     expect(said.errors.map(({ code }) => code)).toEqual(['network', 'network', 'proxy'])
-    expect(said.errors.at(-1)?.message).toMatch(/proxy_read_timeout.*Traefik.*Caddy/)
+    expect(explained(said.errors.at(-1))).toMatch(/proxy_read_timeout.*Traefik.*Caddy/)
   })
 
   it.each([

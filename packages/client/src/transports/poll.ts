@@ -1,9 +1,10 @@
 import type { Ending, Frame, Transport, TransportRequest, TransportSink } from '../source.js'
 import type { Environment } from '../types.js'
 import { broken, closeOf, eventOf, gapOf, objectOf } from './frames.js'
-import { addressOf, drop, headersOf, isObject, mediaType, refusal, textOf } from './http.js'
+import { addressOf, drop, headersOf, isObject, mediaType, refusal } from './http.js'
 import { begin, type Lifetime } from './lifetime.js'
 import { pause } from './pause.js'
+import { textOf } from './problem.js'
 
 /** How long a poll may wait for something to happen, in seconds: below the half minute at which some proxies cut. */
 const WAIT = 25

@@ -1,0 +1,36 @@
+/** What a refusal says, and other answers that are read whole. */
+
+import type { Problem } from '../errors.js'
+import { drop, isObject, mediaType } from './http.js'
+
+/** The most of a problem document that is read, in UTF-16 code units: it is a sentence or two. */
+const PROBLEM_LIMIT = 64 << 10
+
+/** The problem document of an answer (RFC 9457), if it has one that is none too large. Never rejects. */
+export async function problemOf(response: Response): Promise<Problem | undefined> {
+  try {
+    // Profiles refuse with their app's own body, which may be plain JSON; a page of a proxy is not read.
+    const isJson = mediaType(response.headers).endsWith('json')
+    const problem: unknown = JSON.parse((await textOf(response, isJson ? PROBLEM_LIMIT : 0)) ?? '')
+    return isObject(problem) ? problem : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The body as text; `undefined` where it is longer than `limit` UTF-16 code units, and then the rest of it is not fetched. */
+export async function textOf(response: Response, limit: number): Promise<string | undefined> {
+  const reader = response.body?.getReader()
+  const decoder = new TextDecoder()
+  let text = ''
+  try {
+    while (text.length <= limit) {
+      const chunk = await reader?.read()
+      if (!chunk || chunk.done) return text
+      text += decoder.decode(chunk.value, { stream: true })
+    }
+    return undefined
+  } finally {
+    drop(reader)
+  }
+}
