@@ -9,6 +9,9 @@ export const FIRST_BYTE = 5_000
 /** How long a stream or a handshake may take to be answered at all, in ms. Some proxies hold back the head as well. */
 export const ANSWER = 10_000
 
+/** How long a WebSocket's handshake may take, in ms. Where it hangs it is swallowed, and there is a transport left that works. */
+export const HANDSHAKE = 5_000
+
 /** A stream that is cut sooner than this is short-lived, in ms: a hub's first heartbeat would not have come yet. */
 const SHORT = 20_000
 
@@ -24,6 +27,8 @@ export class Choice {
   readonly #order: readonly TransportName[]
   #at = 0
   #row = 0
+  /** The last one was short-lived, and may have been cut by a proxy or have lost its server. */
+  #isShort = false
   #again = AGAIN
 
   constructor(settings: Settings, environment: Environment) {
@@ -56,16 +61,28 @@ export class Choice {
     this.#again = afresh ? AGAIN : Math.min(this.#again * 2, AGAIN_AT_MOST)
   }
 
-  /** A stream ended without a reason after `open` ms, or was never opened. Returns whether that is a pattern. */
-  cut(open: number | undefined): boolean {
-    // A poll is an answer each time. A WebSocket that is never opened is, in a browser, all that is told of one that is not passed on.
-    const short = this.current !== 'poll' && (open === undefined ? this.current === 'websocket' : open < SHORT)
-    this.#row = short ? this.#row + 1 : 0
-    return this.#row >= (open === undefined ? ROW - 1 : ROW)
+  /**
+   * A connection ended without a reason after `open` ms, or was never opened; `isBlocked`: although the server is there. Returns whether
+   * that is a pattern.
+   */
+  cut(open: number | undefined, isBlocked = false): boolean {
+    // A poll is an answer each time.
+    this.#isShort = open !== undefined && open < SHORT && this.current !== 'poll'
+    // Nothing is learned from a server or a network that is away.
+    if (!this.#isShort) this.#row = isBlocked ? this.#row + 1 : 0
+    return this.#row >= ROW - 1 && isBlocked
+  }
+
+  /** The server has taken a connection at the next attempt: so it was there when the one before was cut. Returns whether that is a pattern. */
+  reached(): boolean {
+    if (this.#isShort) this.#row += 1
+    this.#isShort = false
+    return this.#row >= ROW
   }
 
   /** A stream ended for a reason, or lasted. */
   steady(): void {
+    this.#isShort = false
     this.#row = 0
   }
 }

@@ -1,5 +1,5 @@
 import { reconnectDelay } from './backoff.js'
-import { ANSWER, blocks, buffers, Choice, cuts, FIRST_BYTE } from './choose.js'
+import { ANSWER, blocks, buffers, Choice, cuts, FIRST_BYTE, HANDSHAKE } from './choose.js'
 import { isPlace } from './cursor.js'
 import { judge, type Verdict } from './ending.js'
 import { TidingsError } from './errors.js'
@@ -208,7 +208,9 @@ export class Link implements Source {
     this.#refresh = false
     const path = paths[run.transport] || ''
     // A poll that is held is answered late; the transport has its own bound.
-    if (run.transport !== 'poll') this.#timers.set('answer', ANSWER, () => this.#unanswered(run))
+    if (run.transport !== 'poll') {
+      this.#timers.set('answer', run.transport === 'sse' ? ANSWER : HANDSHAKE, () => this.#unanswered(run))
+    }
     transport(
       {
         url: new URL(path, url),
@@ -234,6 +236,11 @@ export class Link implements Source {
   #opened(run: Run): void {
     run.opened = this.#environment.now()
     this.#renewed = false
+    if (this.#choice.reached()) {
+      const error = cuts()
+      if (this.#fall(error)) return
+      this.#sink.error(error)
+    }
     if (run.transport === 'sse') {
       this.#timers.set('answer', FIRST_BYTE, () => this.#unanswered(run))
       return
@@ -252,11 +259,7 @@ export class Link implements Source {
   /** Neither head nor bytes, while a hub sends both at once. */
   #unanswered(run: Run): void {
     if (this.#run !== run) return
-    if (run.transport === 'websocket') {
-      this.#ended(run, { kind: 'ended', cause: new Error('no answer') })
-      return
-    }
-    const error = buffers()
+    const error = run.transport === 'sse' ? buffers() : blocks()
     if (this.#fall(error)) return
     if (run.opened === undefined) {
       this.#waitFor(error)
@@ -286,7 +289,7 @@ export class Link implements Source {
     const open = run.opened === undefined ? undefined : this.#environment.now() - run.opened
     let verdict = judge(ending, run.close, this.#renewed)
     if (ending.kind !== 'ended' || run.close) this.#choice.steady()
-    else if (this.#choice.cut(open)) verdict = { next: 'fall', error: open === undefined ? blocks() : cuts() }
+    else if (this.#choice.cut(open, ending.isBlocked)) verdict = { next: 'fall', error: blocks() }
     this.#follow(verdict, open)
   }
 

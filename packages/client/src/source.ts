@@ -56,7 +56,12 @@ export type Ending =
   /** The bytes break the protocol. */
   | { readonly kind: 'protocol'; readonly message: string }
   /** Ended, cleanly or not, or never reached. `close` frames were handed over before. */
-  | { readonly kind: 'ended'; readonly cause: unknown }
+  | {
+      readonly kind: 'ended'
+      readonly cause: unknown
+      /** It was never opened, although the server is there and answers otherwise. */
+      readonly isBlocked?: boolean
+    }
   /** Nothing came for longer than `silence`. */
   | { readonly kind: 'silence' }
 

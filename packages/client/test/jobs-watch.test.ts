@@ -1,7 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Job, type WatchJobOptions, watchJob } from '../src/jobs.js'
-// There before it is imported, so that a refusal is told within a few microtasks.
-import '../src/transports/problem.js'
 import { document, type Hub, hub } from './jobs.harness.js'
 import { settled } from './transports.harness.js'
 

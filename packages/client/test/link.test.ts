@@ -561,14 +561,12 @@ describe('the transport', () => {
     for (let times = 1; times <= 3; times++) {
       await pass(19_000)
       network.last.end()
-      if (times < 3) {
-        await pass(2_000)
-        network.last.open(cursor(10))
-      }
+      await pass(2_000)
+      network.last.open(cursor(10))
     }
     await pass()
-    expect(names(network)).toEqual(['sse', 'sse', 'sse', 'websocket'])
-    expect(said.errors.map(({ code }) => code)).toEqual(['network', 'network', 'proxy'])
+    expect(names(network)).toEqual(['sse', 'sse', 'sse', 'sse', 'websocket'])
+    expect(said.errors.map(({ code }) => code)).toEqual(['network', 'network', 'network', 'proxy'])
     expect(explained(said.errors.at(-1))).toMatch(/proxy_read_timeout.*Traefik.*Caddy/)
   })
 
@@ -623,13 +621,54 @@ describe('the transport', () => {
     expect(names(network).at(-1)).toBe('poll')
   })
 
+  it('stays when the server was down or the network away after one of the cuts', async () => {
+    const { network } = await opened()
+    const cut = async () => {
+      network.last.end()
+      await pass(2_000)
+    }
+    const crash = async () => {
+      await cut()
+      network.last.end({ kind: 'ended', cause: new TypeError('Failed to fetch') })
+      await pass(4_000)
+    }
+    for (const end of [cut, cut, crash, cut, cut, crash, cut, crash]) {
+      await end()
+      network.last.open(cursor(10))
+      await pass()
+    }
+    expect(new Set(names(network))).toEqual(new Set(['sse']))
+  })
+
+  it('is a worse one after one WebSocket handshake that hangs for 5 s', async () => {
+    const { link, network, codes } = start({ transports: ['websocket', 'poll'] })
+    link.want(undefined)
+    await pass(4_999)
+    expect(names(network)).toEqual(['websocket'])
+    await pass(1)
+    expect(names(network)).toEqual(['websocket', 'poll'])
+    expect(codes()).toEqual(['proxy'])
+  })
+
+  it('stays when a WebSocket fails because the network does', async () => {
+    const { link, network } = start({ transports: ['websocket', 'poll'] })
+    link.want(undefined)
+    await pass()
+    for (let times = 0; times < 3; times++) {
+      network.last.end({ kind: 'ended', cause: new TypeError('Failed to fetch') })
+      await pass(1_000 * 2 ** times)
+    }
+    expect(names(network)).toEqual(['websocket', 'websocket', 'websocket', 'websocket'])
+  })
+
   it('is a worse one when no WebSocket is let through, twice', async () => {
     const { link, network, codes } = start({ transports: ['websocket', 'poll'] })
     link.want(undefined)
     await pass()
-    network.last.end()
+    const blocked = { kind: 'ended', cause: new Error('answered 200'), isBlocked: true } as const
+    network.last.end(blocked)
     await pass(1_000)
-    network.last.end()
+    network.last.end(blocked)
     await pass()
     expect(names(network)).toEqual(['websocket', 'websocket', 'poll'])
     expect(codes()).toEqual(['network', 'proxy'])

@@ -24,7 +24,7 @@ test('the first poll gives the place, and each next one goes on from the last', 
   })
   expect([...page.last().url.searchParams]).toEqual([
     ['a', 'b'],
-    ['wait', '22'],
+    ['wait', '0'],
     ['topic', 'book/*'],
   ])
   expect(Object.fromEntries(page.last().headers)).toEqual({
@@ -36,6 +36,7 @@ test('the first poll gives the place, and each next one goes on from the last', 
   await page.last().reply(200, { events: [retained], cursor: '9f3c2a1b-41' })
   expect(told.opened).toBe(1)
   expect(page.last().url.searchParams.get('cursor')).toBe('9f3c2a1b-41')
+  expect(page.last().url.searchParams.get('wait')).toBe('22')
   await page.last().reply(200, { events: [event(42), event(43)], cursor: '9f3c2a1b-43' })
   expect(page.last().url.searchParams.get('cursor')).toBe('9f3c2a1b-43')
   expect(page.calls).toHaveLength(3)
@@ -44,6 +45,15 @@ test('the first poll gives the place, and each next one goes on from the last', 
     [{ type: 'event', event: { ...retained, cursor: undefined } }, cursor(41)],
     [frame(42), frame(43), cursor(43)],
   ])
+})
+
+test('one that goes on from a place is open at once, also on a quiet hub', async () => {
+  const page = browser()
+  const told = connect(poll, page, { url, cursor: '9f3c2a1b-1' })
+  expect(page.last().url.searchParams.get('wait')).toBe('0')
+  await page.last().reply(200, { events: [], cursor: '9f3c2a1b-1' })
+  expect(told.opened).toBe(1)
+  expect(page.last().url.searchParams.get('wait')).toBe('22')
 })
 
 test('a gap is told before what follows it', async () => {
@@ -80,18 +90,20 @@ describe('whoever answers at once without news', () => {
     const page = browser()
     connect(poll, page, { url, cursor: '9f3c2a1b-1' })
     await page.last().reply(200, { events: [], cursor: '9f3c2a1b-1' })
+    await page.last().reply(200, { events: [], cursor: '9f3c2a1b-1' })
     await page.clock.pass(999)
-    expect(page.calls).toHaveLength(1)
-    await page.clock.pass(1)
     expect(page.calls).toHaveLength(2)
+    await page.clock.pass(1)
+    expect(page.calls).toHaveLength(3)
   })
 
   test('but at once where the wait was over', async () => {
     const page = browser()
     connect(poll, page, { url, cursor: '9f3c2a1b-1' })
+    await page.last().reply(200, { events: [], cursor: '9f3c2a1b-1' })
     await page.clock.pass(22_000)
     await page.last().reply(200, { events: [], cursor: '9f3c2a1b-1' })
-    expect(page.calls).toHaveLength(2)
+    expect(page.calls).toHaveLength(3)
   })
 })
 
@@ -165,6 +177,7 @@ test.each(['before', 'while it is asked', 'while it pauses', 'in a handler'])(
     } as const
     poll(request, sink as never, page.environment, abort.signal)
     await settled()
+    if (when === 'while it pauses') await page.last().reply(200, { events: [], cursor: '9f3c2a1b-1' })
     if (when === 'while it pauses' || when === 'in a handler')
       await page.last().reply(200, { events: [], cursor: '9f3c2a1b-1' })
     const calls = page.calls.length

@@ -1,6 +1,8 @@
 // A browser that does as it is told, for the tests of the transports: its clock, its network and its sockets.
 import { environmentOf } from '../src/environment.js'
 import type { Ending, Frame, Transport, TransportRequest } from '../src/source.js'
+// Loaded here, so that a refusal needs a few microtasks and no more.
+import '../src/transports/problem.js'
 import type { Environment } from '../src/types.js'
 
 const encoder = new TextEncoder()

@@ -42,12 +42,13 @@ async function pollOn(
   while (!life.signal.aborted) {
     life.wait(request.silence, () => life.end({ kind: 'silence' }))
     const asked = environment.now()
-    const answer = await ask(request, cursor, wait, environment, life)
+    // The first does not wait: nobody knows that it is open before its answer.
+    const answer = await ask(request, cursor, isOpen ? wait : 0, environment, life)
     if ('kind' in answer) return answer
     if (life.signal.aborted) break
     if (!isOpen) sink.opened()
+    const isFirst = !isOpen
     isOpen = true
-    const isFirst = cursor === undefined
     cursor = answer.cursor
     sink.frames(answer.frames)
     if (answer.frames.at(-1)?.type === 'close') return { kind: 'ended', cause: undefined }

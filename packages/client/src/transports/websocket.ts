@@ -34,7 +34,7 @@ export const websocket: Transport = (request, sink, environment, signal) => {
     ])
   } catch (cause) {
     // Later: a transport has returned before it ends.
-    queueMicrotask(() => life.end({ kind: 'ended', cause }))
+    queueMicrotask(() => life.end({ kind: 'ended', cause, isBlocked: true }))
     return
   }
   let isOpen = false
@@ -152,7 +152,7 @@ async function whyRefused(request: TransportRequest, environment: Environment, l
     if (TELLING(response.status)) return await refusal(response, environment.now())
     drop(response.body)
     const cause = new Error(`the WebSocket handshake failed, while a request is answered ${response.status}`)
-    return { kind: 'ended', cause }
+    return { kind: 'ended', cause, isBlocked: true }
   } catch (cause) {
     return { kind: 'ended', cause }
   }
