@@ -179,6 +179,34 @@ test('a list of books is imported as a job that shows its progress and its end',
   await book(other.page, 'Imported 49').waitFor()
 })
 
+test('a dropped file that is no book is told on every page', options, async t => {
+  const shelf = await startBookshelf(t)
+  const browser = await startChromium(t)
+  const { page } = await open(browser, shelf.url, 'ann', 'Queue')
+  await shelf.put('broken.epub', Buffer.from('this is no zip'))
+  const notice = page.locator('.notices li')
+  await notice.waitFor()
+  assert.match(await notice.innerText(), /broken\.epub could not be read/)
+  await notice.getByRole('button').click()
+  await notice.waitFor({ state: 'detached' })
+})
+
+test('the refresh of all authors is seen also by who opens the page in the middle of it', options, async t => {
+  const shelf = await startBookshelf(t, { args: ['--look-up-seconds', '0.2'] })
+  const browser = await startChromium(t)
+  const one = await open(browser, shelf.url, 'ann', 'Authors')
+  await one.page.getByRole('button', { name: 'Refresh all' }).click()
+  await one.page.getByRole('progressbar').waitFor()
+  const other = await open(browser, shelf.url, 'ben', 'Authors')
+  await other.page.getByRole('progressbar').waitFor()
+  assert.ok(await other.page.getByRole('button', { name: 'Refresh all' }).isDisabled())
+  for (const { page } of [one, other]) {
+    await page.getByRole('progressbar').waitFor({ state: 'detached' })
+    assert.ok(await page.getByRole('button', { name: 'Refresh all' }).isEnabled())
+    assert.equal(await page.getByText('never').count(), 0)
+  }
+})
+
 test('not one timer fetches: there is no setInterval in the pages', async () => {
   const folder = join(root, 'examples/bookshelf/web/src')
   const files = (await readdir(folder, { recursive: true })).filter(name => /\.tsx?$/.test(name))

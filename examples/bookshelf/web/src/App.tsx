@@ -1,5 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { Redirect, Route, Switch } from 'wouter'
+import { ApiError } from './api.js'
 import { Live } from './live.js'
 import { AuthorPage } from './pages/AuthorPage.js'
 import { AuthorsPage } from './pages/AuthorsPage.js'
@@ -11,12 +12,16 @@ import { QueuePage } from './pages/QueuePage.js'
 import { SeriesListPage, SeriesPage } from './pages/SeriesPage.js'
 import { WantedPage } from './pages/WantedPage.js'
 import { Frame } from './parts/Frame.js'
+import { Loaded } from './parts/Loaded.js'
 import { me } from './queries.js'
 
 export function App() {
   const user = useQuery(me)
   if (user.isPending) return null
-  if (!user.data) return <LoginPage />
+  if (!user.data) {
+    const isStranger = user.error instanceof ApiError && user.error.status === 401
+    return isStranger ? <LoginPage /> : <Loaded query={user}>{() => null}</Loaded>
+  }
   return (
     <Live user={user.data} cursor={user.data.cursor}>
       <Frame user={user.data}>

@@ -8,7 +8,7 @@ import { type BookDetail, byTitle, type QueueItem, type User } from './model.js'
 import { allSeries, author, authors, book, books, oneSeries, queue, wanted } from './queries.js'
 
 const { LiveProvider, ...hooks } = createHooks<Events>()
-export const { useConnection, useJob, useLatest, useLive, useLiveEvents } = hooks
+export const { useConnection, useJob, useLive, useLiveEvents } = hooks
 
 const paths = { sse: 'api/v1/events', websocket: 'api/v1/ws', poll: 'api/v1/poll' }
 
@@ -28,6 +28,8 @@ function Shelf() {
   useLiveQueries(shelf)
   return null
 }
+
+type AuthorList = Awaited<ReturnType<NonNullable<typeof authors.queryFn>>>
 
 /** What all queries of a kind begin with: `['book']` of `['book', 7]`. */
 const all = (options: { queryKey: readonly unknown[] }) => options.queryKey.slice(0, 1)
@@ -69,7 +71,11 @@ const shelf: LiveMap<Events> = {
     old.map(item => (item.id === event.data.id ? { ...item, ...event.data, book: item.book } : item)),
   ),
   'author.updated': [invalidate(authors.queryKey), invalidate(all(author(0)), { rest: event => [event.data.id] })],
-  'author.refresh.finished': invalidate(authors.queryKey),
+  'author.refresh.progress': patch(authors.queryKey, (old: AuthorList, event) => ({ ...old, refresh: event.data })),
+  'author.refresh.finished': [
+    patch(authors.queryKey, (old: AuthorList, event) => ({ ...old, refresh: event.data })),
+    invalidate(authors.queryKey),
+  ],
   'import.finished': [invalidate(authors.queryKey), invalidate(allSeries.queryKey)],
 }
 

@@ -47,6 +47,14 @@ export interface Author {
   readonly refreshedAt: number | null
 }
 
+/** How far the refresh of all authors is, or how the last one ended. */
+export interface Refresh {
+  readonly status: 'running' | 'completed' | 'canceled'
+  readonly total: number
+  readonly done: number
+  readonly failed: number
+}
+
 export interface Series {
   readonly id: number
   readonly name: string

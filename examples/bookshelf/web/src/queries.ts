@@ -2,7 +2,7 @@
 
 import { queryOptions } from '@tanstack/react-query'
 import { api } from './api.js'
-import type { Author, Book, BookDetail, QueueItem, Series, User } from './model.js'
+import type { Author, Book, BookDetail, QueueItem, Refresh, Series, User } from './model.js'
 
 /** Who is logged in. It is asked first, and so its place is the one to listen from: whatever is fetched later is newer. */
 export const me = queryOptions({
@@ -34,7 +34,7 @@ export const queue = queryOptions({
 
 export const authors = queryOptions({
   queryKey: ['authors'],
-  queryFn: async () => (await api.get<{ authors: Author[] }>('authors')).authors,
+  queryFn: () => api.get<{ readonly authors: readonly Author[]; readonly refresh: Refresh | null }>('authors'),
 })
 
 export const author = (id: number) =>

@@ -1,5 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { BookGrid } from '../parts/BookGrid.js'
+import { Heading } from '../parts/Heading.js'
 import { Loaded } from '../parts/Loaded.js'
 import { author } from '../queries.js'
 
@@ -9,7 +10,7 @@ export function AuthorPage({ id }: { id: number }) {
       {author => (
         <>
           <div className="head">
-            <h1>{author.name}</h1>
+            <Heading>{author.name}</Heading>
           </div>
           <BookGrid books={author.list} empty="No book of theirs is here." />
         </>

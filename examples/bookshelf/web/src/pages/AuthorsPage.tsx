@@ -1,9 +1,8 @@
 import { useMutation, useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
 import { Link } from 'wouter'
 import { api } from '../api.js'
-import { useLatest, useLiveEvents } from '../live.js'
 import { Bar } from '../parts/Bar.js'
+import { Heading } from '../parts/Heading.js'
 import { Loaded } from '../parts/Loaded.js'
 import { authors } from '../queries.js'
 import { when } from '../words.js'
@@ -11,22 +10,18 @@ import { when } from '../words.js'
 export function AuthorsPage() {
   const query = useQuery(authors)
   const refresh = useMutation({ mutationFn: () => api.post('authors/refresh-all') })
-  const progress = useLatest('author.refresh.progress')?.data
-  const [running, setRunning] = useState(false)
-  useLiveEvents(['author.refresh.progress', 'author.refresh.finished'], event =>
-    setRunning(event.name === 'author.refresh.progress'),
-  )
-  const part = running && progress && progress.total > 0 ? progress.done / progress.total : undefined
+  const running = query.data?.refresh?.status === 'running' ? query.data.refresh : undefined
   return (
     <>
       <div className="head">
-        <h1>Authors</h1>
-        <button type="button" onClick={() => refresh.mutate()} disabled={running || refresh.isPending}>
+        <Heading>Authors</Heading>
+        <button type="button" onClick={() => refresh.mutate()} disabled={running !== undefined || refresh.isPending}>
           Refresh all
         </button>
-        {part !== undefined && progress && (
+        {running && (
           <span className="running">
-            <Bar part={part} label="Authors refreshed" /> {progress.done} of {progress.total}
+            <Bar part={running.done / Math.max(1, running.total)} label="Authors refreshed" /> {running.done} of{' '}
+            {running.total}
           </span>
         )}
       </div>
@@ -36,7 +31,7 @@ export function AuthorsPage() {
         </p>
       )}
       <Loaded query={query}>
-        {all => (
+        {({ authors }) => (
           <table>
             <thead>
               <tr>
@@ -46,7 +41,7 @@ export function AuthorsPage() {
               </tr>
             </thead>
             <tbody>
-              {all.map(author => (
+              {authors.map(author => (
                 <tr key={author.id} data-author={author.id}>
                   <td>
                     <Link href={`/authors/${author.id}`}>{author.name}</Link>

@@ -3,6 +3,7 @@ import { Link, useLocation } from 'wouter'
 import { api } from '../api.js'
 import { Bar } from '../parts/Bar.js'
 import { Cover } from '../parts/Cover.js'
+import { Heading } from '../parts/Heading.js'
 import { Loaded } from '../parts/Loaded.js'
 import { Status } from '../parts/Status.js'
 import { book, queue } from '../queries.js'
@@ -20,7 +21,7 @@ export function BookPage({ id }: { id: number }) {
         <article className="book" data-book={book.id} data-status={book.status}>
           <Cover book={book} />
           <div>
-            <h1>{book.title}</h1>
+            <Heading>{book.title}</Heading>
             <p>
               <Link href={`/authors/${book.author.id}`}>{book.author.name}</Link>
               {book.series && (

@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useDeferredValue, useState } from 'react'
 import type { BookStatus } from '../model.js'
 import { BookGrid } from '../parts/BookGrid.js'
+import { Heading } from '../parts/Heading.js'
 import { Loaded } from '../parts/Loaded.js'
 import { books } from '../queries.js'
 
@@ -15,7 +16,7 @@ export function BooksPage() {
   return (
     <>
       <div className="head">
-        <h1>Books</h1>
+        <Heading>Books</Heading>
         <input
           type="search"
           placeholder="Title or author"

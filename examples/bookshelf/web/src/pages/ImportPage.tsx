@@ -3,6 +3,7 @@ import { type DragEvent, useState } from 'react'
 import { api } from '../api.js'
 import { useJob } from '../live.js'
 import { Bar } from '../parts/Bar.js'
+import { Heading } from '../parts/Heading.js'
 
 interface Summary {
   readonly added: number
@@ -31,7 +32,7 @@ export function ImportPage() {
   return (
     <>
       <div className="head">
-        <h1>Import</h1>
+        <Heading>Import</Heading>
       </div>
       {/* biome-ignore lint/a11y/noStaticElementInteractions: the file input in it does the same by keyboard */}
       <div
@@ -74,8 +75,8 @@ function Import({ id }: { id: string }) {
   const result = job?.result as Summary | undefined
   const running = state === 'queued' || state === 'running'
   return (
-    <section className="import" data-state={state} aria-live="polite">
-      <h2>
+    <section className="import" data-state={state}>
+      <h2 aria-live="polite">
         {state ?? 'starting'}
         {canceling && running && ', canceling…'}
       </h2>
@@ -94,7 +95,7 @@ function Import({ id }: { id: string }) {
         </p>
       )}
       {result && (
-        <>
+        <div aria-live="polite">
           <p>
             {result.added} added, {result.known} known already, {result.failed} left out.
           </p>
@@ -107,7 +108,7 @@ function Import({ id }: { id: string }) {
               ))}
             </ul>
           )}
-        </>
+        </div>
       )}
     </section>
   )

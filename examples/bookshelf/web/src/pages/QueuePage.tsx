@@ -3,6 +3,7 @@ import { Link } from 'wouter'
 import { api } from '../api.js'
 import type { QueueItem } from '../model.js'
 import { Bar } from '../parts/Bar.js'
+import { Heading } from '../parts/Heading.js'
 import { Loaded } from '../parts/Loaded.js'
 import { Status } from '../parts/Status.js'
 import { queue } from '../queries.js'
@@ -11,7 +12,7 @@ export function QueuePage() {
   return (
     <>
       <div className="head">
-        <h1>Queue</h1>
+        <Heading>Queue</Heading>
       </div>
       <Loaded query={useQuery(queue)}>
         {items =>
@@ -65,13 +66,18 @@ function Row({ item }: { item: QueueItem }) {
       </td>
       <td className="actions">
         {item.status === 'failed' && (
-          <button type="button" onClick={() => retry.mutate()}>
+          <button type="button" onClick={() => retry.mutate()} disabled={retry.isPending}>
             Try again
           </button>
         )}
-        <button type="button" className="quiet" onClick={() => remove.mutate()}>
+        <button type="button" className="quiet" onClick={() => remove.mutate()} disabled={remove.isPending}>
           Remove
         </button>
+        {(retry.error ?? remove.error) && (
+          <p role="alert" className="alert">
+            {(retry.error ?? remove.error)?.message}
+          </p>
+        )}
       </td>
     </tr>
   )

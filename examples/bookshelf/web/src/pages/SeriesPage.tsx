@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { BookGrid } from '../parts/BookGrid.js'
+import { Heading } from '../parts/Heading.js'
 import { Loaded } from '../parts/Loaded.js'
 import { allSeries, oneSeries } from '../queries.js'
 
@@ -8,7 +9,7 @@ export function SeriesListPage() {
   return (
     <>
       <div className="head">
-        <h1>Series</h1>
+        <Heading>Series</Heading>
       </div>
       <Loaded query={useQuery(allSeries)}>
         {all => (
@@ -42,7 +43,7 @@ export function SeriesPage({ id }: { id: number }) {
       {series => (
         <>
           <div className="head">
-            <h1>{series.name}</h1>
+            <Heading>{series.name}</Heading>
           </div>
           <BookGrid books={series.list} empty="No book of it is here." />
         </>

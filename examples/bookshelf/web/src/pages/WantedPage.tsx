@@ -5,6 +5,7 @@ import { Link } from 'wouter'
 import { api } from '../api.js'
 import { wantedMap } from '../live.js'
 import type { Book } from '../model.js'
+import { Heading } from '../parts/Heading.js'
 import { Loaded } from '../parts/Loaded.js'
 import { wanted } from '../queries.js'
 
@@ -15,7 +16,7 @@ export function WantedPage() {
   return (
     <>
       <div className="head">
-        <h1>Wanted</h1>
+        <Heading>Wanted</Heading>
         {open !== undefined && <small>The list waits while you choose.</small>}
       </div>
       <Add />

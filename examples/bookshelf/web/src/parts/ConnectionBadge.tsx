@@ -10,6 +10,7 @@ export function ConnectionBadge() {
   return (
     <output className={`badge ${status}`} title={error?.message ?? how}>
       {words[status]}
+      {error && <span className="hidden">: {error.message}</span>}
     </output>
   )
 }

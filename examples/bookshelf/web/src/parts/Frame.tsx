@@ -1,25 +1,39 @@
-import { type QueryKey, type UseQueryOptions, useQuery, useQueryClient } from '@tanstack/react-query'
-import type { ReactNode } from 'react'
-import { Link, useRoute } from 'wouter'
+import { type QueryKey, type UseQueryOptions, useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { type ReactNode, useEffect, useRef } from 'react'
+import { Link, useLocation, useRoute } from 'wouter'
 import { api } from '../api.js'
 import { useLive } from '../live.js'
 import type { User } from '../model.js'
-import { books, me, queue } from '../queries.js'
+import { books, queue } from '../queries.js'
 import { ConnectionBadge } from './ConnectionBadge.js'
+import { Notices } from './Notices.js'
 
 /** What is around every page: where one can go, who one is, and whether what one sees is live. */
 export function Frame({ user, children }: { user: User; children: ReactNode }) {
   const live = useLive()
   const queryClient = useQueryClient()
-  const logout = async () => {
-    await api.post('auth/logout')
-    live.logout()
-    queryClient.clear()
-    queryClient.setQueryData(me.queryKey, undefined)
-    location.assign('/')
-  }
+  const logout = useMutation({
+    mutationFn: () => api.post('auth/logout'),
+    // Also if the server could not be told: nothing of this user stays on this machine.
+    onSettled: () => {
+      live.logout()
+      queryClient.clear()
+      location.assign('/')
+    },
+  })
+  const [path] = useLocation()
+  const main = useRef<HTMLElement>(null)
+  const seen = useRef(path)
+  useEffect(() => {
+    // Who reads by ear or goes by keys begins at the top of the new page.
+    if (seen.current !== path) main.current?.focus()
+    seen.current = path
+  }, [path])
   return (
     <>
+      <a className="skip" href="#page">
+        Skip to the page
+      </a>
       <header className="bar">
         <Link href="/" className="brand">
           <img src="/icon.svg" alt="" width="24" height="24" /> Bookshelf
@@ -44,11 +58,14 @@ export function Frame({ user, children }: { user: User; children: ReactNode }) {
         <span className="who" title={user.role}>
           {user.name}
         </span>
-        <button type="button" className="quiet" onClick={logout}>
+        <button type="button" className="quiet" onClick={() => logout.mutate()} disabled={logout.isPending}>
           Log out
         </button>
       </header>
-      <main>{children}</main>
+      <main id="page" ref={main} tabIndex={-1}>
+        {children}
+      </main>
+      <Notices />
     </>
   )
 }
