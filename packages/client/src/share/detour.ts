@@ -1,14 +1,12 @@
 import { reconnectDelay } from '../backoff.js'
+import { judge, type Verdict } from '../ending.js'
 import { TidingsError } from '../errors.js'
+import { failure, reasonOf } from '../failure.js'
 import type { Batch, Frame, OpenSource, Settings, SourceSink, TransportRequest } from '../source.js'
-import { eventOf, gapOf, objectOf } from '../transports/frames.js'
-import { addressOf, drop, headersOf, mediaType } from '../transports/http.js'
-import { textOf } from '../transports/problem.js'
+import { pause } from '../transports/pause.js'
+import { type Answer, pollOnce } from '../transports/poll-once.js'
 import type { ClientOptions, Environment } from '../types.js'
 import { order } from './order.js'
-
-/** The longest answer that is read, in bytes. A hub bounds its own far below. */
-const MOST = 16 << 20
 
 /** How long to wait for a replica that is behind, in ms. */
 const BEHIND = 250
@@ -41,14 +39,16 @@ export async function detour(options: DetourOptions): Promise<void> {
   for (let attempt = 0; !signal.aborted; ) {
     const answer = await ask(options, cursor, refresh)
     if (signal.aborted) return
-    if (answer instanceof TidingsError) {
-      if (!answer.retrying || (answer.code === 'unauthorized' && refresh)) throw answer
-      refresh = answer.code === 'unauthorized'
-      if (!refresh) await pause(reconnectDelay(attempt++, settings.backoff, environment.random), environment, signal)
+    if ('next' in answer) {
+      const { next, error, least } = answer
+      if (next === 'close' || next === 'fall') throw error
+      refresh = next === 'refresh'
+      if (!refresh)
+        await pause(reconnectDelay(attempt++, settings.backoff, environment.random, least), environment, signal)
       continue
     }
     attempt = 0
-    options.batch({ from: cursor, to: answer.cursor, frames: answer.frames })
+    options.batch({ from: cursor, to: answer.cursor, frames: kept(answer.frames) })
     const left = order(answer.cursor, options.to)
     if (left !== undefined && left >= 0) return
     const isEnd = answer.cursor === cursor
@@ -60,14 +60,14 @@ export async function detour(options: DetourOptions): Promise<void> {
   }
 }
 
-/** One poll that does not wait (protocol §4). */
+/** One poll that does not wait, or why there is none. */
 async function ask(
   { settings, topics, environment, token, signal }: DetourOptions,
   cursor: string,
   refresh: boolean,
-): Promise<{ readonly cursor: string; readonly frames: Batch['frames'] } | TidingsError> {
+): Promise<Answer | Verdict> {
+  const { url, paths, query, headers, credentials, silence } = settings
   try {
-    const { url, paths, query, headers, credentials, silence } = settings
     const given = await token(refresh, signal)
     const request: TransportRequest = {
       url: new URL(paths.poll || '', url),
@@ -79,38 +79,15 @@ async function ask(
       credentials,
       silence,
     }
-    const response = await environment.fetch(addressOf(request, { wait: '0', cursor }), {
-      headers: headersOf(request, 'application/json'),
-      credentials,
-      cache: 'no-store',
-      signal,
-    })
-    if (response.status !== 200 || mediaType(response.headers) !== 'application/json') return refused(response)
-    const text = await textOf(response, MOST)
-    const answer = objectOf(text, 'an answer')
-    return { cursor: String(answer.cursor), frames: framesOf(answer) }
-  } catch (cause) {
-    if (cause instanceof TidingsError) return cause
-    return new TidingsError('network', 'what was missed could not be read yet', { retrying: true, cause })
+    const answer = await pollOnce(request, 0, environment, signal)
+    return 'kind' in answer ? judge(answer, undefined, refresh) : answer
+  } catch (error) {
+    return {
+      next: error instanceof TidingsError && !error.retrying ? 'close' : 'wait',
+      error: error instanceof TidingsError ? error : failure('token', reasonOf(error), { cause: error }),
+      least: 0,
+    }
   }
-}
-
-function refused(response: Response): TidingsError {
-  const { status } = response
-  drop(response.body)
-  if (status === 200) return new TidingsError('content-type', 'a poll was answered with something else than JSON')
-  const message = `a poll for what was missed was answered ${status}`
-  if (status === 401) return new TidingsError('unauthorized', message, { status, retrying: true })
-  const retrying = status >= 500 || [408, 425, 429].includes(status)
-  return new TidingsError(retrying ? 'unavailable' : 'refused', message, { status, retrying })
-}
-
-function framesOf(answer: Readonly<Record<string, unknown>>): Batch['frames'] {
-  const frames: Frame[] = Array.isArray(answer.events)
-    ? answer.events.map(event => eventOf(objectOf(event, 'an event')))
-    : []
-  if (answer.gap !== undefined) frames.unshift(gapOf(objectOf(answer.gap, 'a gap')))
-  return kept(frames)
 }
 
 /** Gaps, and events that have a place. */
@@ -162,17 +139,5 @@ function byLink({
     )
     signal.addEventListener('abort', end)
     link.want(topics)
-  })
-}
-
-function pause(ms: number, { setTimeout, clearTimeout }: Environment, signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    const end = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end)
   })
 }
