@@ -119,10 +119,11 @@ export interface ClientOptions {
   readonly credentials?: RequestCredentials | undefined
   /**
    * Whether the pages of one browser share one connection. `auto`: a SharedWorker, else a leader among the pages, else each its own.
-   * Clients share when their URL, paths, query and `scope` are equal.
+   * Clients share when all that decides who asks for what is equal: URL, paths, query, headers, `credentials`, `scope`, and a `token`
+   * that is a string. What a token provider gives is not compared: there `scope` has to say who it is.
    */
   readonly share?: 'auto' | 'worker' | 'leader' | 'none' | undefined
-  /** Who is logged in: clients of another share nothing with this one. Needed with `share` where users change without a reload. */
+  /** Who is logged in: clients of another share nothing with this one. Needed where users change without a reload and cookies or a token provider say who they are. */
   readonly scope?: string | undefined
   /** Makes the SharedWorker, where the bundler can't: `() => new SharedWorker('/tidings-worker.js', { type: 'module' })`. */
   readonly worker?: ((name: string) => SharedWorker) | undefined

@@ -74,7 +74,7 @@ describe.each(WAYS)('shared ($sharing)', ({ without }) => {
     await browser.scheduler.pass(SECOND)
     expect(late.gaps).toEqual([{ reason: 'unknown', asked: place(2), resumed: place(10), atMost: undefined }])
     expect(late.told).toEqual([11])
-    expect(late.errors.map(error => error.code)).toEqual(['refused'])
+    expect(late.errors.map(error => error.code)).toEqual(['forbidden'])
   })
 
   test('a gap is told to all that stand before it, and to none that has read on', async () => {
@@ -502,7 +502,7 @@ describe('where sharing is not possible', () => {
 })
 
 describe('the name under which pages meet', () => {
-  const name = (options: ClientOptions) => shareName(settle(options, new Browser().environment('page')))
+  const name = (options: ClientOptions) => shareName(settle(options, new Browser().environment('page')), options.token)
   const base: ClientOptions = { url: 'https://hub.example/', scope: 'u1', query: { a: '1', b: '2' } }
 
   test('is one for one hub, path, query and scope, however they are written', () => {
@@ -513,7 +513,7 @@ describe('the name under which pages meet', () => {
     for (const options of same) expect(name(options)).toBe(name(base))
   })
 
-  test('differs for another user, hub, path, query, header or credential', () => {
+  test('differs for another user, hub, path, query, header, credential or token', () => {
     const others: ClientOptions[] = [
       { ...base, scope: 'u2' },
       { ...base, url: 'https://other.example/' },
@@ -521,9 +521,15 @@ describe('the name under which pages meet', () => {
       { ...base, query: { a: '1' } },
       { ...base, headers: { 'x-api-key': 'k' } },
       { ...base, credentials: 'include' },
+      { ...base, token: 'secret of u1' },
+      { ...base, token: 'secret of u2' },
     ]
     expect(new Set([base, ...others].map(name)).size).toBe(others.length + 1)
-    expect(name({ ...base, headers: { 'x-api-key': 'secret' } })).not.toContain('secret')
+    expect(name({ ...base, headers: { 'x-api-key': 'secret' }, token: 'secret' })).not.toContain('secret')
+  })
+
+  test('is one for all token providers: what they give says nothing of who asks', () => {
+    expect(name({ ...base, token: () => 'a' })).toBe(name({ ...base, token: async () => 'b' }))
   })
 
   test('keeps users apart in one browser', async () => {

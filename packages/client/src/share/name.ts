@@ -1,4 +1,5 @@
 import type { Settings } from '../source.js'
+import type { ClientOptions } from '../types.js'
 
 /** Grows when the messages change, so that an old page and a new one do not meet. */
 const VERSION = 1
@@ -6,11 +7,13 @@ const VERSION = 1
 /**
  * The name under which pages find each other, as channel, locks and worker. Equal for equal settings and scope only.
  *
- * Headers and credentials count too: they may decide who asks. Where to go on from, and how to come back, do not.
+ * Headers, credentials and a token that is given as it is count too: they decide who asks. They are in the hash alone. A provider may
+ * give another token each time, and says nothing about who that is. Where to go on from, and how to come back, do not count.
  */
-export function shareName(settings: Settings): string {
+export function shareName(settings: Settings, token?: ClientOptions['token']): string {
   const { url, paths, query, headers, credentials, scope } = settings
-  return `tidings/${VERSION}/${hash(JSON.stringify([url, sorted(paths), sorted(query), sorted(headers), credentials, scope]))}`
+  const who = [sorted(headers), credentials, scope, typeof token === 'string' ? token : null]
+  return `tidings/${VERSION}/${hash(JSON.stringify([url, sorted(paths), sorted(query), ...who]))}`
 }
 
 function sorted(members: object): [string, unknown][] {

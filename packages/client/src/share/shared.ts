@@ -44,7 +44,7 @@ class Shared implements Source {
     this.#sink = sink
     this.#environment = environment
     this.#options = options
-    this.#name = shareName(settings)
+    this.#name = shareName(settings, options.token)
     this.#ways = waysOf(options, environment)
     this.#member = new Member({
       settings,
