@@ -32,7 +32,7 @@ export function useMaybeClient(options: ClientOptions | undefined): Client | und
 /** All that makes a difference to a connection, as a string. */
 function keyOf(options: ClientOptions): string {
   const { token, onError, worker, cursor: _cursor, environment: _environment, ...settings } = options
-  const given = [token !== undefined, onError !== undefined, worker !== undefined]
+  const given = [typeof token === 'function' || token, onError !== undefined, worker !== undefined]
   return JSON.stringify([given, Object.entries(settings).sort()])
 }
 
@@ -40,9 +40,10 @@ function forwarding(options: ClientOptions, newest: RefObject<ClientOptions | un
   const { token, onError } = options
   return {
     ...options,
+    // One that is given as it is stays so: pages know by it who shares a connection.
     token:
-      token === undefined
-        ? undefined
+      typeof token !== 'function'
+        ? token
         : signal => {
             const now = newest.current?.token ?? token
             return typeof now === 'function' ? now(signal) : now

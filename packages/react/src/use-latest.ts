@@ -32,7 +32,12 @@ function useLatestEvent(name: string, options: LatestOptions<unknown> = {}): Liv
     (changed: () => void) => {
       const topics = topic === undefined ? undefined : [topic]
       const subscription = client.subscribe({ names: [name], topics, onBatch: changed })
-      return () => subscription.unsubscribe()
+      // A logout forgets it, and another page may bring it: no event tells, but the connection changes with both.
+      const unwatch = client.onConnection(changed)
+      return () => {
+        unwatch()
+        subscription.unsubscribe()
+      }
     },
     [client, name, topic],
   )

@@ -106,10 +106,13 @@ function useEvents(
 }
 
 function attempt<Argument>(client: Client, handler: ((argument: Argument) => void) | undefined, argument: Argument) {
+  const failed = (error: unknown) => report(client, 'a handler of useLiveEvents threw', error)
   try {
-    handler?.(argument)
+    const answer: unknown = handler?.(argument)
+    // One that is async throws later.
+    if (answer instanceof Promise) answer.catch(failed)
   } catch (error) {
-    report(client, 'a handler of useLiveEvents threw', error)
+    failed(error)
   }
 }
 

@@ -71,6 +71,12 @@ export class FakeClient implements Client<Any> {
     this.connection = { ...this.connection, cursor: this.#cursor() }
   }
 
+  /** As a page that joins others is given what they heard before: no listener is told. */
+  join(...events: readonly LiveEvent[]): void {
+    for (const event of events) this.#latest.set(event.name, event)
+    this.open()
+  }
+
   gap(reason: Gap['reason'] = 'trimmed'): void {
     const gap: Gap = { reason, asked: undefined, resumed: this.#cursor(), atMost: undefined }
     for (const one of [...this.subscriptions]) one.onGap?.(gap)
@@ -149,8 +155,8 @@ export class FakeClient implements Client<Any> {
   }
 
   logout(): void {
-    this.close()
     this.#latest.clear()
+    this.close()
   }
 
   #cursor() {

@@ -169,6 +169,22 @@ describe('useLiveEvents', () => {
     expect(onError).toHaveBeenCalledWith(expect.objectContaining({ code: 'handler', cause: broken }))
   })
 
+  it('reports an async handler that rejects, and one for gaps', async () => {
+    const onError = vi.fn()
+    const client = new FakeClient({ onError })
+    const broken = async () => {
+      throw new Error('later')
+    }
+    renderHook(() => useLiveEvents('a', broken, { onGap: broken }), { wrapper: around(client) })
+    client.tell({ name: 'a' })
+    client.gap()
+    await act(async () => {})
+    expect(onError.mock.calls.map(([error]) => [error.code, error.cause.message])).toEqual([
+      ['handler', 'later'],
+      ['handler', 'later'],
+    ])
+  })
+
   it('hears each event once in StrictMode', () => {
     const client = new FakeClient()
     const heard: unknown[] = []

@@ -114,6 +114,19 @@ describe('LiveProvider', () => {
     expect(heard).toEqual(['of the second'])
   })
 
+  it('hands a token on as it is, and takes another client for another one', async () => {
+    const page = (token: string) => (
+      <LiveProvider options={{ token }}>
+        <Heard />
+      </LiveProvider>
+    )
+    const { rerender } = render(page('of u1'))
+    expect(onlyOne().options.token).toBe('of u1')
+    rerender(page('of u2'))
+    await later()
+    expect(onlyOne().options.token).toBe('of u2')
+  })
+
   it('comes back when it was hidden and is shown again', async () => {
     const heard: unknown[] = []
     const page = (mode: 'visible' | 'hidden') => (
@@ -199,6 +212,15 @@ describe('useLatest', () => {
     client.tell({ name: 'a', data: 'earlier' })
     const { result } = renderHook(() => useLatest('a')?.data, { wrapper: around(client) })
     expect(result.current).toBe('earlier')
+  })
+
+  it('has what another page had heard, and forgets it with a logout', async () => {
+    const client = new FakeClient()
+    const { result } = renderHook(() => useLatest('a')?.data, { wrapper: around(client) })
+    await act(async () => client.join({ name: 'a', data: 'theirs', topic: '', cursor: undefined, time: undefined }))
+    expect(result.current).toBe('theirs')
+    await act(async () => client.logout())
+    expect(result.current).toBe(undefined)
   })
 })
 
