@@ -62,6 +62,20 @@ describe.each(WAYS)('shared ($sharing)', ({ without }) => {
     expect(late.gaps).toEqual([])
   })
 
+  test('a page whose question for what it missed is held asks again, and is not deaf for ever', async () => {
+    const browser = new Browser({ without })
+    for (let number = 0; number < 10; number++) browser.log.publish('book/1')
+    browser.log.pollsHeld = 1
+    browser.open()
+    await browser.scheduler.pass(SECOND)
+    const late = browser.open({ cursor: place(8), silence: 20 * SECOND })
+    await browser.scheduler.pass(19 * SECOND)
+    expect(late.told).toEqual([])
+    await browser.scheduler.pass(3 * SECOND)
+    expect(late.told).toEqual([9, 10])
+    expect(late.gaps).toEqual([])
+  })
+
   test('what a page missed and cannot be read any more is a gap, never silence', async () => {
     const browser = new Browser({ without })
     for (let number = 0; number < 10; number++) browser.log.publish('book/1')

@@ -67,8 +67,13 @@ async function ask(
   refresh: boolean,
 ): Promise<Answer | Verdict> {
   const { url, paths, query, headers, credentials, silence } = settings
+  const stop = new AbortController()
+  const end = () => stop.abort()
+  // One that is held is as good as none, and the page would hear nothing for as long.
+  const timer = environment.setTimeout(end, silence)
+  signal.addEventListener('abort', end)
   try {
-    const given = await token(refresh, signal)
+    const given = await token(refresh, stop.signal)
     const request: TransportRequest = {
       url: new URL(paths.poll || '', url),
       query,
@@ -79,14 +84,19 @@ async function ask(
       credentials,
       silence,
     }
-    const answer = await pollOnce(request, 0, environment, signal)
+    const answer = await pollOnce(request, 0, environment, stop.signal)
+    if (stop.signal.aborted) return judge({ kind: 'silence' }, undefined, refresh)
     return 'kind' in answer ? judge(answer, undefined, refresh) : answer
   } catch (error) {
+    if (stop.signal.aborted) return judge({ kind: 'silence' }, undefined, refresh)
     return {
       next: error instanceof TidingsError && !error.retrying ? 'close' : 'wait',
       error: error instanceof TidingsError ? error : failure('token', reasonOf(error), { cause: error }),
       least: 0,
     }
+  } finally {
+    environment.clearTimeout(timer)
+    signal.removeEventListener('abort', end)
   }
 }
 

@@ -19,6 +19,8 @@ export class Log {
   polls = 0
   /** The status of the answer to polls. */
   pollStatus = 200
+  /** How many polls are held for ever. */
+  pollsHeld = 0
   /** How many connections were ever opened. */
   opened = 0
 
@@ -49,9 +51,13 @@ export class Log {
 
   /** Polls of a page (protocol §4), three events at a time. */
   fetch(owner: string): typeof fetch {
-    return input =>
-      new Promise(resolve => {
+    return (input, init) =>
+      new Promise((resolve, reject) => {
         this.polls += 1
+        if (this.polls <= this.pollsHeld) {
+          init?.signal?.addEventListener('abort', () => reject(init.signal?.reason))
+          return
+        }
         const query = new URL(String(input)).searchParams
         this.#scheduler.post(owner, 'network', () => {
           if (this.pollStatus !== 200) {
