@@ -53,6 +53,8 @@ class LiveClient implements Client<Any> {
   /** Runs while a connection is exchanged and looks open. */
   #exchange: unknown
   #cursor: string | undefined
+  /** The place after what the listeners are told just now: one that closes and comes back hears nothing twice. */
+  #telling: string | undefined
   #source: Source | undefined
   /** What the source was asked for; `null` is nothing yet. */
   #wanted: readonly string[] | undefined | null = null
@@ -109,7 +111,12 @@ class LiveClient implements Client<Any> {
 
   async position({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<string> {
     const { setTimeout, clearTimeout } = this.#environment
-    if (this.#wanted === null && !signal?.aborted) this.#want(this.options.topics)
+    if (this.#wanted === null && !signal?.aborted) {
+      const { topics } = this.options
+      // No topic at all would be sent as none named, which is everything.
+      if (topics?.length === 0) throw new TidingsError('refused', 'nothing is wanted, so there is no place')
+      this.#want(topics)
+    }
     return new Promise((resolve, reject) => {
       let timer: unknown
       let late = false
@@ -175,7 +182,7 @@ class LiveClient implements Client<Any> {
   #forget(): void {
     this.#latest.clear()
     this.#tokens.forget()
-    this.#cursor = undefined
+    this.#cursor = this.#telling = undefined
   }
 
   /** Wants what all who listen want together. Without anybody it stays as it is. */
@@ -209,7 +216,7 @@ class LiveClient implements Client<Any> {
       const settings = settle(this.options, environment)
       // Who comes back after `close` goes on from where it was.
       source = this.#openSource(
-        { ...settings, cursor: this.#cursor ?? settings.cursor },
+        { ...settings, cursor: this.#telling ?? this.#cursor ?? settings.cursor },
         sink,
         environment,
         this.options,
@@ -240,10 +247,11 @@ class LiveClient implements Client<Any> {
   #batch(batch: Batch): void {
     for (const event of batch.present ?? []) this.#latest.remember(event)
     for (const frame of batch.frames) if (frame.type === 'event') this.#latest.remember(frame.event)
+    this.#telling = batch.to
     this.#listeners.tell(batch)
-    // One of them may have logged out.
-    if (this.#stopped || batch.to === undefined) return
-    this.#cursor = batch.to
+    // Unless one of them has logged out.
+    this.#cursor = this.#telling ?? this.#cursor
+    this.#telling = undefined
     for (const look of this.#askers) look()
   }
 

@@ -12,6 +12,15 @@ export function aborted(signal?: AbortSignal): TidingsError {
   return new TidingsError('aborted', 'aborted before it was done', { cause: signal?.reason })
 }
 
+/** Writes headers. What a browser throws about them quotes their values, which may be secrets: it goes no further. */
+export function safely<T>(write: () => T): T {
+  try {
+    return write()
+  } catch {
+    throw new TidingsError('refused', 'a header or the credential is not valid in HTTP')
+  }
+}
+
 /** What an unknown thing that was thrown says. */
 export function reasonOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause)

@@ -22,12 +22,14 @@ export function settle(options: ClientOptions, { location }: Environment): Setti
     scope = '',
   } = options
   const { base = DEFAULT_BACKOFF.base, cap = DEFAULT_BACKOFF.cap } = options.backoff ?? {}
+  const given = defined(options.paths)
   for (const [name, ms] of Object.entries({ base, cap, silence, backgroundGrace: backgroundGrace ?? 0 })) {
     if (!(ms >= 0 && ms <= LONGEST)) throw wrong(name, 'a number of milliseconds', ms)
   }
   return {
     url: baseOf(options.url, location),
-    paths: { ...PATHS, ...defined(options.paths) },
+    // A profile's own stream is another namespace than the hub's own, maybe with other credentials.
+    paths: { ...PATHS, ...(given.sse && { websocket: false, poll: false }), ...given },
     query,
     cursor,
     transports,

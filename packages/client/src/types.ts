@@ -24,7 +24,10 @@ export interface LiveEvent<Name extends string = string, Data = unknown> {
 }
 
 /** Any of the events of a map, told apart by `name`. */
-export type AnyEvent<Events> = { [Name in keyof Events & string]: LiveEvent<Name, Events[Name]> }[keyof Events & string]
+export type AnyEvent<Events> = {
+  // Optional keys of a map are names like the others, and their events are never undefined.
+  [Name in keyof Events & string]-?: LiveEvent<Name, Required<Events>[Name]>
+}[keyof Events & string]
 
 /** Continuity can't be proven: whoever holds state fetches it anew (protocol §3). What follows is complete again. */
 export interface Gap {
@@ -101,7 +104,12 @@ export interface Paths {
 export interface ClientOptions {
   /** Where the hub is: its base URL. The page's own origin if left out. */
   readonly url?: string | URL | undefined
-  /** What of {@link Paths} is elsewhere. A path that is `false` is not served there, and its transport is not tried. */
+  /**
+   * What of {@link Paths} is elsewhere. A path that is `false` is not served there, and its transport is not tried.
+   *
+   * Where only `sse` is given, `websocket` and `poll` are `false`: a profile's own stream is another namespace than the hub's `v1`, maybe
+   * with other credentials.
+   */
   readonly paths?: { readonly [Path in keyof Paths]?: string | false } | undefined
   /** More parameters of the query: `{ libraries: 'l1,l2' }`. */
   readonly query?: Readonly<Record<string, string>> | undefined

@@ -4,7 +4,7 @@ import { TidingsError } from '../src/errors.js'
 import { createClient } from '../src/index.js'
 import { sharedOr } from '../src/open.js'
 import type { Batch, OpenSource, Settings, Source, SourceSink } from '../src/source.js'
-import type { ClientOptions, Connection, Environment, LiveEvent } from '../src/types.js'
+import type { AnyEvent, ClientOptions, Connection, Environment, LiveEvent } from '../src/types.js'
 import { at, event, gap, Page, pass, world } from './world.js'
 
 /** A source that a test plays. */
@@ -124,6 +124,10 @@ describe('a client', () => {
       onBatch: ([live]) => expectTypeOf(live?.data.id).toEqualTypeOf<number | undefined>(),
     })
     expectTypeOf(client.latest('book.updated')?.data.id).toEqualTypeOf<number | undefined>()
+  })
+
+  it('has no event without data for a name that is optional in the map', () => {
+    expectTypeOf<AnyEvent<{ a?: string }>>().toEqualTypeOf<LiveEvent<'a', string>>()
   })
 
   it('names an option that can not be meant', () => {
@@ -456,6 +460,21 @@ describe('the connection', () => {
     expect(client.connection).toMatchObject({ status: 'closed', error: { code: 'unauthorized' } })
   })
 
+  it('tells nothing twice to a listener that closes and comes back', () => {
+    for (const isAtOnce of [true, false]) {
+      const { client, source, sources } = start()
+      client.subscribe({
+        onEvent: () => {
+          client.close()
+          if (isAtOnce) client.reconnect()
+        },
+      })
+      source().tell(2, book(1), book(2))
+      client.reconnect()
+      expect(sources.at(isAtOnce ? 2 : 1)?.settings.cursor).toBe(at(2))
+    }
+  })
+
   it('survives a listener that ends everything', () => {
     const { client, source } = start()
     const heard = vi.fn()
@@ -477,6 +496,12 @@ describe('the position', () => {
     expect(await position).toBe(at(3))
     expect(await client.position()).toBe(at(3))
     expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('is none where nothing is wanted, and nothing is asked for, which would be everything', async () => {
+    const { client, sources } = start({ topics: [] })
+    await expect(client.position()).rejects.toMatchObject({ code: 'refused' })
+    expect(sources).toHaveLength(0)
   })
 
   it('waits for a connection that is cut off', async () => {
@@ -662,6 +687,30 @@ describe('a request', () => {
     const { client } = start({ token: 't' }, world({ fetch }))
     expect((await client.request('v1/whoami')).status).toBe(401)
     expect(fetch).toHaveBeenCalledOnce()
+  })
+
+  it.each(['request', 'client'] as const)('gives the 401 of a credential of its own: that of the %s', async whose => {
+    vi.useRealTimers()
+    const fetch = vi.fn(async (..._: Parameters<typeof globalThis.fetch>) => answer(401))
+    const token = vi.fn(() => 't')
+    const headers = { Authorization: 'Basic eA==' }
+    const { client } = start({ token, ...(whose === 'client' && { headers }) }, world({ fetch }))
+    const response = await client.request('v1/whoami', whose === 'request' ? { headers } : {})
+    expect(response.status).toBe(401)
+    expect(fetch).toHaveBeenCalledOnce()
+    expect(new Headers(fetch.mock.calls[0]?.[1]?.headers).get('authorization')).toBe('Basic eA==')
+    expect(token).not.toHaveBeenCalled()
+  })
+
+  it('tells nobody a credential that is no header', async () => {
+    const { client } = start({ token: 'secret\n1' })
+    const { client: other } = start({ headers: { 'x-key': 'secret\n1' } })
+    for (const one of [client, other]) {
+      const error = await one.request('v1/whoami').catch((error: unknown) => error as TidingsError)
+      expect(error).toMatchObject({ code: 'refused' })
+      expect((error as TidingsError).cause).toBeUndefined()
+      expect(String(error)).not.toContain('secret')
+    }
   })
 
   it('goes nowhere but to the hub', async () => {

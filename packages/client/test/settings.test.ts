@@ -52,6 +52,13 @@ describe('settings', () => {
     expect(paths).toMatchObject({ sse: 'v1/events', poll: false })
   })
 
+  it('keep to the stream of a profile where only that is given: the hub has other namespaces beside it', () => {
+    const pathsOf = (paths: ClientOptions['paths']) => settle({ paths }, inPage).paths
+    expect(pathsOf({ sse: 'sse' })).toEqual({ sse: 'sse', websocket: false, poll: false, jobs: 'v1/jobs' })
+    expect(pathsOf({ sse: 'sse', poll: 'v1/poll' })).toMatchObject({ websocket: false, poll: 'v1/poll' })
+    expect(pathsOf({ sse: false })).toMatchObject({ websocket: 'v1/ws', poll: 'v1/poll' })
+  })
+
   it.each([
     { silence: -1 },
     { silence: Number.POSITIVE_INFINITY },
