@@ -14,6 +14,7 @@ import {
 } from './messages.js'
 import { Newest } from './newest.js'
 import { lowest, order } from './order.js'
+import { partsOf } from './parts.js'
 import { TokenRound } from './token-round.js'
 
 /** Batches that a page may be behind before it is sent no more; it reads what it missed by itself when it is back. */
@@ -37,6 +38,8 @@ export interface HolderOptions {
   readonly token?: SourceSink['token'] | undefined
   /** Held for as long as the holder lives. */
   readonly lock?: string | undefined
+  /** A page has gone, or was told for the last time. */
+  readonly forgotten?: ((page: string) => void) | undefined
   /** The last page has gone, or one has logged out: it holds nothing any more. */
   readonly ended: () => void
 }
@@ -115,6 +118,7 @@ export class Holder {
     this.#members.delete(page)
     member.gone.abort()
     this.#round.gone(page)
+    this.#options.forgotten?.(page)
     if (this.#members.size === 0 && this.#link) {
       this.#end(false)
       return
@@ -254,16 +258,20 @@ export class Holder {
   #batch(batch: Batch): void {
     const from = batch.from ?? this.#at
     const to = batch.to ?? this.#at
-    this.#at = to
     for (const event of batch.present ?? []) this.#newest.remember(event)
     for (const frame of batch.frames) if (frame.type === 'event') this.#newest.remember(frame.event)
+    for (const part of partsOf({ from, to, frames: batch.frames })) if (!this.#ended) this.#tellPart(part)
+  }
+
+  #tellPart({ from, to, frames }: Batch): void {
+    this.#at = to
     const { broadcast, id } = this.#options
     if (broadcast) {
       for (const member of this.#members.values()) member.told = to
-      broadcast({ type: 'batch', holder: id, from, to, frames: batch.frames })
+      broadcast({ type: 'batch', holder: id, from, to, frames })
       return
     }
-    for (const [page, member] of this.#members) this.#share(page, member, { from, to, frames: batch.frames })
+    for (const [page, member] of this.#members) this.#share(page, member, { from, to, frames })
   }
 
   /** Gives one page what it wants of a batch. */
@@ -326,7 +334,10 @@ export class Holder {
     const { environment } = this.#options
     environment.clearTimeout(this.#sweep)
     if (logout) this.#tellAll({ type: 'logout' })
-    for (const member of this.#members.values()) member.gone.abort()
+    for (const [page, member] of this.#members) {
+      member.gone.abort()
+      this.#options.forgotten?.(page)
+    }
     this.#members.clear()
     this.#round.end(new TidingsError('aborted', 'the shared connection was closed'))
     this.#link?.close(logout)

@@ -80,7 +80,7 @@ class LeaderWay implements Way {
     const { environment, member } = this.#options
     return new Pulse(environment, member.isVisible, {
       period: PERIOD,
-      patience: PATIENCE,
+      patience: () => PATIENCE,
       ping: () => member.ping(),
       dead: () => this.#depose(),
     })

@@ -9,8 +9,8 @@ const FIRST = 5
 export interface PulseOptions {
   /** How often the holder is asked while the page is visible, in ms. */
   readonly period: number
-  /** How many periods an answer may take. */
-  readonly patience: number
+  /** How many periods an answer may take now. */
+  readonly patience: () => number
   readonly ping: () => void
   readonly dead: () => void
 }
@@ -67,7 +67,7 @@ export class Pulse {
   #tick(): void {
     const late = this.#environment.now() - this.#due > this.#options.period / 2
     if (late || !this.#visible) this.#silent = 0
-    if (this.#silent > (this.#answered ? this.#options.patience : FIRST) - 1) {
+    if (this.#silent > (this.#answered ? this.#options.patience() : FIRST) - 1) {
       this.stop()
       this.#options.dead()
       return

@@ -5,6 +5,7 @@ import { hasLeader, leaderWay } from './leader-way.js'
 import { Member } from './member.js'
 import { shareName } from './name.js'
 import { ownWay } from './own-way.js'
+import { Siblings } from './siblings.js'
 import type { OpenWay, Way } from './way.js'
 import { workerWay } from './worker-way.js'
 
@@ -26,7 +27,7 @@ class Shared implements Source {
   readonly #forget: () => void
   readonly #name: string
   #way: Way | undefined
-  #logouts: BroadcastChannel | undefined
+  readonly #siblings: Siblings
   #begun = false
   /** The page is put away, or frozen. */
   #away = false
@@ -45,7 +46,11 @@ class Shared implements Source {
     this.#environment = environment
     this.#options = options
     this.#name = shareName(settings, options.token)
-    this.#ways = waysOf(options, environment)
+    this.#ways = waysOf(options, settings, environment)
+    this.#siblings = new Siblings(this.#name, environment, {
+      loggedOut: () => this.#loggedOut(),
+      leftWorker: () => this.#leaveWorker(),
+    })
     this.#member = new Member({
       settings,
       sink: { ...bound(sink), loggedOut: () => this.#loggedOut() },
@@ -56,6 +61,10 @@ class Shared implements Source {
     })
     this.#member.visible(environment.document?.visibilityState !== 'hidden')
     this.#forget = this.#watchLife()
+    if (!isOneUser(options, settings) && !complained.has(options)) {
+      complained.add(options)
+      sink.error(new TidingsError('sharing', NO_SCOPE, { retrying: true }))
+    }
   }
 
   want(topics: readonly string[] | undefined): void {
@@ -80,42 +89,35 @@ class Shared implements Source {
     if (this.#over) return
     this.#over = true
     this.#forget()
-    if (logout) this.#tellLogout()
+    if (logout) {
+      // Also from a page that is not connected.
+      this.#way?.logout?.()
+      this.#siblings.logout()
+    }
     this.#leave()
     this.#member.closed()
-  }
-
-  /** Also from a page that is not connected, and to those that are in another way. */
-  #tellLogout(): void {
-    this.#way?.logout?.()
-    const channel = this.#logouts ?? this.#openLogouts()
-    channel?.postMessage('logout')
-    channel?.close()
-  }
-
-  #openLogouts(): BroadcastChannel | undefined {
-    const { BroadcastChannel } = this.#environment
-    try {
-      return BroadcastChannel && new BroadcastChannel(`${this.#name}/logout`)
-    } catch {
-      // An opaque origin: there are no others.
-      return undefined
-    }
   }
 
   /** Where the worker has died the pages have a leader, and this one goes with them: two ways are two connections. */
   async #joinLeader(): Promise<void> {
     const { locks } = this.#environment
-    const [first, second] = this.#ways
-    if (first !== workerWay || second !== leaderWay || !locks) return
-    if (await hasLeader(locks, this.#name)) this.#ways.shift()
+    if (this.#mayFollow && locks && (await hasLeader(locks, this.#name)) && this.#mayFollow) this.#ways.shift()
+  }
+
+  /** Whether it is with the worker, or would be, and a leader is the next best. */
+  get #mayFollow(): boolean {
+    return this.#ways[0] === workerWay && this.#ways[1] === leaderWay
+  }
+
+  /** Another page has found that the worker does not work. */
+  #leaveWorker(): void {
+    if (!this.#over && this.#mayFollow) this.#fall()
   }
 
   /** Takes the best way that is left. */
   #begin(): void {
     if (this.#away || this.#over) return
-    this.#logouts ??= this.#openLogouts()
-    if (this.#logouts) this.#logouts.onmessage = () => this.#loggedOut()
+    this.#siblings.listen()
     while (!this.#over && !this.#way) {
       const [open = ownWay] = this.#ways
       try {
@@ -138,11 +140,13 @@ class Shared implements Source {
   }
 
   /** This way is closed: the next one goes on from the same place. */
-  #fall(error: TidingsError): void {
+  #fall(error?: TidingsError): void {
     if (this.#over) return
+    // All together, for two ways are two connections. Whoever is told says it on, to one that has stood still and is behind.
+    if (this.#mayFollow) this.#siblings.leaveWorker()
     this.#leave()
     this.#ways.shift()
-    this.#sink.error(error)
+    if (error) this.#sink.error(error)
     if (this.#over) return
     this.#begin()
   }
@@ -152,8 +156,7 @@ class Shared implements Source {
     this.#way = undefined
     way?.leave()
     this.#member.leave()
-    this.#logouts?.close()
-    this.#logouts = undefined
+    this.#siblings.leave()
   }
 
   #loggedOut(): void {
@@ -177,7 +180,8 @@ class Shared implements Source {
     }
     const back = () => {
       this.#away = false
-      if (this.#begun && !this.#way) this.#begin()
+      if (this.#siblings.haveLoggedOut) this.#loggedOut()
+      else if (this.#begun && !this.#way) void this.#joinLeader().then(() => this.#begin())
     }
     const watched = [
       [window, 'pagehide', away],
@@ -193,13 +197,26 @@ class Shared implements Source {
 }
 
 /** What is possible here, best first. What the browser simply does not have is passed over in silence. */
-function waysOf({ share = 'auto', worker }: ClientOptions, environment: Environment): OpenWay[] {
+function waysOf(options: ClientOptions, settings: Settings, environment: Environment): OpenWay[] {
   const ways: OpenWay[] = []
+  const { share = 'auto', worker } = options
+  if (!isOneUser(options, settings)) return [ownWay]
   const has = { worker: environment.SharedWorker || worker, leader: environment.locks && environment.BroadcastChannel }
   if (has.worker && (share === 'auto' || share === 'worker')) ways.push(workerWay)
   if (has.leader && (share === 'auto' || share === 'leader')) ways.push(leaderWay)
   return [...ways, ownWay]
 }
+
+/** Whether all pages of this name are of one user: a provider gives the token of whoever is logged in, and its name says nothing. */
+function isOneUser({ token }: ClientOptions, { scope }: Settings): boolean {
+  return typeof token !== 'function' || scope !== ''
+}
+
+const NO_SCOPE =
+  'this page has a connection of its own: with a token provider, set the option `scope` to who is logged in (the user’s id), so that only pages of one user share one'
+
+/** Clients that were told so: once is enough. */
+const complained = new WeakSet<ClientOptions>()
 
 function refused(cause: unknown): TidingsError {
   if (cause instanceof TidingsError) return cause

@@ -23,6 +23,11 @@ export class WorkerHost {
     this.#lock = this.#holdLock()
   }
 
+  /** How many pages it can speak to. */
+  get pages(): number {
+    return this.#ports.size
+  }
+
   /** Takes a page that has connected. */
   connect(port: MessagePort): void {
     port.onmessage = (event: MessageEvent<Opening | FromPage>) => {
@@ -42,8 +47,8 @@ export class WorkerHost {
     const holder = this.#holder ?? (message.type === 'hello' ? this.#begin(lock) : undefined)
     holder?.hear(message)
     if (message.type === 'hello') holder?.start()
-    if (message.type === 'bye') this.#ports.delete(message.page)
     if (!holder && message.type === 'ping') this.#tell(message.page, { type: 'announce' })
+    if (message.type === 'bye') this.#ports.delete(message.page)
   }
 
   #begin(lock: string | undefined): Holder | undefined {
@@ -56,6 +61,8 @@ export class WorkerHost {
       options: {},
       tell: (page, message) => this.#tell(page, message),
       lock,
+      // A page that has crashed said no farewell.
+      forgotten: page => this.#ports.delete(page),
       ended: () => {
         if (this.#holder === holder) this.#holder = undefined
       },

@@ -9,6 +9,9 @@ import { newName, type OpenWay, type Way, type WayOptions } from './way.js'
 const PERIOD = 1_000
 const PATIENCE = 1
 
+/** How many answers may be missing while its lock is held, so that it lives and was only kept from its work. */
+const PATIENCE_ALIVE = 15
+
 /** After this many messages a page says that it is there, so that one that stands still is sent no more. */
 const ACKNOWLEDGE = 64
 
@@ -46,7 +49,7 @@ class WorkerWay implements Way {
     this.#port.postMessage({ type: 'settings', settings } satisfies Opening)
     this.#pulse = new Pulse(environment, member.isVisible, {
       period: PERIOD,
-      patience: PATIENCE,
+      patience: () => (this.#watched ? PATIENCE_ALIVE : PATIENCE),
       ping: () => member.ping(),
       dead: () => this.#fail('the shared worker gives no answer'),
     })
