@@ -29,6 +29,7 @@ const client = createClient({
   share: query.get('share') ?? 'auto',
   onError: error => errors.push(error.code + ': ' + error.message),
   token: query.has('token') ? () => { window.asked = (window.asked ?? 0) + 1; return query.get('token') } : undefined,
+  scope: query.has('token') ? 'u1' : undefined,
 })
 window.client = client
 client.onConnection(connection => log.push(connection.status + ' ' + connection.sharing))

@@ -215,6 +215,27 @@ describe.each(WAYS)('shared ($sharing)', ({ without }) => {
     expect(next.present).toEqual([])
   })
 
+  test('a page that was put away when somebody logged out is logged out when it is back', async () => {
+    const browser = new Browser({ without })
+    const [away, here] = [browser.open(), browser.open()]
+    await browser.scheduler.pass(SECOND)
+    away.putAway()
+    here.source.close(true)
+    await browser.scheduler.pass(SECOND)
+    const opened = browser.log.opened
+    away.bringBack()
+    await browser.scheduler.pass(SECOND)
+    expect(away.loggedOut).toBe(true)
+    expect(browser.log.opened).toBe(opened)
+    // Who comes later knows of no logout.
+    const next = browser.open()
+    await browser.scheduler.pass(SECOND)
+    next.putAway()
+    next.bringBack()
+    await browser.scheduler.pass(SECOND)
+    expect([next.loggedOut, next.connection?.status]).toEqual([false, 'open'])
+  })
+
   test('a page that is put away holds neither locks nor channels, and misses nothing', async () => {
     const browser = new Browser({ without })
     const [first, second] = [browser.open(), browser.open()]
@@ -264,6 +285,43 @@ describe('a worker', () => {
       expect(page.told).toEqual([1])
       expect(page.errors).toMatchObject([{ code: 'sharing', retrying: true }])
     }
+  })
+
+  test('that stalls for some seconds, but lives, keeps its pages', async () => {
+    const browser = new Browser()
+    const pages = [browser.open(), browser.open()]
+    await browser.scheduler.pass(SECOND)
+    for (const worker of browser.workers) browser.scheduler.freeze(worker, true)
+    await browser.scheduler.pass(10 * SECOND)
+    for (const worker of browser.workers) browser.scheduler.freeze(worker, false)
+    browser.log.publish('book/1')
+    await browser.scheduler.pass(SECOND)
+    expect(sharings(pages)).toEqual(['worker', 'worker'])
+    expect(pages.map(page => page.told)).toEqual([[1], [1]])
+  })
+
+  test('that gives no answer is left by all pages together, also by those that did not ask', async () => {
+    const browser = new Browser()
+    const pages = [browser.open(), browser.open({ hidden: true }), browser.open({ hidden: true })]
+    await browser.scheduler.pass(SECOND)
+    for (const worker of browser.workers) browser.scheduler.freeze(worker, true)
+    await browser.scheduler.pass(20 * SECOND)
+    for (const worker of browser.workers) browser.scheduler.freeze(worker, false)
+    await browser.scheduler.pass(SECOND)
+    expect(sharings(pages).sort()).toEqual(['follower', 'follower', 'leader'])
+    expect(pages.flatMap(page => page.errors)).toMatchObject([{ code: 'sharing', retrying: true }])
+    expect(browser.log.live).toHaveLength(1)
+  })
+
+  test('forgets pages that have crashed, and those that said farewell', async () => {
+    const browser = new Browser()
+    const pages = [browser.open(), browser.open(), browser.open()]
+    await browser.scheduler.pass(SECOND)
+    expect(browser.ports).toBe(3)
+    pages[0]?.crash()
+    pages[1]?.close()
+    await browser.scheduler.pass(SECOND)
+    expect(browser.ports).toBe(1)
   })
 
   test('that has died leaves a leader, which pages that come later follow too', async () => {
@@ -440,6 +498,23 @@ describe('a leader', () => {
 })
 
 describe('where sharing is not possible', () => {
+  test('pages with a token provider share only with a scope, by which users are told apart', async () => {
+    const token = () => 'of whoever is logged in'
+    const browser = new Browser()
+    const alone = [browser.open({ token }), browser.open({ token })]
+    await browser.scheduler.pass(SECOND)
+    expect(sharings(alone)).toEqual(['none', 'none'])
+    expect(browser.log.live).toHaveLength(2)
+    for (const page of alone) {
+      expect(page.errors).toMatchObject([{ code: 'sharing', message: expect.stringContaining('`scope`') }])
+    }
+    const together = [browser.open({ token, scope: 'u1' }), browser.open({ token, scope: 'u1' })]
+    await browser.scheduler.pass(SECOND)
+    expect(sharings(together)).toEqual(['worker', 'worker'])
+    expect(together.flatMap(page => page.errors)).toEqual([])
+    expect(browser.log.live).toHaveLength(3)
+  })
+
   test('what the browser does not have is passed over in silence', async () => {
     const browser = new Browser({ without: ['worker', 'locks', 'channel'] })
     const pages = [browser.open(), browser.open()]

@@ -24,6 +24,8 @@ export class Browser {
   readonly channels: Channels
   readonly log: Log
   readonly pages: Page[] = []
+  /** What all pages of the origin store. */
+  readonly stored = new Map<string, string>()
   readonly random: () => number
   readonly #without: readonly string[]
   readonly #workers = new Map<string, { owner: string; host: WorkerHost }>()
@@ -53,6 +55,18 @@ export class Browser {
     for (const [name, worker] of this.#workers) if (worker.owner === owner) this.#workers.delete(name)
     const at = this.pages.findIndex(page => page.name === owner)
     if (at >= 0) this.pages.splice(at, 1)
+  }
+
+  get storage(): Pick<Storage, 'getItem' | 'setItem'> {
+    return {
+      getItem: key => this.stored.get(key) ?? null,
+      setItem: (key, value) => void this.stored.set(key, value),
+    }
+  }
+
+  /** How many pages the workers could speak to. */
+  get ports(): number {
+    return [...this.#workers.values()].reduce((pages, { host }) => pages + host.pages, 0)
   }
 
   get workers(): string[] {
@@ -111,7 +125,7 @@ export class Page {
   readonly gaps: Gap[] = []
   readonly batches: Batch[] = []
   readonly errors: TidingsError[] = []
-  readonly window = new EventTarget()
+  readonly window: EventTarget
   readonly document: EventTarget & { visibilityState: DocumentVisibilityState }
   topics: readonly string[] | undefined
   /** From where on it was promised which topics. */
@@ -131,6 +145,7 @@ export class Page {
     this.name = name
     this.topics = options.want
     this.#start = options.cursor
+    this.window = Object.assign(new EventTarget(), { localStorage: browser.storage })
     const visibilityState: DocumentVisibilityState = options.hidden ? 'hidden' : 'visible'
     this.document = Object.assign(new EventTarget(), { visibilityState })
     const environment = browser.environment(name, {
