@@ -22,8 +22,8 @@ function open(at: Page, options: EventSourceOptions = {}, url = '/sse') {
   const told: unknown[][] = []
   for (const name of ['open', 'message', 'error', 'medias', 'tidings.close']) {
     source.addEventListener(name, event => {
-      if (event instanceof MessageEvent) told.push([name, event.data, event.lastEventId])
-      else if (event instanceof StreamErrorEvent) told.push([name, source.readyState, event.status, event.error.code])
+      if (event instanceof StreamErrorEvent) told.push([name, source.readyState, event.status, event.error.code])
+      else if (event instanceof MessageEvent) told.push([name, event.data, event.lastEventId])
       else told.push([name, source.readyState])
     })
   }

@@ -59,11 +59,12 @@ export class Call {
   /** Whether the client gave the body up. */
   canceled = false
 
-  constructor(
-    readonly url: URL,
-    readonly init: RequestInit,
-    obeys: boolean,
-  ) {
+  readonly url: URL
+  readonly init: RequestInit
+
+  constructor(url: URL, init: RequestInit, obeys: boolean) {
+    this.url = url
+    this.init = init
     if (!obeys) return
     this.signal.addEventListener('abort', () => {
       const error = new DOMException('aborted', 'AbortError')
@@ -137,10 +138,12 @@ export class FakeSocket {
   readonly sent: unknown[] = []
   closed = false
 
-  constructor(
-    readonly url: URL,
-    readonly protocols: string[],
-  ) {
+  readonly url: URL
+  readonly protocols: string[]
+
+  constructor(url: URL, protocols: string[]) {
+    this.url = url
+    this.protocols = protocols
     if (protocols.some(protocol => /[^\w.~-]/.test(protocol))) throw new DOMException('no token', 'SyntaxError')
     FakeSocket.made.push(this)
   }
