@@ -2,8 +2,8 @@ import { defaultScheduler, notifyManager } from '@tanstack/react-query'
 import type { LiveEvent } from '@tidings/client'
 import { type BridgeOptions, bridge, invalidate, type LiveMap, patch, remove, upsert } from '@tidings/react/query'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { FakeClient } from '../src/testing.js'
 import { Desk } from './desk.js'
-import { FakeClient } from './fake-client.js'
 
 interface Book {
   readonly id: number

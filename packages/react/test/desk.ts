@@ -1,6 +1,6 @@
 import { InfiniteQueryObserver, notifyManager, QueryClient, type QueryKey, QueryObserver } from '@tanstack/react-query'
 import { vi } from 'vitest'
-import { FakeClient } from './fake-client.js'
+import { FakeClient } from '../src/testing.js'
 
 /** A fetch that the test answers. */
 export interface Asked {

@@ -12,7 +12,7 @@ import {
   type UploadSettings,
   type WatchSettings,
 } from '../src/jobs.js'
-import { FakeClient } from './fake-client.js'
+import { FakeClient } from '../src/testing.js'
 
 afterEach(cleanup)
 

@@ -4,7 +4,7 @@ import type { LiveEvent } from '@tidings/client'
 import { LiveProvider, useLiveEvents } from '@tidings/react'
 import { type ReactNode, StrictMode, useState } from 'react'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { FakeClient } from './fake-client.js'
+import { FakeClient } from '../src/testing.js'
 
 afterEach(cleanup)
 

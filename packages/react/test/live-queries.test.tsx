@@ -6,7 +6,7 @@ import { invalidate, type LiveMap, patch, upsert, useLiveQueries } from '@tiding
 import { type ReactNode, StrictMode } from 'react'
 import { renderToString } from 'react-dom/server'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { FakeClient } from './fake-client.js'
+import { FakeClient } from '../src/testing.js'
 
 interface Book {
   readonly id: number

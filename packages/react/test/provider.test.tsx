@@ -6,7 +6,7 @@ import { Activity, type ReactNode, StrictMode, useState } from 'react'
 import { hydrateRoot } from 'react-dom/client'
 import { renderToString } from 'react-dom/server'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { FakeClient } from './fake-client.js'
+import { FakeClient } from '../src/testing.js'
 
 const made: FakeClient[] = []
 vi.mock('@tidings/client', async importOriginal => ({

@@ -1,18 +1,32 @@
-import type {
-  AnyEvent,
-  Client,
-  ClientOptions,
-  Connection,
-  Gap,
-  LiveEvent,
-  Subscription,
-  SubscriptionOptions,
+/**
+ * For the tests of components that hear events: a client without a network (`@tidings/react/testing`).
+ */
+
+import {
+  type AnyEvent,
+  type Client,
+  type ClientOptions,
+  type Connection,
+  type Gap,
+  type LiveEvent,
+  type Subscription,
+  type SubscriptionOptions,
+  TidingsError,
 } from '@tidings/client'
 
 type Any = Record<string, unknown>
 type Options = SubscriptionOptions<Any>
 
-/** A client without a network: tests say what comes. */
+/**
+ * A client without a network: the test says what comes. Give it to `LiveProvider` as `client`, and call it within `act`.
+ *
+ * ```tsx
+ * const client = new FakeClient()
+ * render(<LiveProvider client={client}><Shelf /></LiveProvider>)
+ * act(() => client.open())
+ * act(() => client.tell({ name: 'book.put', topic: 'book/1', data: { id: 1, title: 'Emma' } }))
+ * ```
+ */
 export class FakeClient implements Client<Any> {
   readonly options: ClientOptions
   connection: Connection = {
@@ -26,8 +40,11 @@ export class FakeClient implements Client<Any> {
   }
   /** How often it has begun to connect. */
   connects = 0
+  /** How often it was closed. */
   closes = 0
+  /** How often somebody has subscribed. */
   subscribed = 0
+  /** What those who listen now want. */
   readonly subscriptions = new Set<Options>()
   readonly #watchers = new Set<(connection: Connection) => void>()
   readonly #gaps = new Set<(gap: Gap) => void>()
@@ -47,11 +64,12 @@ export class FakeClient implements Client<Any> {
     for (const asker of this.#askers.splice(0)) asker.resolve(cursor)
   }
 
+  /** The connection is cut off, and coming back. */
   cut(): void {
     this.#tell({ status: 'waiting', transport: undefined })
   }
 
-  /** Events come together. */
+  /** Events come together, with their places where none is given. Topics and names decide who hears them, as on a hub. */
   tell(...events: (Partial<LiveEvent> & { name: string })[]): void {
     const full = events.map(event => {
       this.#offset += 1
@@ -77,6 +95,7 @@ export class FakeClient implements Client<Any> {
     this.open()
   }
 
+  /** Events were missed: all are told. */
   gap(reason: Gap['reason'] = 'trimmed'): void {
     const gap: Gap = { reason, asked: undefined, resumed: this.#cursor(), atMost: undefined }
     for (const one of [...this.subscriptions]) one.onGap?.(gap)
@@ -130,7 +149,7 @@ export class FakeClient implements Client<Any> {
   position({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<string> {
     this.#connect()
     if (this.connection.status === 'open') return Promise.resolve(this.#cursor())
-    if (this.connection.status === 'closed') return Promise.reject(new Error('closed'))
+    if (this.connection.status === 'closed') return Promise.reject(new TidingsError('aborted', 'the client was closed'))
     return new Promise((resolve, reject) => {
       this.#askers.push({ resolve, reject })
       signal?.addEventListener('abort', () => reject(signal.reason))
@@ -138,7 +157,7 @@ export class FakeClient implements Client<Any> {
   }
 
   request(): Promise<Response> {
-    return Promise.reject(new Error('a fake client asks nobody'))
+    return Promise.reject(new TidingsError('network', 'a fake client asks nobody'))
   }
 
   reconnect(): void {
@@ -151,7 +170,7 @@ export class FakeClient implements Client<Any> {
     this.closes += 1
     this.#connected = false
     this.#tell({ status: 'closed' })
-    for (const asker of this.#askers.splice(0)) asker.reject(new Error('closed'))
+    for (const asker of this.#askers.splice(0)) asker.reject(new TidingsError('aborted', 'the client was closed'))
   }
 
   logout(): void {
@@ -180,8 +199,11 @@ function wants(options: Options, event: LiveEvent): boolean {
   return (names?.includes(event.name) ?? true) && (topics?.some(topic => covers(topic, event.topic)) ?? true)
 }
 
-/** `*` is one segment, `**` at the end is any number. */
+/** `*` is one segment, `**` at the end one or more. */
 function covers(pattern: string, topic: string): boolean {
-  const source = pattern.replaceAll('**', '\0').replaceAll('*', '[^/]+').replaceAll('\0', '.+')
-  return new RegExp(`^${source}$`).test(topic)
+  const [wanted, told] = [pattern.split('/'), topic.split('/')]
+  const isOpen = wanted.at(-1) === '**'
+  if (isOpen) wanted.pop()
+  const fits = isOpen ? told.length > wanted.length : told.length === wanted.length
+  return fits && wanted.every((segment, at) => segment === '*' || segment === told[at])
 }
