@@ -39,13 +39,13 @@ export class FakeClient implements Client<Any> {
     error: undefined,
   }
   /** How often it has begun to connect. */
-  connects = 0
+  connects: number = 0
   /** How often it was closed. */
-  closes = 0
+  closes: number = 0
   /** How often somebody has subscribed. */
-  subscribed = 0
+  subscribed: number = 0
   /** What those who listen now want. */
-  readonly subscriptions = new Set<Options>()
+  readonly subscriptions: Set<SubscriptionOptions<Any>> = new Set()
   readonly #watchers = new Set<(connection: Connection) => void>()
   readonly #gaps = new Set<(gap: Gap) => void>()
   readonly #latest = new Map<string, LiveEvent>()
