@@ -1,6 +1,7 @@
 //! The log: how much it holds, and what.
 
-use std::collections::VecDeque;
+mod search;
+
 use std::sync::Arc;
 
 use http::{StatusCode, request};
@@ -10,24 +11,11 @@ use tidings::{BrokerError, Cursor, Event, Offset, Query, TopicPattern};
 use tidings_brokers::Retention;
 use tidings_transports::Problem;
 
+use self::search::{Found, Search};
 use super::{Inspector, query};
 
 /// How many events a page has if the request does not say, and the most.
 const PAGE: (usize, usize) = (50, 500);
-
-/// About how many bytes of data a page has at most; one event is given even if it is larger.
-const PAGE_BYTES: usize = 4 << 20;
-
-/// How many places of the log are read in one go, and for one request at most: with its topic named, the log finds events by its index,
-/// else each is looked at.
-const READ: Reading = Reading { at_once: 512, at_most: 10_000 };
-const READ_BY_TOPIC: Reading = Reading { at_once: 50_000, at_most: 500_000 };
-
-#[derive(Clone, Copy, Debug)]
-struct Reading {
-    at_once: u64,
-    at_most: u64,
-}
 
 /// What keeps the log, for people who look.
 pub struct LogSource {
@@ -133,62 +121,24 @@ impl Inspector {
     pub(super) async fn kept(&self, parts: &request::Parts) -> Result<Listed, Problem> {
         let asked: Asked = query(parts)?;
         let limit = asked.limit.unwrap_or(PAGE.0).clamp(1, PAGE.1);
-        let head = self.service.hub.broker().head();
+        let broker = self.service.hub.broker();
+        let head = broker.head();
         let end = match &asked.before {
             None => head.last,
             Some(before) => Offset(self.place(before)?.0.saturating_sub(1)).min(head.last),
         };
         let wanted = self.wanted(asked)?;
-        let reading = if wanted.seek.is_some() { READ_BY_TOPIC } else { READ };
-        let (mut found, mut bytes, mut until) = (Vec::new(), 0, end);
-        let lowest = Offset(end.0.saturating_sub(reading.at_most)).max(head.trimmed);
-        while until > lowest && found.len() < limit && bytes < PAGE_BYTES {
-            let after = Offset(until.0.saturating_sub(reading.at_once)).max(lowest);
-            let newest = self.newest(&wanted, after, until, limit - found.len(), PAGE_BYTES - bytes).await?;
-            bytes += newest.events.iter().map(|event| event.weight()).sum::<usize>();
-            found.extend(newest.events.into_iter().rev());
-            until = newest.down_to;
-        }
-        let before = (until > head.trimmed).then(|| self.service.hub.cursor(Offset(until.0 + 1)).to_string());
-        Ok(Listed { events: found.iter().map(|event| self.shown_event(event)).collect(), before })
-    }
-
-    /// The newest of those that are wanted between two places, as many as fit.
-    async fn newest(
-        &self,
-        wanted: &Wanted,
-        mut after: Offset,
-        until: Offset,
-        limit: usize,
-        most_bytes: usize,
-    ) -> Result<Newest, Problem> {
-        let (mut kept, mut bytes, mut down_to) = (VecDeque::<Event>::new(), 0, after);
-        while after < until {
-            let query = Query { topics: wanted.seek.clone(), ..self.all_after(after, until) };
-            let page = match self.service.hub.broker().read(query).await {
-                Ok(page) => page,
-                Err(BrokerError::Trimmed { resume, .. }) if resume > after => {
-                    (after, down_to) = (resume, resume);
-                    continue;
-                }
-                Err(error) => return Err(unreadable(&error)),
-            };
-            if page.reached <= after {
-                break;
-            }
-            after = page.reached;
-            for event in page.events.into_iter().filter(|event| self.is_wanted(wanted, event)) {
-                bytes += event.weight();
-                kept.push_back(event);
-                while kept.len() > limit || (bytes > most_bytes && kept.len() > 1) {
-                    let Some(gone) = kept.pop_front() else { break };
-                    bytes -= gone.weight();
-                    // It is for the next page, and all before it.
-                    down_to = gone.offset;
-                }
-            }
-        }
-        Ok(Newest { events: kept.into(), down_to })
+        let is_wanted = |event: &Event| self.is_wanted(&wanted, event);
+        let search = Search {
+            broker: &**broker,
+            limits: self.service.hub.limits(),
+            seek: wanted.seek.clone(),
+            is_wanted: &is_wanted,
+            most: limit,
+        };
+        let Found { events, go_on } = search.back_from(end, head.trimmed).await.map_err(|error| unreadable(&error))?;
+        let before = go_on.map(|until| self.service.hub.cursor(until.next()).to_string());
+        Ok(Listed { events: events.iter().map(|event| self.shown_event(event)).collect(), before })
     }
 
     fn all_after(&self, after: Offset, until: Offset) -> Query {
@@ -247,14 +197,6 @@ impl Inspector {
             audience: audience.map(|grant| profile.local(grant.as_str()).to_owned()).collect(),
         }
     }
-}
-
-/// What was found between two places.
-struct Newest {
-    /// In the order of the log.
-    events: Vec<Event>,
-    /// All that is wanted after here was found; what comes up to here is for the next time.
-    down_to: Offset,
 }
 
 fn unreadable(error: &BrokerError) -> Problem {
