@@ -6,6 +6,7 @@
 
 export type { JobClient, JobRequestOptions } from './jobs/ask.js'
 export { type CreateJobOptions, createJob, type NewJob } from './jobs/create.js'
+export type { WatchClient } from './jobs/feed.js'
 export { type CreatedJob, hasEnded, type Job, type JobProgress, type JobState } from './jobs/job.js'
 export {
   type CancelJobOptions,

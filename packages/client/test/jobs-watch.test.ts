@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { TidingsError } from '../src/errors.js'
 import { type Job, type WatchJobOptions, watchJob } from '../src/jobs.js'
 import { document, type Hub, hub } from './jobs.harness.js'
 import { settled } from './transports.harness.js'
@@ -20,6 +21,7 @@ const OPEN = block('tidings.open', { cursor: '9f3c2a1b-1' })
 function follow(at: Hub, options: WatchJobOptions = {}) {
   const told = { progress: [] as Job[], items: [] as unknown[], ends: [] as Job[], done: undefined as unknown }
   const watch = watchJob(at.client, '42', {
+    token: 'tdj_1',
     onProgress: job => told.progress.push(job),
     onItem: (item, index) => told.items.push([index, item]),
     onEnd: job => told.ends.push(job),
@@ -234,6 +236,168 @@ describe('where streams don’t get through, it asks', () => {
   })
 })
 
+describe('by the client’s connection', () => {
+  /** Watched without a token, with a connection that is open. */
+  async function hearing(options: WatchJobOptions = {}, at: Hub = hub(), status: 'open' | 'connecting' = 'open') {
+    at.live.set(status)
+    const followed = follow(at, { token: undefined, ...options })
+    await settled()
+    return { at, ...followed }
+  }
+
+  test('one question is asked, at the place from which on all is heard, and the topic tells the rest', async () => {
+    const { at, told } = await hearing()
+    expect([...at.live.subscriptions].map(({ topics }) => topics)).toEqual([['job/42']])
+    expect(paths(at)).toEqual([DOCUMENT])
+    await at.last().reply(200, document({ revision: 3 }))
+    at.live.tell('job.running', document({ revision: 2 }))
+    at.live.tell('job.progress', document({ revision: 3, updated: 3, progress: { done: 1 } }))
+    at.live.tell('job.progress', document({ revision: 3, updated: 2, progress: { done: 0 } }))
+    at.live.tell('job.item', { id: '42', index: 0, item: 'a' })
+    at.live.tell('job.completed', END)
+    expect(told.progress.map(({ progress }) => progress?.done)).toEqual([undefined, 1])
+    expect(told.items).toEqual([[0, 'a']])
+    await settled()
+    expect(told.done).toEqual(END)
+    await at.clock.pass(100_000)
+    expect([at.calls.length, at.live.subscriptions.size, at.clock.waiting]).toEqual([1, 0, 0])
+  })
+
+  test('a job that ended long ago is told, one that is not to be seen fails, and neither goes on', async () => {
+    const ended = await hearing()
+    await ended.at.last().reply(200, END)
+    expect(ended.told.done).toEqual(END)
+    const hidden = await hearing()
+    await hidden.at.last().reply(404, { detail: 'no such job' })
+    expect(hidden.told.done).toMatchObject({ code: 'refused', status: 404, retrying: false })
+    for (const { at } of [ended, hidden]) expect([at.live.subscriptions.size, at.clock.waiting]).toEqual([0, 0])
+  })
+
+  test('a gap is a reason to ask again', async () => {
+    const { at, told } = await hearing()
+    await at.last().reply(200, document())
+    at.live.gap()
+    await settled()
+    expect(paths(at)).toEqual([DOCUMENT, DOCUMENT])
+    await at.last().reply(200, END)
+    expect(told.done).toEqual(END)
+  })
+
+  test('all who watch a job by one client share it, and the last one ends it', async () => {
+    for (const token of [undefined, 'tdj_1']) {
+      const { at, watch, told } = await hearing({ token })
+      const other = follow(at, { token })
+      await settled()
+      expect(at.calls).toHaveLength(1)
+      if (token === undefined) {
+        expect(at.live.subscriptions.size).toBe(1)
+        await at.last().reply(200, document())
+        watch.close()
+        at.live.tell('job.completed', END)
+      } else {
+        await at.last().stream()
+        await at.last().send(block('job.running', document()))
+        watch.close()
+        await at.last().send(block('job.completed', END))
+      }
+      await settled()
+      expect(told.done).toMatchObject({ code: 'aborted' })
+      expect(other.told).toMatchObject({ progress: [document()], done: END })
+      expect([at.calls.length, at.live.subscriptions.size, at.clock.waiting]).toEqual([1, 0, 0])
+    }
+  })
+
+  test('who comes later is told what is known, with the items that he missed first', async () => {
+    const { at } = await hearing()
+    await at.last().reply(200, document())
+    at.live.tell('job.item', { id: '42', index: 0, item: 'a' })
+    const late = follow(at, { token: undefined })
+    await settled()
+    expect(late.told.progress).toEqual([document()])
+    at.live.tell('job.item', { id: '42', index: 1, item: 'b' })
+    at.live.tell('job.item', { id: '42', index: 2, item: 'c' })
+    await settled()
+    expect(at.last().url.href).toBe('https://hub.example/v1/jobs/42/result?from=0')
+    await at.last().reply(200, { state: 'running', items: ['a', 'b'], count: 2 })
+    expect(late.told.items).toEqual([
+      [0, 'a'],
+      [1, 'b'],
+      [2, 'c'],
+    ])
+    at.live.tell('job.completed', { ...END, items: 4 })
+    await settled()
+    expect(late.told.ends).toEqual([])
+    for (const call of at.calls.slice(-2)) await call.reply(200, { state: 'completed', items: ['d'], count: 4 })
+    expect(late.told.items.at(-1)).toEqual([3, 'd'])
+    expect(late.told.ends).toHaveLength(1)
+  })
+
+  test('a connection that is not open for 5 s is not waited for, and not asked beside when it is back', async () => {
+    const { at, told } = await hearing({}, hub(), 'connecting')
+    await at.clock.pass(4_999)
+    expect(at.calls).toHaveLength(0)
+    await at.clock.pass(1)
+    await at.last().reply(200, document())
+    await at.clock.pass(2_000)
+    expect(at.calls).toHaveLength(2)
+    await at.last().reply(200, document())
+    at.live.set('open')
+    await at.clock.pass(2_000)
+    await at.last().reply(200, document())
+    await at.clock.pass(100_000)
+    expect(at.calls).toHaveLength(3)
+    // A short cut heals by itself; one that lasts, or an end, does not.
+    at.live.set('waiting')
+    await at.clock.pass(4_999)
+    at.live.set('open')
+    await at.clock.pass(10_000)
+    expect(at.calls).toHaveLength(3)
+    at.live.set('closed')
+    await settled()
+    expect(at.calls).toHaveLength(4)
+    await at.last().reply(200, END)
+    expect([told.done, at.live.subscriptions.size, at.clock.waiting]).toEqual([END, 0, 0])
+  })
+
+  test('a profile’s own stream may not bring jobs, so they have theirs', async () => {
+    const { at } = await hearing({}, hub({ paths: { sse: 'sse' } }))
+    expect([paths(at), at.live.subscriptions.size]).toEqual([[STREAM], 0])
+  })
+})
+
+describe('what goes wrong', () => {
+  test('heals and is reported, or ends the watch: it never hangs without a word', async () => {
+    const errors: { code: string; retrying: boolean }[] = []
+    const { at, told } = await streaming(hub({ onError: error => errors.push(error) }))
+    await at.last().cut()
+    expect(errors).toMatchObject([{ code: 'network', retrying: true }])
+    await at.clock.pass(1_000)
+    await at.last().reply(503, {})
+    expect(errors.at(-1)).toMatchObject({ code: 'unavailable', retrying: true })
+    await at.clock.pass(2_000)
+    await at.last().reply(200, '<html>')
+    expect(errors.at(-1)).toMatchObject({ code: 'proxy', retrying: true })
+    await at.last().fail()
+    expect(errors.at(-1)).toMatchObject({ code: 'network', retrying: true })
+    expect([errors.length, told.done]).toEqual([4, undefined])
+  })
+
+  test('a request that can never be made ends it', async () => {
+    const at = hub()
+    const refuse = () => Promise.reject(new TidingsError('refused', 'not valid in HTTP'))
+    for (const token of ['tdj_1', undefined]) {
+      at.live.set('open')
+      const { told } = follow(
+        { ...at, client: { ...at.client, connection: at.live.connection, request: refuse } },
+        { token },
+      )
+      await settled()
+      expect(told.done).toMatchObject({ code: 'refused', message: 'not valid in HTTP' })
+      expect(at.clock.waiting).toBe(0)
+    }
+  })
+})
+
 describe('the loop', () => {
   test('a slow reader is spared the progress in between, and no state', async () => {
     const { at, watch } = await streaming()
@@ -268,7 +432,7 @@ describe('the loop', () => {
 
   test('who leaves the last loop watches no more, and cancels nothing', async () => {
     const at = hub()
-    const watch = watchJob(at.client, '42')
+    const watch = watchJob(at.client, '42', { token: 'tdj_1' })
     const left = (async () => {
       for await (const _ of watch) break
     })()

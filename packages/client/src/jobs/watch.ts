@@ -1,35 +1,23 @@
-import { reconnectDelay } from '../backoff.js'
 import { environmentOf } from '../environment.js'
 import { TidingsError } from '../errors.js'
-import { EventSource, type StreamErrorEvent } from '../event-source.js'
 import { aborted } from '../failure.js'
-import { settle } from '../settings.js'
+import { tell } from '../listeners.js'
 import { forGood } from '../transports/for-good.js'
 import { isObject } from '../transports/http.js'
 import { pause } from '../transports/pause.js'
-import type { Environment } from '../types.js'
-import { answerOf, initOf, type JobClient, type JobRequestOptions, pathOf } from './ask.js'
+import type { JobRequestOptions } from './ask.js'
+import { EVERY, type Feed, join, type WatchClient } from './feed.js'
 import { hasEnded, type Job } from './job.js'
-import { getJob, jobResult } from './look.js'
+import { jobResult } from './look.js'
 import { JobQueue } from './queue.js'
-
-/** A hub sends the head and the first bytes of a stream at once; without one for this long, in ms, something holds them back. */
-const FIRST_BYTE = 5_000
-
-/** A stream that is cut sooner than this is short-lived, in ms, and so many in a row are no accident. */
-const SHORT = 20_000
-const ROW = 3
-
-/** How often a job is asked about where it can't be streamed, in ms: 30 times a minute. */
-const EVERY = 2_000
-
-/** The names of protocol §10.2 that have the document as data. */
-const STATES = ['queued', 'running', 'canceling', 'completed', 'failed', 'canceled', 'lost', 'progress']
+import { healing, heals, report } from './report.js'
+import { StreamFeed } from './stream-feed.js'
+import { TopicFeed } from './topic-feed.js'
 
 export interface WatchJobOptions<Result = unknown> extends JobRequestOptions {
   /** Told of each document before the end's. */
   readonly onProgress?: ((job: Job<Result>) => void) | undefined
-  /** Told of each item that the worker tells, in order and once. */
+  /** Told of each item of the result, in order and once: those that were there before come first. */
   readonly onItem?: ((item: unknown, index: number) => void) | undefined
   /** Told of the end, once. */
   readonly onEnd?: ((job: Job<Result>) => void) | undefined
@@ -47,12 +35,14 @@ export interface JobWatch<Result = unknown> extends AsyncIterable<Job<Result>> {
 }
 
 /**
- * Watches a job to its end: its state now, then what comes, and the end's document last and once.
+ * Watches a job to its end: its state now, then what comes, and the end's document last and once. Failures that heal are told to the
+ * client's `onError`; others end the watch.
  *
- * By a stream that comes back by itself; where streams don't get through, by asking every 2 s.
+ * By the client's connection, which it begins if need be and leaves as it is; with a token, by a stream of its own. Where nothing comes by
+ * these for 5 s, by asking every 2 s. Those who watch one job by one client share all of that.
  */
 export function watchJob<Result = unknown>(
-  client: JobClient,
+  client: WatchClient,
   id: string,
   options: WatchJobOptions<Result> = {},
 ): JobWatch<Result> {
@@ -66,10 +56,9 @@ export function watchJob<Result = unknown>(
 
 class Watch<Result> {
   readonly done: Promise<Job<Result>>
-  readonly #client: JobClient
+  readonly #client: WatchClient
   readonly #id: string
   readonly #options: WatchJobOptions<Result>
-  readonly #environment: Environment
   readonly #over = new AbortController()
   readonly #queues = new Set<JobQueue<Result>>()
   #resolve: (job: Job<Result>) => void = () => {}
@@ -78,12 +67,14 @@ class Watch<Result> {
   #failed: { readonly error: TidingsError } | undefined
   /** The index of the next item. */
   #item = 0
+  /** What was told and waits for items that come before it. */
+  readonly #inbox: Told[] = []
+  #busy = false
 
-  constructor(client: JobClient, id: string, options: WatchJobOptions<Result>) {
+  constructor(client: WatchClient, id: string, options: WatchJobOptions<Result>) {
     this.#client = client
     this.#id = id
     this.#options = options
-    this.#environment = environmentOf(client.options.environment)
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -116,139 +107,87 @@ class Watch<Result> {
   }
 
   #begin(): void {
+    const { token } = this.#options
+    const client = this.#client
+    const { sse } = client.options.paths ?? {}
+    // A profile's own stream need not bring jobs.
+    const isApart = token !== undefined || (typeof sse === 'string' && sse !== 'v1/events')
+    const make = (): Feed => new (isApart ? StreamFeed : TopicFeed)(client, this.#id, token)
     try {
-      this.#stream()
+      const leave = join(client, JSON.stringify([this.#id, token]), make, {
+        document: document => this.#take({ document }),
+        item: item => this.#take({ item }),
+        failed: error => this.#fail(error),
+      })
+      const { signal } = this.#over
+      if (signal.aborted) leave()
+      else signal.addEventListener('abort', leave)
     } catch (error) {
       // Options that can't be meant.
       this.#fail(error)
     }
   }
 
-  #stream(): void {
-    const { now, setTimeout, clearTimeout } = this.#environment
+  #take(told: Told): void {
+    if (this.#over.signal.aborted) return
+    this.#inbox.push(told)
+    if (!this.#busy) void this.#work()
+  }
+
+  /** Hands on what was told, in order, at once where no item is missing before it. */
+  async #work(): Promise<void> {
+    this.#busy = true
+    for (let told = this.#inbox.shift(); told; told = this.#inbox.shift()) {
+      if (this.#isMissing(told)) await this.#fetchItems()
+      if ('item' in told) this.#hearItem(told.item)
+      else this.#hear(told.document)
+    }
+    this.#busy = false
+  }
+
+  /** Whether items come before this that were not told. */
+  #isMissing(told: Told): boolean {
+    if (!this.#options.onItem) return false
+    const count =
+      'item' in told ? isObject(told.item) && told.item.index : this.#isNew(told.document) && told.document.items
+    return typeof count === 'number' && count > this.#item
+  }
+
+  /** Reads on in the result page, until there is no more of it now. */
+  async #fetchItems(): Promise<void> {
+    const environment = environmentOf(this.#client.options.environment)
     const { signal } = this.#over
-    const url = new URL(pathOf(this.#client, this.#id, '/events'), settle(this.#client.options, this.#environment).url)
-    let opened: number | undefined
-    let row = 0
-    let timer: unknown
-
-    const source = new EventSource(url, {
-      environment: this.#environment,
-      backoff: this.#client.options.backoff,
-      silence: this.#client.options.silence ?? 45_000,
-      fetch: (input, init = {}) => {
-        clearTimeout(timer)
-        timer = setTimeout(poll, FIRST_BYTE)
-        return this.#client.request(String(input), this.#streamed(init))
-      },
-    })
-    const stop = (): void => {
-      clearTimeout(timer)
-      source.close()
-    }
-    const poll = (): void => {
-      stop()
-      void this.#poll()
-    }
-    signal.addEventListener('abort', stop)
-
-    source.onopen = () => {
-      opened = now()
-    }
-    const heard = (): void => {
-      clearTimeout(timer)
-    }
-    source.addEventListener('tidings.open', heard)
-    source.addEventListener('tidings.close', () => {
-      // It ends for a reason, and not by accident.
-      opened = undefined
-      row = 0
-    })
-    source.addEventListener('job.item', ({ data }) => {
-      heard()
-      this.#hearItem(jsonOf(data))
-    })
-    for (const state of STATES) {
-      source.addEventListener(`job.${state}`, ({ data }) => {
-        heard()
-        this.#hear(jsonOf(data))
-      })
-    }
-    source.onerror = event => {
-      clearTimeout(timer)
-      const { error, status } = event as StreamErrorEvent
-      const isShort = opened !== undefined && now() - opened < SHORT
-      row = isShort ? row + 1 : opened === undefined ? row : 0
-      opened = undefined
-      if (source.readyState !== EventSource.CLOSED) {
-        if (row >= ROW) poll()
-      } else if (error.code === 'content-type' || error.code === 'protocol') poll()
-      // The end was told to somebody who had this place, or it is not told here any more.
-      else if (status === 204 || status === 4007) void this.#look()
-      else this.#fail(error)
-    }
-  }
-
-  /** A request of the stream with the job's own credential, if any; the client adds its own where there is none. */
-  #streamed(init: RequestInit): RequestInit {
-    const headers = new Headers(init.headers)
-    if (this.#options.token !== undefined) headers.set('authorization', `Bearer ${this.#options.token}`)
-    return { ...init, headers, credentials: this.#client.options.credentials ?? 'same-origin' }
-  }
-
-  /** What the job is now, where that should be its end. */
-  async #look(): Promise<void> {
-    try {
-      this.#hear(await getJob(this.#client, this.#id, { ...this.#options, signal: this.#over.signal }))
-      if (!this.#over.signal.aborted) await this.#poll()
-    } catch {
-      await this.#poll()
-    }
-  }
-
-  async #poll(): Promise<void> {
-    const { signal } = this.#over
-    const path = pathOf(this.#client, this.#id)
-    for (let failures = 0; !signal.aborted; ) {
-      let wait = EVERY
+    while (!signal.aborted) {
       try {
-        const init = initOf({ cache: 'no-store' }, { token: this.#options.token, signal })
-        const answer = await answerOf(this.#client, await this.#client.request(path, init))
-        if ('error' in answer) {
-          if (!answer.error.retrying) throw answer.error
-          wait = Math.max(EVERY, answer.least)
-        } else {
-          failures = 0
-          await this.#fetchItems(answer.body)
-          this.#hear(answer.body)
+        const { token } = this.#options
+        for await (const item of jobResult(this.#client, this.#id, { token, signal, from: this.#item })) {
+          this.#hearItem({ index: this.#item, item })
         }
+        return
       } catch (error) {
-        const heals = error instanceof TidingsError && (error.code === 'network' || error.code === 'token')
-        if (!heals) {
+        if (signal.aborted) return
+        if (!heals(error)) {
           this.#fail(error)
           return
         }
-        wait = Math.max(EVERY, reconnectDelay(failures++, undefined, this.#environment.random))
+        report(this.#client, healing(error))
+        await pause(EVERY, environment, signal)
       }
-      if (!signal.aborted) await pause(wait, this.#environment, signal)
     }
   }
 
-  /** Who is told of items is told of them here too, before the document that counts them. */
-  async #fetchItems({ items }: Readonly<Record<string, unknown>>): Promise<void> {
-    if (!this.#options.onItem || typeof items !== 'number' || items <= this.#item) return
-    const options = { token: this.#options.token, signal: this.#over.signal, from: this.#item }
-    for await (const item of jobResult(this.#client, this.#id, options)) {
-      this.#hearItem({ id: this.#id, index: this.#item, item })
-    }
-  }
-
-  #hear(document: unknown): void {
-    if (this.#over.signal.aborted || !isObject(document) || document.id !== this.#id) return
+  #isNew(document: unknown): document is Job<Result> {
+    if (!isObject(document) || document.id !== this.#id) return false
     const job = document as unknown as Job<Result>
     const last = this.#last
+    if (!last) return true
     // Who comes back is told again what is so; a signal may be older than what was read since.
-    if (last && (job.revision < last.revision || JSON.stringify(job) === JSON.stringify(last))) return
+    if (job.revision !== last.revision) return job.revision > last.revision
+    return !(job.updated < last.updated) && JSON.stringify(job) !== JSON.stringify(last)
+  }
+
+  #hear(job: unknown): void {
+    if (this.#over.signal.aborted || !this.#isNew(job)) return
     this.#last = job
     const isEnd = hasEnded(job)
     if (isEnd) this.#over.abort()
@@ -266,15 +205,10 @@ class Watch<Result> {
   }
 
   /** What a callback throws is reported, and stops nobody else. */
-  #call(run: () => void): void {
-    try {
-      run()
-    } catch (cause) {
-      const error = new TidingsError('handler', 'a callback of watchJob threw', { cause })
-      const { onError } = this.#client.options
-      if (onError) onError(error)
-      else console.error(error)
-    }
+  #call(run: () => unknown): void {
+    tell(run, undefined, cause =>
+      report(this.#client, new TidingsError('handler', 'a callback of watchJob threw', { cause })),
+    )
   }
 
   #fail(cause: unknown): void {
@@ -287,10 +221,5 @@ class Watch<Result> {
   }
 }
 
-function jsonOf(data: unknown): unknown {
-  try {
-    return JSON.parse(String(data))
-  } catch {
-    return undefined
-  }
-}
+/** What the feed told. */
+type Told = { readonly document: unknown } | { readonly item: unknown }
