@@ -1,7 +1,7 @@
 //! The database: one connection that writes, one that reads what is committed.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::Notify;
@@ -9,7 +9,10 @@ use tokio::sync::Notify;
 use crate::fault::{Fault, Result};
 
 /// Each brings the database from the version of its place to the next. They are never changed, only added to.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema-2.sql")];
+
+/// What a transaction must pass before it is committed. It sees what the transaction has put into the outbox after the row of this id.
+type Guard = Box<dyn Fn(&Connection, i64) -> Result<()> + Send + Sync>;
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
@@ -17,6 +20,7 @@ pub struct Db {
     writer: Arc<Mutex<Connection>>,
     reader: Arc<Mutex<Connection>>,
     committed: Arc<Notify>,
+    guard: Arc<OnceLock<Guard>>,
 }
 
 impl Db {
@@ -28,7 +32,13 @@ impl Db {
         let mut writer = connect(path)?;
         migrate(&mut writer)?;
         let shared = |connection| Arc::new(Mutex::new(connection));
-        Ok(Db { writer: shared(writer), reader: shared(connect(path)?), committed: Arc::default() })
+        let (writer, reader) = (shared(writer), shared(connect(path)?));
+        Ok(Db { writer, reader, committed: Arc::default(), guard: Arc::default() })
+    }
+
+    /// Has each transaction from now on pass `guard` before it is committed. The first one set stays.
+    pub fn guard(&self, guard: impl Fn(&Connection, i64) -> Result<()> + Send + Sync + 'static) {
+        let _ = self.guard.set(Box::new(guard));
     }
 
     /// What `work` finds among what is committed.
@@ -54,7 +64,11 @@ impl Db {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // Dropped without a commit it is rolled back.
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = last_row(&transaction)?;
         let done = work(&transaction)?;
+        if let Some(guard) = self.guard.get() {
+            guard(&transaction, before)?;
+        }
         transaction.commit()?;
         self.committed.notify_one();
         Ok(done)
@@ -64,6 +78,12 @@ impl Db {
     pub async fn committed(&self) {
         self.committed.notified().await;
     }
+}
+
+/// The id that the outbox gave last.
+fn last_row(transaction: &Transaction<'_>) -> Result<i64> {
+    let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'";
+    Ok(transaction.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -1,7 +1,7 @@
 //! What is to be told stands in the transaction that made it so, and is told after its commit: in order, and once.
 //!
 //! The commit wakes the task that tells. A crash between the commit and the telling leaves the rows, and the next start tells them; a crash
-//! between the telling and the removal of the rows leaves rows that the log has already, which it knows by their ids.
+//! between the telling and the removal of the rows leaves rows that the log has already, which it knows by their marks.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,8 +23,14 @@ const AT_ONCE: u32 = 500;
 /// After how long a log that can't take events now is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// How the ids of requests begin that are rows of the outbox.
+/// How long it is remembered what is told only once.
+const REMEMBERED_MS: i64 = 30 * 86_400_000;
+
+/// How the ids of requests begin that are rows of the outbox; the mark of the row follows.
 const REQUEST: [u8; 8] = *b"outbox\0\0";
+
+/// What the log knows a row by.
+type Mark = [u8; 8];
 
 /// Has `data` told as an event `name` once the transaction is committed. `owner` is the user it is for, beside the admins; none is everybody.
 pub fn put(transaction: &Transaction<'_>, name: &str, data: &impl Serialize, owner: Option<i64>) -> Result<()> {
@@ -34,6 +40,20 @@ pub fn put(transaction: &Transaction<'_>, name: &str, data: &impl Serialize, own
         .prepare_cached("INSERT INTO outbox (name, data, scope) VALUES (?1, ?2, ?3)")?
         .execute(params![name, data, scope])?;
     Ok(())
+}
+
+/// The same once for each `key`, however often it is said within a month.
+pub fn put_once(
+    tx: &Transaction<'_>,
+    key: &str,
+    name: &str,
+    data: &impl Serialize,
+    owner: Option<i64>,
+    now: i64,
+) -> Result<()> {
+    tx.execute("DELETE FROM told_once WHERE at < ?1", [now.saturating_sub(REMEMBERED_MS)])?;
+    let is_new = tx.execute("INSERT OR IGNORE INTO told_once (key, at) VALUES (?1, ?2)", params![key, now])? > 0;
+    if is_new { put(tx, name, data, owner) } else { Ok(()) }
 }
 
 /// A draft of an event. `owner` as in [`put`].
@@ -47,9 +67,21 @@ pub fn draft(name: &str, data: &impl Serialize, owner: Option<i64>) -> Result<Dr
 /// A row on its way.
 struct Row {
     id: i64,
+    mark: Mark,
     name: String,
     data: String,
     scope: Option<String>,
+}
+
+impl Row {
+    fn event(&self, hub: &Hub, profile: &Profile) -> Result<NewEvent> {
+        let broken = |error: &dyn std::fmt::Display| Fault::Broken(format!("the event {}: {error}", self.name));
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).map_err(|error| broken(&error));
+        let scope = self.scope.as_deref().map(raw).transpose()?;
+        let draft = Draft { data: raw(&self.data)?, scope, ..Draft::new(&self.name) };
+        let event = profile.derive(draft, hub.clock().now(), hub.limits()).map_err(|error| broken(&error))?;
+        Ok(NewEvent { dedup: Some(dedup(self.mark)), ..event })
+    }
 }
 
 /// Tells what is in the outbox.
@@ -57,13 +89,18 @@ pub struct Outbox {
     db: Db,
     hub: Arc<Hub>,
     profile: Arc<Profile>,
-    /// Rows that the log has already: told by a process that was killed before it removed them.
-    known: HashSet<i64>,
+    /// Rows that the log has already, and that could not be removed yet: by this process, or by one that was killed before it did.
+    known: HashSet<Mark>,
 }
 
 impl Outbox {
-    /// Finds out what the log has already.
+    /// Finds out what the log has already. From now on a transaction fails that puts what the profile refuses into the outbox.
     pub async fn open(db: Db, hub: Arc<Hub>, profile: Arc<Profile>) -> Result<Outbox> {
+        let checked = (hub.clone(), profile.clone());
+        db.guard(move |db, before| {
+            let rows = after(db, before, u32::MAX)?;
+            rows.iter().try_for_each(|row| row.event(&checked.0, &checked.1).map(drop))
+        });
         let mut outbox = Outbox { db, hub, profile, known: HashSet::new() };
         let (waiting, told) = outbox.db.read(|db| Ok((count(db)?, told(db)?))).await?;
         if waiting > 0 {
@@ -93,30 +130,29 @@ impl Outbox {
         let Some(last) = rows.last().map(|row| row.id) else { return Ok(0) };
         let events: Vec<NewEvent> = rows.iter().filter_map(|row| self.event(row)).collect();
         let published = self.hub.publish(events).await.map_err(|error| Fault::Broken(error.to_string()))?;
+        // The log has them from here on, whether they can be removed now or not.
+        self.known.extend(rows.iter().map(|row| row.mark));
         let cursor = published.iter().rev().find_map(|published| published.cursor).map(|cursor| cursor.to_string());
         self.db.write(move |db| remove(db, last, cursor.as_deref())).await?;
-        self.known.retain(|id| *id > last);
+        for row in &rows {
+            self.known.remove(&row.mark);
+        }
         Ok(rows.len())
     }
 
-    /// The event of a row; none if the log has it, or if the profile refuses it, which trying again would not change.
+    /// The event of a row; none if the log has it, or if the profile refuses it by now: one that was changed since the row was committed.
     fn event(&self, row: &Row) -> Option<NewEvent> {
-        if self.known.contains(&row.id) {
+        if self.known.contains(&row.mark) {
             return None;
         }
-        let raw = |text: &str| RawValue::from_string(text.to_owned()).ok();
-        let draft = Draft { data: raw(&row.data)?, scope: row.scope.as_deref().and_then(raw), ..Draft::new(&row.name) };
-        match self.profile.derive(draft, self.hub.clock().now(), self.hub.limits()) {
-            Ok(event) => Some(NewEvent { dedup: Some(dedup(row.id)), ..event }),
-            Err(error) => {
-                tracing::error!(name = row.name, %error, "the profile refuses an event of the app");
-                None
-            }
-        }
+        let event = row.event(&self.hub, &self.profile);
+        event
+            .inspect_err(|fault| tracing::error!(%fault, "the profile refuses what was committed under another one"))
+            .ok()
     }
 
     /// The rows that the log tells of after `told`.
-    async fn known_after(&self, told: Option<String>) -> Result<HashSet<i64>> {
+    async fn known_after(&self, told: Option<String>) -> Result<HashSet<Mark>> {
         let head = self.hub.broker().head();
         let told = told.and_then(|told| told.parse::<Cursor>().ok()).filter(|told| told.epoch == head.epoch);
         let mut after = told.map_or(head.trimmed, |told| told.offset.max(head.trimmed));
@@ -125,7 +161,7 @@ impl Outbox {
             let query = Query { topics: None, after, until: Offset(u64::MAX), limit: 1_000, max_bytes: 4 << 20 };
             match self.hub.broker().read(query).await {
                 Ok(page) => {
-                    known.extend(page.events.iter().filter_map(|event| row_of(event.dedup.as_ref()?)));
+                    known.extend(page.events.iter().filter_map(|event| mark_of(event.dedup.as_ref()?)));
                     if page.reached <= after {
                         return Ok(known);
                     }
@@ -138,16 +174,15 @@ impl Outbox {
     }
 }
 
-fn dedup(id: i64) -> Dedup {
+fn dedup(mark: Mark) -> Dedup {
     let mut request = [0; 16];
     request[..8].copy_from_slice(&REQUEST);
-    request[8..].copy_from_slice(&id.to_be_bytes());
+    request[8..].copy_from_slice(&mark);
     Dedup { request, index: 0, of: 1 }
 }
 
-fn row_of(dedup: &Dedup) -> Option<i64> {
-    let id = dedup.request.strip_prefix(&REQUEST)?;
-    Some(i64::from_be_bytes(id.try_into().ok()?))
+fn mark_of(dedup: &Dedup) -> Option<Mark> {
+    dedup.request.strip_prefix(&REQUEST)?.try_into().ok()
 }
 
 fn count(db: &Connection) -> Result<i64> {
@@ -159,9 +194,14 @@ fn told(db: &Connection) -> Result<Option<String>> {
 }
 
 fn oldest(db: &Connection) -> Result<Vec<Row>> {
-    let mut statement = db.prepare_cached("SELECT id, name, data, scope FROM outbox ORDER BY id LIMIT ?1")?;
-    let rows = statement.query_map([AT_ONCE], |row| {
-        Ok(Row { id: row.get(0)?, name: row.get(1)?, data: row.get(2)?, scope: row.get(3)? })
+    after(db, 0, AT_ONCE)
+}
+
+fn after(db: &Connection, id: i64, limit: u32) -> Result<Vec<Row>> {
+    let sql = "SELECT id, mark, name, data, scope FROM outbox WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map([id, i64::from(limit)], |row| {
+        Ok(Row { id: row.get(0)?, mark: row.get(1)?, name: row.get(2)?, data: row.get(3)?, scope: row.get(4)? })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
