@@ -1,6 +1,6 @@
 import { environmentOf } from './environment.js'
 import { TidingsError } from './errors.js'
-import { aborted, failure, reasonOf } from './failure.js'
+import { failure, reasonOf } from './failure.js'
 import { union } from './filter.js'
 import { Latest } from './latest.js'
 import { watchPage } from './lifecycle.js'
@@ -110,37 +110,15 @@ class LiveClient implements Client<Any> {
   }
 
   async position({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<string> {
-    const { setTimeout, clearTimeout } = this.#environment
     if (this.#wanted === null && !signal?.aborted) {
       const { topics } = this.options
       // No topic at all would be sent as none named, which is everything.
       if (topics?.length === 0) throw new TidingsError('refused', 'nothing is wanted, so there is no place')
       this.#want(topics)
     }
-    return new Promise((resolve, reject) => {
-      let timer: unknown
-      let late = false
-      const look = () => {
-        const { status, error } = this.#state
-        const cursor = this.#cursor
-        if (signal?.aborted || status === 'closed') reject(error ?? aborted(signal))
-        else if (status === 'open' && (late || cursor !== undefined)) resolve(cursor ?? '')
-        else {
-          if (status === 'open')
-            timer ??= setTimeout(() => {
-              late = true
-              look()
-            }, PATIENCE)
-          return
-        }
-        clearTimeout(timer)
-        this.#askers.delete(look)
-        signal?.removeEventListener('abort', look)
-      }
-      this.#askers.add(look)
-      signal?.addEventListener('abort', look)
-      look()
-    })
+    const { placeOf } = await import('./position.js')
+    const look = () => ({ ...this.#state, cursor: this.#cursor })
+    return placeOf({ look, askers: this.#askers }, this.#environment, signal)
   }
 
   async request(path: string, init?: RequestInit): Promise<Response> {
@@ -239,7 +217,7 @@ class LiveClient implements Client<Any> {
       back: () => {
         const { status, retryAt } = this.#state
         // An end for good stays one, and who rests in the background rests on.
-        if (status !== 'closed' && !(status === 'waiting' && retryAt === undefined)) source.wake()
+        if (status !== 'closed' && !(status === 'waiting' && retryAt === undefined)) source.wake(true)
       },
     })
   }
@@ -314,9 +292,6 @@ class LiveClient implements Client<Any> {
     }
   }
 }
-
-/** How long a connection may take to tell its place, in ms. Mounts that tell none are taken as they are after that. */
-const PATIENCE = 1_000
 
 /** How long an exchange of the connection may take before it is told, in ms. */
 const EXCHANGE = 2_000

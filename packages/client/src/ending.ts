@@ -1,22 +1,31 @@
-import { type ErrorCode, TidingsError } from './errors.js'
-import { reasonOf } from './failure.js'
+/** Why an answer was none of a hub's streams. Few pages ever hear that, so a connection loads this when it does. */
+
+import { judgeLoss, type Verdict, verdict } from './lost.js'
 import type { Ending } from './source.js'
 import type { CloseReason } from './types.js'
 
-/**
- * What follows from the end of a connection: `wait` and come back on the same transport, `least` ms from now at the earliest; `fall` to
- * the next transport, if there is one; `refresh` the credential, then come back; `close` for good.
- */
-export type Verdict =
-  | { readonly next: 'wait'; readonly error: TidingsError; readonly least: number }
-  | { readonly next: 'fall' | 'refresh' | 'close'; readonly error: TidingsError; readonly least?: number }
+export type { Verdict } from './lost.js'
 
-/** Judges an end. `renewed`: the credential is a new one already, so that another would not help either. */
-export function judge(ending: Ending, close: CloseReason | undefined, renewed: boolean): Verdict {
-  if (close) return ofReason(close)
+/**
+ * Judges an end. `renewed`: the credential is a new one already, so that another would not help either. `wasOpen`: the hub has been there
+ * before, so that it is somebody else who does not know it. `canWiden`: less can be named.
+ */
+export function judge(
+  ending: Ending,
+  close: CloseReason | undefined,
+  renewed: boolean,
+  { wasOpen = false, canWiden = false }: { wasOpen?: boolean; canWiden?: boolean } = {},
+): Verdict {
+  return judgeLoss(ending, close) ?? judgeAnswer(ending as Answered, renewed, wasOpen, canWiden)
+}
+
+/** It was answered, with something else than a stream. */
+type Answered = Exclude<Ending, { kind: 'ended' | 'silence' }>
+
+function judgeAnswer(ending: Answered, renewed: boolean, wasOpen: boolean, canWiden: boolean): Verdict {
   switch (ending.kind) {
     case 'refused':
-      return ofStatus(ending, renewed)
+      return ofStatus(ending, renewed, wasOpen, canWiden)
     case 'content-type':
       return verdict(
         'fall',
@@ -25,40 +34,25 @@ export function judge(ending: Ending, close: CloseReason | undefined, renewed: b
       )
     case 'protocol':
       return verdict('fall', 'protocol', `the stream breaks the protocol: ${ending.message}`)
-    case 'silence':
-      return verdict('wait', 'silence', 'a hub is not silent for so long')
-    case 'ended': {
-      const { cause } = ending
-      return verdict('wait', 'network', `not connected: ${cause ? reasonOf(cause) : 'cut off'}`, { cause })
-    }
   }
 }
 
-/** Protocol §5. */
-function ofReason({ code, reason, message, reconnect }: CloseReason): Verdict {
-  const text = `the hub ended the connection: ${message || reason}`
-  const details = { status: code }
-  if (code === 4001 || code === 3002) return verdict('refresh', 'unauthorized', text, details)
-  if (reconnect) return verdict('wait', 'unavailable', text, details)
-  return verdict('close', code === 4002 ? 'forbidden' : 'refused', text, details)
-}
-
-function ofStatus({ status, problem, retryAfter }: Extract<Ending, { kind: 'refused' }>, renewed: boolean): Verdict {
+function ofStatus(
+  { status, problem, retryAfter }: Extract<Ending, { kind: 'refused' }>,
+  renewed: boolean,
+  wasOpen: boolean,
+  canWiden: boolean,
+): Verdict {
   const details = { status, ...(problem && { problem }) }
   const text = `the hub refused: ${status} ${problem?.detail ?? problem?.title ?? ''}`.trim()
   if (status === 401) return verdict(renewed ? 'close' : 'refresh', 'unauthorized', text, details)
-  if ([408, 425, 429].includes(status) || status >= 500)
+  // A proxy while the hub is exchanged for a newer one: the hub itself would say more.
+  const isAway = wasOpen && !problem && [404, 410].includes(status)
+  if (isAway || [408, 425, 429].includes(status) || status >= 500)
     return verdict('wait', 'unavailable', text, details, retryAfter)
+  // Named as in protocol §6, or as in §8.
+  const isMuch = [413, 414, 431].includes(status) || `${problem?.type} ${problem?.code}`.includes('too-many-topics')
+  if (canWiden && isMuch) return verdict('widen', 'refused', text, details)
   // 204 is among them: there is nothing more to come.
   return verdict('close', status === 403 ? 'forbidden' : 'refused', text, details)
-}
-
-function verdict(
-  next: Verdict['next'],
-  code: ErrorCode,
-  message: string,
-  details?: ConstructorParameters<typeof TidingsError>[2],
-  least = 0,
-): Verdict {
-  return { next, error: new TidingsError(code, message, { ...details, retrying: next !== 'close' }), least }
 }

@@ -4,7 +4,7 @@
  * It is read by `fetch`, and so it can send headers, see why it was refused, and come back where a browser's own gives up.
  */
 
-import { DEFAULT_BACKOFF, reconnectDelay } from './backoff.js'
+import { DEFAULT_BACKOFF, LEAST_RETRY, reconnectDelay } from './backoff.js'
 import { judge, type Verdict } from './ending.js'
 import { environmentOf } from './environment.js'
 import { TidingsError } from './errors.js'
@@ -234,7 +234,7 @@ export class EventSource extends EventTarget implements Browser {
     const hears = {
       opened: (response: Response) => this.#opened(response),
       retry: (ms: number) => {
-        this.#base = ms
+        this.#base = Math.max(ms, LEAST_RETRY)
       },
       block: (block: SseBlock) => {
         close ??= lastWords(block)

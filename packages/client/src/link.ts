@@ -1,15 +1,17 @@
-import { reconnectDelay } from './backoff.js'
+import { LEAST_RETRY, reconnectDelay } from './backoff.js'
 import { ANSWER, blocks, buffers, Choice, cuts, FIRST_BYTE, HANDSHAKE } from './choose.js'
 import { isPlace } from './cursor.js'
-import { judge, type Verdict } from './ending.js'
 import { TidingsError } from './errors.js'
-import { coversAll } from './filter.js'
+import { failure } from './failure.js'
+import { coversAll, MOST } from './filter.js'
 import { type LoadTransport, loadTransport } from './load.js'
+import { judgeLoss, type Verdict } from './lost.js'
 import { readOn } from './reading.js'
 import type { Ending, Frame, OpenSource, Settings, Source, SourceSink, Transport } from './source.js'
 import { Timers } from './timers.js'
 import { tokenFailed } from './token.js'
 import type { CloseReason, Connection, Environment, Token, TransportName } from './types.js'
+import type { widen } from './widen.js'
 
 /** Changes of what is wanted are taken together for this long, in ms: a page that draws makes many. */
 const COALESCE = 50
@@ -20,11 +22,11 @@ const NARROW = 30_000
 /** A new credential is asked for this long before the old one runs out, in ms; less for those that live shorter than 5 minutes. */
 const MARGIN = 30_000
 
-/** The least `retry:` that is heeded, in ms: a hub that says 0 and ends would be asked without pause. */
-const LEAST = 100
-
-/** A connection that needs a new credential sooner than this after its opening does not get one at once, in ms. */
+/** A connection that ends sooner than this after its opening was no success, in ms: whoever ends each at once would be asked without pause. */
 const HASTY = 5_000
+
+/** So many UTF-16 code units of topics in a query are looked at closer: as few as more than {@link MOST} can be. */
+const MUCH = MOST * '&topic='.length + MOST
 
 /** One page's own connection. */
 export const openLink: OpenSource = (settings, sink, environment) =>
@@ -34,7 +36,9 @@ export const openLink: OpenSource = (settings, sink, environment) =>
 interface Run {
   readonly stop: AbortController
   readonly transport: TransportName
-  /** What was asked for, once it was. */
+  /** What was wanted when it was asked for. */
+  wanted: readonly string[] | undefined
+  /** What was asked for, once it was: all of that, or more. */
   topics: readonly string[] | undefined
   asked: boolean
   /** When the hub took it. */
@@ -68,6 +72,12 @@ export class Link implements Source {
   #wanted: readonly string[] | undefined
   #cursor: string | undefined
   #attempt = 0
+  /** It was open before. */
+  #wasOpen = false
+  /** The most patterns to ask for. A hub or a proxy may take fewer than we thought. */
+  #most = MOST
+  /** Loaded where many are wanted. */
+  #widen: typeof widen | undefined
   /** Until then a `Retry-After` counts. */
   #notBefore = 0
   #base: number
@@ -89,7 +99,8 @@ export class Link implements Source {
   }
 
   want(topics: readonly string[] | undefined): void {
-    if (this.#over) return
+    // No topic at all would be sent as none named, which is everything.
+    if (this.#over || topics?.length === 0) return
     this.#wanted = topics
     if (!this.#begun) {
       this.#begun = true
@@ -105,12 +116,13 @@ export class Link implements Source {
       this.#end()
       this.#tell('connecting', this.#error)
       this.#timers.set('want', COALESCE, () => this.#connect())
-    } else if (!coversAll(topics, run.topics)) this.#timers.set('narrow', NARROW, () => this.#connect())
+    } else if (!coversAll(topics, run.wanted)) this.#timers.set('narrow', NARROW, () => this.#connect())
   }
 
-  wake(): void {
+  wake(patient = false): void {
     if (this.#over || !this.#begun) return
-    if (this.#run && this.#choice.isBest) return
+    if (this.#run ? this.#choice.isBest : patient && this.#left() > 0) return
+    this.#most = MOST
     this.#choice.restart(true)
     this.#timers.clear('better')
     if (!this.#run) this.#attempt = 0
@@ -124,8 +136,11 @@ export class Link implements Source {
     this.#seen = visible
     if (this.#over || !this.#begun) return
     this.#watchBackground()
+    if (!visible || this.#status !== 'waiting') return
     // Not before the hub wants it, if it said when.
-    if (visible && this.#status === 'waiting' && this.#environment.now() >= this.#notBefore) this.#connect()
+    const left = this.#left()
+    if (left <= 0) this.#connect()
+    else if (!this.#timers.has('retry')) this.#retryIn(left, this.#error)
   }
 
   close(): void {
@@ -134,6 +149,11 @@ export class Link implements Source {
     this.#end()
     this.#timers.clear()
     this.#tell('closed')
+  }
+
+  /** How long a `Retry-After` counts yet, in ms. */
+  #left(): number {
+    return this.#notBefore - this.#environment.now()
   }
 
   #begin(): void {
@@ -170,6 +190,7 @@ export class Link implements Source {
     const run: Run = {
       stop: new AbortController(),
       transport,
+      wanted: undefined,
       topics: undefined,
       asked: false,
       opened: undefined,
@@ -191,6 +212,8 @@ export class Link implements Source {
     }
     let transport: Transport
     try {
+      if (this.#most < MOST || (this.#wanted?.join('&topic=').length ?? 0) > MUCH)
+        this.#widen ??= (await import('./widen.js')).widen
       const loading = this.#load(run.transport)
       transport = loading instanceof Promise ? await loading : loading
     } catch (cause) {
@@ -203,7 +226,8 @@ export class Link implements Source {
 
   #ask(run: Run, transport: Transport): void {
     const { query, headers, credentials, silence, url, paths, cursor } = this.#settings
-    run.topics = this.#wanted
+    run.wanted = this.#wanted
+    run.topics = this.#widen ? this.#widen(run.wanted, this.#most) : run.wanted
     run.asked = true
     this.#refresh = false
     const path = paths[run.transport] || ''
@@ -251,7 +275,7 @@ export class Link implements Source {
   /** The connection is there and works. */
   #isOpen(): void {
     this.#timers.clear('answer')
-    this.#attempt = 0
+    this.#wasOpen = true
     this.#scheduleRenewal()
     this.#tell('open')
   }
@@ -272,13 +296,13 @@ export class Link implements Source {
 
   #frames(run: Run, told: readonly Frame[]): void {
     run.opened ??= this.#environment.now()
-    if (this.#status !== 'open') this.#isOpen()
-    // Somebody may have closed when he was told.
-    if (this.#run !== run) return
     const from = this.#cursor
     const { frames, cursor, retry, close } = readOn(told, from)
+    if (this.#status !== 'open' && !close) this.#isOpen()
+    // Somebody may have closed when he was told.
+    if (this.#run !== run) return
     this.#cursor = cursor
-    if (retry !== undefined) this.#base = Math.max(retry, LEAST)
+    if (retry !== undefined) this.#base = Math.max(retry, LEAST_RETRY)
     run.close = close
     if (frames.length > 0 || cursor !== from) this.#sink.batch({ from, to: cursor, frames })
     // A listener may have closed, or changed what is wanted.
@@ -287,10 +311,26 @@ export class Link implements Source {
 
   #ended(run: Run, ending: Ending): void {
     const open = run.opened === undefined ? undefined : this.#environment.now() - run.opened
-    let verdict = judge(ending, run.close, this.#renewed)
-    if (ending.kind !== 'ended' || run.close) this.#choice.steady()
-    else if (this.#choice.cut(open, ending.isBlocked)) verdict = { next: 'fall', error: blocks() }
-    this.#follow(verdict, open)
+    const isSteady = ending.kind !== 'ended' || run.close
+    if (isSteady) this.#choice.steady()
+    const loss = judgeLoss(ending, run.close)
+    if (!loss) void this.#answered(run, ending, open)
+    else if (!isSteady && this.#choice.cut(open, ending.isBlocked))
+      this.#follow({ next: 'fall', error: blocks() }, open)
+    else this.#follow(loss, open)
+  }
+
+  /** Not with a stream. Who knows more of that is loaded first: somebody is there, as it was answered. */
+  async #answered(run: Run, ending: Ending, open: number | undefined): Promise<void> {
+    this.#timers.clear('answer')
+    const known = await import('./ending.js').catch(() => undefined)
+    if (this.#run !== run) return
+    const verdict = known?.judge(ending, undefined, this.#renewed, { wasOpen: this.#wasOpen, canWiden: true })
+    if (verdict?.next === 'widen' && run.topics) {
+      this.#most = run.topics.length >> 2
+      this.#comeBack(verdict.error)
+    } else if (verdict) this.#follow(verdict, open)
+    else this.#waitFor(failure('network', 'not connected'))
   }
 
   #follow({ next, error, least }: Verdict, open: number | undefined): void {
@@ -334,9 +374,13 @@ export class Link implements Source {
     const delay = reconnectDelay(this.#attempt, backoff, this.#environment.random, least)
     this.#attempt += 1
     this.#notBefore = this.#environment.now() + least
+    this.#retryIn(delay, error)
+    this.#sink.error(error)
+  }
+
+  #retryIn(delay: number, error: TidingsError | undefined): void {
     this.#timers.set('retry', delay, () => this.#connect())
     this.#tell('waiting', error, this.#environment.now() + delay)
-    this.#sink.error(error)
   }
 
   #closeFor(error: TidingsError): void {
@@ -348,6 +392,7 @@ export class Link implements Source {
 
   #end(): void {
     const run = this.#run
+    if (run?.opened !== undefined && this.#environment.now() - run.opened >= HASTY) this.#attempt = 0
     this.#run = undefined
     this.#timers.clear('answer', 'want', 'narrow', 'renew')
     run?.stop.abort()
@@ -382,7 +427,7 @@ export class Link implements Source {
       transport: this.#run?.transport,
       sharing: 'none',
       cursor: this.#cursor,
-      attempt: this.#attempt,
+      attempt: status === 'open' ? 0 : this.#attempt,
       retryAt,
       error,
     })

@@ -29,7 +29,7 @@ export function sharedOr(alone: OpenSource, load: () => Promise<{ openShared: Op
     // In the order in which they were asked for.
     return {
       want: topics => void opened.then(source => source.want(topics)),
-      wake: () => void opened.then(source => source.wake()),
+      wake: patient => void opened.then(source => source.wake(patient)),
       visible: visible => void opened.then(source => source.visible(visible)),
       close: logout => void opened.then(source => source.close(logout)),
     }

@@ -123,10 +123,10 @@ export interface SourceSink {
 
 /** A connection that is kept: one page's own ({@link Link}), or one shared by pages. */
 export interface Source {
-  /** Wants these topics, `undefined` being all. Connects on the first call. What was wanted before and still is goes on without loss. */
+  /** Wants these topics, `undefined` being all; none at all is no wish, and changes nothing. Connects on the first call. What was wanted before and still is goes on without loss. */
   want(topics: readonly string[] | undefined): void
-  /** Comes back now. */
-  wake(): void
+  /** Comes back now; if `patient`, not before a `Retry-After` is over. */
+  wake(patient?: boolean): void
   /** Whether the page is seen. A source that several pages share is in the background when all of them are. */
   visible(visible: boolean): void
   /** Ends; for all pages of the scope if `logout`. */

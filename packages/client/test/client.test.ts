@@ -6,6 +6,8 @@ import { sharedOr } from '../src/open.js'
 import type { Batch, OpenSource, Settings, Source, SourceSink } from '../src/source.js'
 import type { AnyEvent, ClientOptions, Connection, Environment, LiveEvent } from '../src/types.js'
 import { at, event, gap, Page, pass, world } from './world.js'
+// Loaded when it is needed; here it is there already, so that nobody waits for it.
+import '../src/position.js'
 
 /** A source that a test plays. */
 class Played implements Source {
@@ -22,8 +24,8 @@ class Played implements Source {
   want(topics: readonly string[] | undefined): void {
     this.calls.push(`want ${topics ?? 'all'}`)
   }
-  wake(): void {
-    this.calls.push('wake')
+  wake(patient = false): void {
+    this.calls.push(patient ? 'wake in time' : 'wake')
   }
   visible(visible: boolean): void {
     this.calls.push(visible ? 'visible' : 'hidden')
@@ -570,7 +572,7 @@ describe('a page', () => {
     source().is('waiting', { retryAt: 1 })
     page.online()
     page.restore()
-    expect(source().calls).toEqual(['want a', 'hidden', 'visible', 'wake', 'wake'])
+    expect(source().calls).toEqual(['want a', 'hidden', 'visible', 'wake in time', 'wake in time'])
   })
 
   it('wakes nothing that has ended for good, or rests in the background', () => {

@@ -2,6 +2,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { TidingsError } from '../src/errors.js'
 import { explain } from '../src/hints.js'
 import { Link } from '../src/link.js'
+// Loaded when they are needed; here they are there already, so that nobody waits for them.
+import '../src/ending.js'
+import '../src/widen.js'
 import { settle } from '../src/settings.js'
 import type { Batch } from '../src/source.js'
 import type { ClientOptions, Connection, Environment, Token } from '../src/types.js'
@@ -224,8 +227,39 @@ describe('coming back', () => {
     }
     for (let times = 0; times < 5; times++) await fail()
     network.last.open(cursor(10))
+    await pass(5_000)
     await fail()
     expect(delays).toEqual([1_000, 2_000, 4_000, 5_000, 5_000, 1_000])
+  })
+
+  it('waits longer and longer for a hub that takes each and ends it at once, and does not call that open', async () => {
+    const { link, network, said } = start()
+    link.want(undefined)
+    await pass()
+    const delays: number[] = []
+    for (let times = 0; times < 4; times++) {
+      network.last.open({ type: 'retry', ms: 100 }, closing(3001, true))
+      const delay = (said.connections.at(-1)?.retryAt ?? 0) - Date.now()
+      delays.push(delay)
+      await pass(delay)
+    }
+    expect(delays).toEqual([100, 200, 400, 800])
+    expect(said.connections.map(({ status }) => status)).not.toContain('open')
+  })
+
+  it('waits longer and longer for one that is open for less than 5 s, and anew for one that stays', async () => {
+    const { network, now } = await opened()
+    const delays: number[] = []
+    for (const open of [0, 4_999, 5_000, 0]) {
+      await pass(open)
+      expect(now()).toMatchObject({ status: 'open', attempt: 0 })
+      network.last.end({ kind: 'silence' })
+      const delay = (now()?.retryAt ?? 0) - Date.now()
+      delays.push(delay)
+      await pass(delay)
+      network.last.open(cursor(10))
+    }
+    expect(delays).toEqual([1_000, 2_000, 1_000, 2_000])
   })
 
   it("takes the hub's `retry:` as the base", async () => {
@@ -245,6 +279,7 @@ describe('coming back', () => {
   it('waits at least as long as `Retry-After` says, also when somebody looks', async () => {
     const { link, network, now } = await opened({}, { random: () => 0 })
     network.last.refuse(503, 20_000)
+    await pass()
     expect(now()).toMatchObject({
       status: 'waiting',
       retryAt: Date.now() + 20_000,
@@ -258,9 +293,55 @@ describe('coming back', () => {
     expect(network.asked).toHaveLength(2)
   })
 
+  it('waits for the rest of `Retry-After` when it rested in the background meanwhile, and says until when', async () => {
+    const { link, network, now } = await opened({ backgroundGrace: 10_000 })
+    network.last.refuse(503, 60_000)
+    await pass()
+    const until = Date.now() + 60_000
+    link.visible(false)
+    await pass(20_000)
+    expect(now()?.retryAt).toBeUndefined()
+    link.visible(true)
+    expect(now()).toMatchObject({ status: 'waiting', retryAt: until })
+    await pass(39_999)
+    expect(network.asked).toHaveLength(1)
+    await pass(1)
+    expect(network.asked).toHaveLength(2)
+  })
+
+  it('is not woken within `Retry-After` by a network that is back, but by its user', async () => {
+    const { link, network } = await opened()
+    network.last.refuse(503, 60_000)
+    await pass()
+    link.wake(true)
+    await pass()
+    expect(network.asked).toHaveLength(1)
+    link.wake()
+    await pass()
+    expect(network.asked).toHaveLength(2)
+    network.last.end()
+    link.wake(true)
+    await pass()
+    expect(network.asked).toHaveLength(3)
+  })
+
+  it.each([404, 410])('comes back after a %i that is no hub’s, if the hub was there before', async status => {
+    const { network, now } = await opened()
+    network.last.refuse(status)
+    await pass()
+    expect(now()).toMatchObject({ status: 'waiting', error: { code: 'unavailable', status, retrying: true } })
+    const { link, network: other, now: never } = start()
+    link.want(undefined)
+    await pass()
+    other.last.refuse(status)
+    await pass()
+    expect(never()).toMatchObject({ status: 'closed', error: { code: 'refused', status } })
+  })
+
   it.each([408, 425, 429, 500, 502, 503, 504])('comes back after %i', async status => {
     const { network, now } = await opened()
     network.last.refuse(status)
+    await pass()
     expect(now()).toMatchObject({ status: 'waiting', error: { code: 'unavailable', status } })
   })
 
@@ -272,7 +353,8 @@ describe('coming back', () => {
     [410, 'refused'],
   ])('is closed by %i, and nothing but `wake` begins anew', async (status, code) => {
     const { link, network, now } = await opened()
-    network.last.refuse(status)
+    network.last.end({ kind: 'refused', status, problem: { title: 'No' }, retryAfter: undefined })
+    await pass()
     expect(now()).toMatchObject({ status: 'closed', error: { code, status, retrying: false } })
     link.visible(false)
     link.visible(true)
@@ -352,6 +434,7 @@ describe('credentials', () => {
     await pass()
     expect(said.asks).toEqual([false, true])
     network.last.refuse(401)
+    await pass()
     expect(now()).toMatchObject({ status: 'closed', error: { code: 'unauthorized', retrying: false } })
   })
 
@@ -363,6 +446,7 @@ describe('credentials', () => {
       network.last.refuse(401)
       await pass()
       network.last.open(cursor(10 + times))
+      await pass(5_000)
     }
     expect(said.asks.filter(refresh => refresh)).toHaveLength(3)
   })
@@ -483,6 +567,64 @@ describe('what is wanted', () => {
     await pass(1_000)
     expect(network.asked).toHaveLength(2)
     expect(network.last.request.topics).toEqual(['author/1'])
+  })
+})
+
+describe('what is much', () => {
+  const many = (count: number, of = 'book') => Array.from({ length: count }, (_, n) => `${of}/${n}`)
+
+  it('is asked for by fewer patterns, and what they fit already costs no new connection', async () => {
+    const { link, network } = start()
+    link.want([...many(300), 'queue'])
+    await pass()
+    expect(network.last.request.topics).toEqual(['book/*', 'queue'])
+    network.last.open(cursor(1))
+    link.want([...many(301), 'queue'])
+    await pass(60_000)
+    expect(network.asked).toHaveLength(1)
+  })
+
+  it('is asked for by name again when it is little again', async () => {
+    const { link, network } = start()
+    link.want(many(300))
+    await pass()
+    network.last.open(cursor(1))
+    link.want(['book/1'])
+    await pass(30_000)
+    expect(network.last.request.topics).toEqual(['book/1'])
+  })
+
+  it.each([
+    [413, undefined],
+    [414, undefined],
+    [431, undefined],
+    [400, { type: 'urn:tidings:problem:too-many-topics' }],
+    [400, { code: 'too-many-topics' }],
+  ])(
+    'for whoever answers %i %o is asked for by ever fewer patterns, and in the end as all',
+    async (status, problem) => {
+      const { link, network, now, said } = start()
+      link.want([...many(20), ...many(5, 'author'), 'queue'])
+      await pass()
+      const refuse = async () => {
+        network.last.end({ kind: 'refused', status, problem, retryAfter: undefined })
+        await pass()
+      }
+      await refuse()
+      expect(network.last.request.topics).toEqual(['author/*', 'book/*', 'queue'])
+      await refuse()
+      expect(network.last.request.topics).toBeUndefined()
+      await refuse()
+      expect(now()?.status).toBe('waiting')
+      expect(said.errors.every(({ code, retrying }) => code === 'refused' && retrying)).toBe(true)
+    },
+  )
+
+  it('is another thing than nothing, which is no wish', async () => {
+    const { link, network } = start()
+    link.want([])
+    await pass()
+    expect(network.asked).toEqual([])
   })
 })
 
@@ -624,6 +766,7 @@ describe('the transport', () => {
   it('stays when the server was down or the network away after one of the cuts', async () => {
     const { network } = await opened()
     const cut = async () => {
+      await pass(5_000)
       network.last.end()
       await pass(2_000)
     }

@@ -2,10 +2,12 @@ import { reconnectDelay } from '../backoff.js'
 import { judge, type Verdict } from '../ending.js'
 import { TidingsError } from '../errors.js'
 import { failure, reasonOf } from '../failure.js'
+import { MOST } from '../filter.js'
 import type { Batch, Frame, OpenSource, Settings, SourceSink, TransportRequest } from '../source.js'
 import { pause } from '../transports/pause.js'
 import { type Answer, pollOnce } from '../transports/poll-once.js'
 import type { ClientOptions, Environment } from '../types.js'
+import { widen } from '../widen.js'
 import { order } from './order.js'
 
 /** How long to wait for a replica that is behind, in ms. */
@@ -77,7 +79,7 @@ async function ask(
     const request: TransportRequest = {
       url: new URL(paths.poll || '', url),
       query,
-      topics,
+      topics: widen(topics, MOST),
       cursor,
       token: given?.token,
       headers,
