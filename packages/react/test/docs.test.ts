@@ -12,6 +12,7 @@ const pages = ['docs/client.md', ...migrations, 'packages/client/README.md', 'pa
 
 /** What the apps of the examples have anyway. */
 const APP = `
+import type {} from '@tidings/react'
 declare global {
   interface Book { id: number; title: string }
   function show(data: unknown): void
