@@ -79,8 +79,9 @@ test('text of any script arrives whole, both ways, in every generation and over 
     client.socket.on('said', (data, cursor) => client.said.push([data, typeof cursor]))
     return client
   }))
+  // All of them before the first word: who connects later hears what is said from then on.
+  for (const { socket, name } of clients) await until(`${name} to connect`, () => socket.connected)
   for (const { socket, name } of clients) {
-    await until(`${name} to connect`, () => socket.connected)
     await new Promise(done => socket.emit('publish', { event: { name: 'said', topic: 'count/here', data: { name, text } } }, done))
   }
   const due = clients.map(({ name }) => [{ name, text }, 'string'])
