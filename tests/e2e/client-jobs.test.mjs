@@ -168,8 +168,8 @@ for (const [what, lie, streams] of [
     const hub = await startHub(t)
     const proxy = await startLiar(t, hub, lie)
     const client = connect(t, proxy.url)
-    const { job } = await createJob(client, 'import')
-    const { told, done } = follow(t, client, job.id)
+    const { job, token } = await createJob(client, 'import')
+    const { told, done } = follow(t, client, job.id, { token })
     await until('to be asked about', () => proxy.seen.asked > 0)
     const worker = await work(hub, 'import')
     await worker.hand(['a', 'b'], { tell: true })
@@ -182,6 +182,21 @@ for (const [what, lie, streams] of [
     assert.equal(told.ends.length, 1)
   })
 }
+
+test('ten jobs are watched over the one connection that the client has', async t => {
+  const hub = await startHub(t)
+  const proxy = await startLiar(t, hub, (answer, response) => {
+    response.writeHead(answer.statusCode, answer.headers)
+    answer.pipe(response)
+  })
+  const client = connect(t, proxy.url)
+  const made = await Promise.all(Array.from({ length: 10 }, () => createJob(client, 'import')))
+  const watched = made.map(({ job }) => follow(t, client, job.id))
+  await until('all to be seen', () => watched.every(({ told }) => told.read.includes('queued')))
+  for (const _ of made) await (await work(hub, 'import')).complete({})
+  await Promise.all(watched.map(({ done }) => done))
+  assert.equal(proxy.seen.streams, 1)
+})
 
 test('a job that is not there, or not to be seen, is a refusal and no endless watch', async t => {
   const { client } = await start(t)
