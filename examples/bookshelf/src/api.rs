@@ -23,9 +23,11 @@ use tidings::Profile;
 use tidings_server::profile::{LoadedProfile, Transport};
 use tidings_transports::jobs::JobRoutes;
 use tidings_transports::stream::{Codec, OneJob};
+use tidings_transports::websocket::handshake::is_origin_allowed;
 use tidings_transports::{Answer, Authenticate, Cors, Mount, Problem, Publishing, Stream, StreamSettings};
 
 use crate::app::App;
+use crate::fault::Fault;
 
 /// The header with the hub's position from before the database was read: a page goes on from there.
 pub const CURSOR: &str = "tidings-cursor";
@@ -42,7 +44,11 @@ pub fn router(app: &Arc<App>, loaded: &LoadedProfile) -> Router {
         profiles: BTreeMap::from([(app.profile.name().to_owned(), app.profile.clone())]),
         default: app.profile.clone(),
     };
-    let jobs = JobRoutes { publishing, upload_bytes: LIST_BYTES, cors: Cors::Same };
+    let cors = match &app.settings.origins[..] {
+        [] => Cors::Same,
+        origins => Cors::Origins(origins.to_vec()),
+    };
+    let jobs = JobRoutes { publishing, upload_bytes: LIST_BYTES, cors: cors.clone() };
     let api = Router::new()
         .route("/auth/login", post(auth::log_in))
         .route("/auth/logout", post(auth::log_out))
@@ -64,19 +70,20 @@ pub fn router(app: &Arc<App>, loaded: &LoadedProfile) -> Router {
         .route("/series/{id}", get(authors::show_series))
         .route("/imports", post(imports::import))
         .route("/demo/storm", post(storm::begin))
+        .layer(middleware::from_fn(to_the_end))
         .layer(middleware::from_fn_with_state(app.clone(), position))
         .with_state(app.clone());
     Router::new()
         .nest("/api/v1", api)
         .merge(tidings_transports::jobs::router(&app.service, jobs))
-        .merge(tidings_transports::router(&app.service, mounts(app, loaded, &wall), vec![]))
+        .merge(tidings_transports::router(&app.service, mounts(app, loaded, &wall, &cors), vec![]))
         .fallback_service(pages::serve.with_state(app.clone()))
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn(same_origin))
+        .layer(middleware::from_fn_with_state(cors, same_origin))
 }
 
 /// The streams that the profile names, and those of one job each.
-fn mounts(app: &App, loaded: &LoadedProfile, auth: &Arc<dyn Authenticate>) -> Vec<Mount> {
+fn mounts(app: &App, loaded: &LoadedProfile, auth: &Arc<dyn Authenticate>, cors: &Cors) -> Vec<Mount> {
     let profile: &Arc<Profile> = &app.profile;
     let mut mounts = Vec::new();
     for served in &loaded.mounts {
@@ -86,7 +93,8 @@ fn mounts(app: &App, loaded: &LoadedProfile, auth: &Arc<dyn Authenticate>) -> Ve
             Transport::WebSocket(settings) => (Answer::WebSocket, Codec::WebSocket, settings),
             _ => continue,
         };
-        let stream = Stream::with_codec(codec, settings.clone(), profile.clone());
+        let settings = StreamSettings { cors: cors.clone(), ..settings.clone() };
+        let stream = Stream::with_codec(codec, settings, profile.clone());
         mounts.extend(served.paths.iter().map(|path| Mount {
             path: path.path.clone(),
             answer,
@@ -101,28 +109,44 @@ fn mounts(app: &App, loaded: &LoadedProfile, auth: &Arc<dyn Authenticate>) -> Ve
     mounts
 }
 
+/// Does what changes something to the end, also when whoever asked goes away: what follows a commit, as the end of a session's streams
+/// or the begin of a download, is not left out.
+async fn to_the_end(request: Request, next: Next) -> Response {
+    if is_safe(request.method()) {
+        return next.run(request).await;
+    }
+    let done = tokio::spawn(next.run(request)).await;
+    done.unwrap_or_else(|error| Fault::Broken(error.to_string()).into_response())
+}
+
+/// Whether a request changes nothing (RFC 9110 §9.2.1).
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
 /// Says with each answer to a GET from which position on to listen. Taken before the handler reads the database: what is committed
 /// meanwhile may be in both, and never in neither.
 async fn position(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let is_get = request.method() == Method::GET;
     let position = app.position();
     let mut response = next.run(request).await;
-    if is_get && let Ok(position) = HeaderValue::from_str(&position.to_string()) {
+    // A refusal has read nothing, and says nothing of the hub to who is not let in.
+    let has_read = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
+    if is_get
+        && has_read
+        && let Ok(position) = HeaderValue::from_str(&position.to_string())
+    {
         response.headers_mut().insert(CURSOR, position);
-        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
 /// Refuses what a page of another origin asks for with this user's cookie (beside `SameSite`, which older browsers do not know).
-async fn same_origin(request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let host = text(header::HOST).or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    let origin = text(header::ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
-    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !is_safe && origin.is_some() && origin != host {
-        let detail = "a page of another origin can't do that";
+async fn same_origin(State(cors): State<Cors>, request: Request, next: Next) -> Response {
+    if !is_safe(request.method()) && !is_origin_allowed(&cors, request.headers()) {
+        let detail =
+            "a page of another origin can't do that; behind a proxy that changes Host, start the program with --origin";
         return Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail).into_response();
     }
     next.run(request).await

@@ -39,6 +39,8 @@ pub struct Settings {
     pub web: PathBuf,
     /// What is told, and to whom.
     pub profile: PathBuf,
+    /// The origins of the pages, where a proxy changes `Host` so that it can't be seen from there.
+    pub origins: Vec<String>,
     /// How long a download takes.
     pub download: Duration,
     /// How long the look-up of one author takes.
@@ -83,6 +85,8 @@ pub struct App {
     pub downloads: Downloads,
     /// The places for jobs that are done at once.
     pub places: Arc<tokio::sync::Semaphore>,
+    /// The one storm there may be at a time.
+    pub storms: Arc<tokio::sync::Semaphore>,
     /// The refresh of all authors.
     pub refresh: work::Refresh,
 }
@@ -220,6 +224,7 @@ async fn open(settings: Settings, profile: Arc<Profile>, clock: Arc<dyn Clock>) 
         library: Library::open(&data)?,
         downloads: Downloads::default(),
         places: Arc::new(tokio::sync::Semaphore::new(work::AT_ONCE as usize)),
+        storms: Arc::new(tokio::sync::Semaphore::new(1)),
         refresh: work::Refresh::default(),
         settings,
         db,

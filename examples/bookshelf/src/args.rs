@@ -25,6 +25,9 @@ pub struct Args {
     /// What is told, and to whom
     #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/profile.toml"))]
     pub profile: PathBuf,
+    /// The origin of the pages, as https://books.example.org, behind a proxy that changes Host. May be given several times
+    #[arg(long = "origin", value_name = "ORIGIN", value_parser = origin)]
+    pub origins: Vec<String>,
     /// How long a download takes
     #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = seconds)]
     pub download_seconds: Duration,
@@ -45,12 +48,22 @@ impl Args {
             data: self.data,
             web: self.web,
             profile: self.profile,
+            origins: self.origins,
             download: self.download_seconds,
             look_up: self.look_up_seconds,
             password_kib: 19 << 10,
             demo: self.demo,
         }
     }
+}
+
+/// An origin as browsers write it (RFC 6454 §6.1).
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let is_host = host.parse::<http::uri::Authority>().is_ok_and(|host| !host.as_str().contains('@'));
+    let is_lower = !text.contains(|c: char| c.is_ascii_uppercase());
+    let refused = || format!("{text:?} is no origin as https://books.example.org: in lower case, with no path");
+    (is_host && is_lower).then(|| text.to_owned()).ok_or_else(refused)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -242,9 +242,9 @@ pub fn is_known(db: &Connection, title: &str, author: &str, owner: Option<i64>) 
 
 /// Adds a book that is wanted, and tells of it. Its author is told of by the caller, once for many books.
 pub fn add(tx: &Transaction<'_>, new: &NewBook, now: i64, what: &str) -> Result<Book> {
-    let author = author::find_or_add(tx, &new.author)?;
+    let author = author::find_or_add(tx, &new.author, new.owner)?;
     let (series, index) = match &new.series {
-        Some((name, index)) => (Some(series::find_or_add(tx, name)?), *index),
+        Some((name, index)) => (Some(series::find_or_add(tx, name, new.owner)?), *index),
         None => (None, None),
     };
     tx.prepare_cached(

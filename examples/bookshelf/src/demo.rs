@@ -95,7 +95,7 @@ pub async fn fill(app: &Arc<App>) -> Result<()> {
                 let new = NewBook { title: title.into(), author: author.into(), owner, ..NewBook::default() };
                 book::add(tx, &new, now, "The book came with the demo.")?;
             }
-            author::all(tx)?.into_iter().try_for_each(|id| author::tell(tx, id))
+            author::all(tx)?.into_iter().try_for_each(|(id, _)| author::tell(tx, id))
         })
     });
     done.await.map_err(|error| Fault::Broken(error.to_string()))?

@@ -19,10 +19,16 @@ pub struct Series {
 }
 
 /// The number of the series with this name, which is added if it is new.
-pub fn find_or_add(tx: &Transaction<'_>, name: &str) -> Result<i64> {
+///
+/// Whoever can see a book of `owner` reads the name as it is written here. Where all books that there are so far are hidden from them, as
+/// the books of others, the name is written anew: how those others write it is theirs to know.
+pub fn find_or_add(tx: &Transaction<'_>, name: &str, owner: Option<i64>) -> Result<i64> {
     let key = words::key(name);
     let found = tx.prepare_cached("SELECT id FROM series WHERE key = ?1")?.query_row([&key], |row| row.get(0));
     if let Some(id) = found.optional()? {
+        let sql = "UPDATE series SET name = ?2 WHERE id = ?1 AND NOT EXISTS
+                   (SELECT 1 FROM books WHERE books.series = ?1 AND (books.owner IS NULL OR books.owner = ?3))";
+        tx.prepare_cached(sql)?.execute(params![id, name, owner])?;
         return Ok(id);
     }
     tx.prepare_cached("INSERT INTO series (name, key) VALUES (?1, ?2)")?.execute([name, &key])?;

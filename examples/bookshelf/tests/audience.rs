@@ -91,6 +91,49 @@ async fn a_book_that_becomes_somebodys_is_gone_for_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_one_user_writes_a_name_is_not_shown_to_who_sees_none_of_those_books() {
+    let shelf = Shelf::start().await;
+    let (ann, ben) = (shelf.log_in("ann").await, shelf.log_in("ben").await);
+    let add = async |user: &shelf::User<'_>, title: &str, author: &str, series: &str, owned: bool| {
+        let book = json!({ "title": title, "author": author, "series": series, "owned": owned });
+        let book: Value = user.post("books", book).await.json().await.unwrap();
+        (book["author"]["name"].as_str().unwrap().to_owned(), book["series"]["name"].as_str().unwrap().to_owned())
+    };
+    let pair = |author: &str, series: &str| (author.to_owned(), series.to_owned());
+    add(&ann, "One", "NOBODY, the, Else!", "Secret-Series", true).await;
+    assert_eq!(
+        add(&ann, "Two", "Nobody the else", "secret series", true).await,
+        pair("NOBODY, the, Else!", "Secret-Series")
+    );
+    assert_eq!(
+        add(&ben, "Three", "Nobody The Else", "Secret series", false).await,
+        pair("Nobody The Else", "Secret series")
+    );
+    // From here on everybody sees it, and it stays as it is.
+    assert_eq!(
+        add(&ann, "Four", "nobody the Else?", "SECRET SERIES", true).await,
+        pair("Nobody The Else", "Secret series")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_saw_the_last_book_of_an_author_hears_of_the_author_when_it_leaves() {
+    let shelf = Shelf::start().await;
+    let (ann, ben) = (shelf.log_in("ann").await, shelf.log_in("ben").await);
+    for change in [None, Some(json!({ "author": "Another One" })), Some(json!({ "owned": true }))] {
+        let mut of_ben = ben.listen("").await;
+        let book = ann.want("The last", "Soon Gone", false).await;
+        of_ben.until(|event| event.name == "author.updated" && event.data["name"] == "Soon Gone").await;
+        let path = format!("/api/v1/books/{book}");
+        let method = if change.is_none() { Method::DELETE } else { Method::PATCH };
+        assert!(ann.ask(method, &path, change.clone()).await.status().is_success());
+        of_ben.until(|event| event.name == "author.updated" && event.data["name"] == "Soon Gone").await;
+        assert!(!ben.get("authors").await.to_string().contains("Soon Gone"), "{change:?}");
+        ann.ask(Method::DELETE, &path, None).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_position_of_an_answer_lies_before_what_was_read() {
     let shelf = Shelf::start().await;
     let ann = shelf.log_in("ann").await;
@@ -102,6 +145,34 @@ async fn the_position_of_an_answer_lies_before_what_was_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_storm_ends_when_the_program_is_told_to() {
+    let mut shelf = Shelf::start().await;
+    let storm = json!({ "rate": 10, "seconds": 600 });
+    assert_eq!(shelf.log_in("admin").await.post("demo/storm", storm).await.status(), StatusCode::ACCEPTED);
+    let storms = shelf.app().storms.clone();
+    assert!(storms.try_acquire().is_err());
+    shelf.stop().await;
+    assert!(storms.acquire().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_refresh_counts_no_author_of_whom_only_some_know_and_looks_them_up_all_the_same() {
+    let shelf = Shelf::start().await;
+    let (ann, ben) = (shelf.log_in("ann").await, shelf.log_in("ben").await);
+    let known = ben.get("authors").await["authors"].as_array().unwrap().len();
+    let own = ann.get("authors").await["authors"].as_array().unwrap().len();
+    ann.want("Ann's secret", "Nobody Else", true).await;
+    let mut stream = ben.listen("topics=authors").await;
+    ben.post("authors/refresh-all", json!({})).await;
+    let heard = stream.until(|event| event.name == "author.refresh.finished").await;
+    // Ben sees one author of his own, of whom the others know nothing.
+    assert_eq!(heard.last().unwrap().data["total"], known - 1);
+    let of_ann = ann.get("authors").await["authors"].as_array().unwrap().clone();
+    assert_eq!(of_ann.len(), own + 1);
+    assert!(of_ann.iter().all(|author| author["refreshedAt"].is_i64()), "{of_ann:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_an_admin_makes_a_storm_and_it_passes_those_by_who_did_not_ask() {
     let shelf = Shelf::start().await;
     let (ann, admin) = (shelf.log_in("ann").await, shelf.log_in("admin").await);
@@ -109,6 +180,11 @@ async fn only_an_admin_makes_a_storm_and_it_passes_those_by_who_did_not_ask() {
     assert_eq!(ann.post("demo/storm", storm.clone()).await.status(), StatusCode::FORBIDDEN);
     let (mut books, mut noise) = (ann.listen("topics=book/*").await, ann.listen("topics=noise/*").await);
     assert_eq!(admin.post("demo/storm", storm).await.status(), StatusCode::ACCEPTED);
+    // One at a time, and none without end.
+    let again = admin.post("demo/storm", json!({ "rate": 1, "seconds": 1 })).await;
+    assert_eq!(again.status(), StatusCode::CONFLICT);
+    let endless = admin.post("demo/storm", json!({ "rate": 20_000, "seconds": 600 })).await;
+    assert_eq!(endless.status(), StatusCode::UNPROCESSABLE_ENTITY);
     let heard = noise.until(|event| event.data["number"] == 999).await;
     assert_eq!(heard.len(), 1000);
     let book = ann.want("In the storm", "Somebody", false).await;

@@ -62,6 +62,41 @@ async fn logging_out_ends_the_streams_of_this_session_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_logs_out_and_goes_away_at_once_is_logged_out_all_the_same() {
+    let shelf = Shelf::start().await;
+    let ann = shelf.log_in("ann").await;
+    let mut stream = ann.listen("").await;
+    shelf.ask_and_leave("/api/v1/auth/logout", &ann.cookie);
+    stream.until(|event| event.name == "tidings.close").await;
+    assert_eq!(ann.ask(Method::GET, "/api/v1/auth/me", None).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_changes_nothing_with_this_users_cookie() {
+    let shelf = Shelf::start_with(|settings| settings.origins = vec!["https://books.example.org".into()]).await;
+    let ann = shelf.log_in("ann").await;
+    let own = format!("http://{}", shelf.host());
+    for (origin, status) in [
+        (own.as_str(), StatusCode::CREATED),
+        ("https://books.example.org", StatusCode::CREATED),
+        ("https://evil.example", StatusCode::FORBIDDEN),
+        ("null", StatusCode::FORBIDDEN),
+        ("ftp://books.example.org", StatusCode::FORBIDDEN),
+    ] {
+        let answer = ann.want_from(origin, &format!("From {origin}")).await;
+        assert_eq!(answer.status(), status, "{origin}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_let_in_learns_no_position() {
+    let shelf = Shelf::start().await;
+    let answer = shelf.nobody().ask(Method::GET, "/api/v1/books", None).await;
+    assert_eq!((answer.status(), answer.headers().get("tidings-cursor")), (StatusCode::UNAUTHORIZED, None));
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_password_ends_every_session_but_the_new_one() {
     let shelf = Shelf::start().await;
     let (here, there) = (shelf.log_in("ann").await, shelf.log_in("ann").await);

@@ -157,6 +157,27 @@ async fn one_refresh_of_all_authors_runs_at_a_time_and_tells_how_far_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_breaks_off_is_told_as_failed_and_another_can_begin() {
+    let shelf = Shelf::start().await;
+    let ann = shelf.log_in("ann").await;
+    let mut stream = ann.listen("topics=authors").await;
+    let outside = shelf::database(shelf.folder.path());
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON authors BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    outside.execute_batch(full).unwrap();
+    let begun: Value = ann.post("authors/refresh-all", json!({})).await.json().await.unwrap();
+    let heard = stream.until(|event| event.name == "author.refresh.finished").await;
+    assert_eq!(heard.last().unwrap().data["status"], "failed");
+    assert_eq!(ann.get("authors").await["refresh"]["status"], "failed");
+    let job = format!("/v1/jobs/{}/events", begun["job"].as_str().unwrap());
+    let mut of_job = ann.ask(Method::GET, &job, None).await;
+    while of_job.chunk().await.unwrap().is_some() {}
+    outside.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(ann.post("authors/refresh-all", json!({})).await.status(), StatusCode::ACCEPTED);
+    let heard = stream.until(|event| event.name == "author.refresh.finished").await;
+    assert_eq!(heard.last().unwrap().data["status"], "completed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_is_told_and_can_be_tried_again() {
     let shelf = Shelf::start().await;
     let ann = shelf.log_in("ann").await;
@@ -168,6 +189,32 @@ async fn what_fails_is_told_and_can_be_tried_again() {
     let retried = ann.post(&format!("queue/{}/retry", grabbed["id"]), json!({})).await;
     assert_eq!(retried.status(), StatusCode::ACCEPTED);
     stream.until(|event| is_imported(event, "Hard to get (unavailable)")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_grabs_a_book_and_goes_away_at_once_has_it_fetched_all_the_same() {
+    let shelf = Shelf::start().await;
+    let ann = shelf.log_in("ann").await;
+    let book = ann.want("Grabbed in passing", "Somebody", false).await;
+    let mut stream = ann.listen("").await;
+    shelf.ask_and_leave(&format!("/api/v1/books/{book}/grab"), &ann.cookie);
+    stream.until(|event| is_imported(event, "Grabbed in passing")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_book_that_becomes_somebodys_while_it_is_fetched_is_wanted_again() {
+    let shelf = Shelf::start_with(|settings| settings.download = Duration::from_secs(600)).await;
+    let ann = shelf.log_in("ann").await;
+    let book = ann.want("Mine meanwhile", "Somebody", false).await;
+    let mut stream = ann.listen("").await;
+    ann.post(&format!("books/{book}/grab"), json!({})).await;
+    stream.until(|event| event.data["bookId"] == book).await;
+    let path = format!("/api/v1/books/{book}");
+    let changed = ann.ask(Method::PATCH, &path, Some(json!({ "owned": true }))).await;
+    assert_eq!(changed.json::<Value>().await.unwrap()["status"], "wanted");
+    let heard = stream.until(|event| event.name == "book.updated" && event.data["owner"] == "2").await;
+    assert_eq!(heard.last().unwrap().data["status"], "wanted");
+    assert_eq!(ann.post(&format!("books/{book}/grab"), json!({})).await.status(), StatusCode::ACCEPTED);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -151,17 +151,21 @@ fn changed(
 ) -> Result<(Book, Vec<i64>)> {
     let before = book::seen(tx, id, visitor.viewer())?;
     let mut set: Vec<(&str, Box<dyn ToSql>)> = Vec::new();
+    let owner = match asked.owned {
+        Some(owned) => owned.then_some(before.owner_id.unwrap_or(visitor.viewer().user)),
+        None => before.owner_id,
+    };
     if let Some(title) = asked.title {
         let title = tidy("title", &title)?;
         set.push(("key", Box::new(words::key(&title))));
         set.push(("title", Box::new(title)));
     }
     if let Some(author) = asked.author {
-        set.push(("author", Box::new(author::find_or_add(tx, &tidy("author", &author)?)?)));
+        set.push(("author", Box::new(author::find_or_add(tx, &tidy("author", &author)?, owner)?)));
     }
     if let Some(place) = asked.series {
         let place = place.map(Place::read).transpose()?;
-        let found = place.as_ref().map(|(name, _)| series::find_or_add(tx, name)).transpose()?;
+        let found = place.as_ref().map(|(name, _)| series::find_or_add(tx, name, owner)).transpose()?;
         set.push(("series", Box::new(found)));
         set.push(("series_index", Box::new(place.and_then(|(_, index)| index))));
     }
@@ -173,11 +177,14 @@ fn changed(
         set.push(("status", Box::new(status.name())));
     }
     let mut gone = Vec::new();
-    if let Some(owned) = asked.owned {
-        let owner = owned.then_some(before.owner_id.unwrap_or(visitor.viewer().user));
-        if owner != before.owner_id && owner.is_some() {
+    if owner != before.owner_id {
+        if owner.is_some() {
             // Those who can't see it any more hear that it is gone.
             gone = queue::remove_all_of(tx, id)?;
+            if matches!(before.status, Status::Downloading | Status::Downloaded) {
+                // Nobody brings it any more.
+                set.push(("status", Box::new(Status::Wanted.name())));
+            }
         }
         set.push(("owner", Box::new(owner)));
     }
@@ -185,8 +192,8 @@ fn changed(
     let what = format!("{} changed it.", visitor.0.user.name);
     let book = book::change(tx, id, now, &what, &set)?;
     author::tell(tx, book.author.id)?;
-    if before.author.id != book.author.id {
-        author::tell(tx, before.author.id)?;
+    if before.author.id != book.author.id || before.owner_id != book.owner_id {
+        author::tell_left(tx, before.author.id, before.owner_id)?;
     }
     Ok((book, gone))
 }
@@ -196,7 +203,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, visitor: Visitor, Id(id)
         let book = book::seen(tx, id, visitor.viewer())?;
         let items = queue::remove_all_of(tx, id)?;
         book::remove(tx, &book)?;
-        author::tell(tx, book.author.id)?;
+        author::tell_left(tx, book.author.id, book.owner_id)?;
         Ok((book, items))
     });
     let (book, items) = removed.await?;

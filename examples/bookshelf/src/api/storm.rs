@@ -16,6 +16,9 @@ use crate::fault::{Fault, Result};
 use crate::outbox;
 use crate::session::Visitor;
 
+/// The most events of one storm: the log keeps them all, and whoever else listens is to hear of books again soon.
+const MOST: u64 = 200_000;
+
 /// How often some are published.
 const EVERY: Duration = Duration::from_millis(10);
 
@@ -41,7 +44,13 @@ pub(super) async fn begin(
         return Err(Fault::invalid("rate", "rate is 1 to 20000 a second, for 1 to 600 seconds"));
     }
     let total = u64::from(storm.rate) * u64::from(storm.seconds);
+    if total > MOST {
+        return Err(Fault::invalid("seconds", format!("a storm has {MOST} events at most, and not {total}")));
+    }
+    let busy = |_| Fault::conflict("storm-blows", "a storm is under way");
+    let turn = app.storms.clone().try_acquire_owned().map_err(busy)?;
     tokio::spawn(async move {
+        let _turn = turn;
         if let Err(fault) = blow(&app, storm.rate, total).await {
             tracing::warn!(%fault, "the storm has ended early");
         }
@@ -53,7 +62,7 @@ async fn blow(app: &App, rate: u32, total: u64) -> Result<()> {
     let began = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(EVERY);
     let mut sent = 0;
-    while sent < total {
+    while sent < total && !app.hub.is_draining() {
         ticks.tick().await;
         let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u64;
         let due = due.min(total).min(sent + 1_000);

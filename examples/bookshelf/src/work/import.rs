@@ -117,7 +117,9 @@ impl<'a> Shelf<'a> {
                 "job": self.task.job.id, "status": status, "added": result["added"], "known": result["known"],
                 "failed": summary.map_or(0, |summary| summary.failed), "error": error,
             });
-            self.task.app.db.write_here(|tx| outbox::put(tx, "import.finished", &data, self.task.owner()))?;
+            // A crash before the job has ended has it done once more, and its end is told already.
+            let (key, owner, now) = (format!("{} {status}", self.task.job.id), self.task.owner(), self.task.app.now());
+            self.task.app.db.write_here(|tx| outbox::put_once(tx, &key, "import.finished", &data, owner, now))?;
         }
         match ended {
             Ok(_) => Ok(result),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tidings::Topic;
-use tidings::job::{JobId, JobState, NewJob};
+use tidings::job::{Failure, JobId, JobState, NewJob};
 
 use super::{Ended, Task};
 use crate::app::App;
@@ -26,9 +26,9 @@ pub struct Refresh {
 /// How far a refresh is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// `running`, `completed` or `canceled`.
+    /// `running`, `completed`, `canceled` or `failed`.
     pub status: &'static str,
-    /// How many authors there are.
+    /// How many authors there are that everybody knows of.
     pub total: u64,
     /// How many are done.
     pub done: u64,
@@ -107,15 +107,42 @@ async fn open_job(app: &App) -> Result<Option<JobId>> {
     Ok(None)
 }
 
-/// Looks up one author after the other.
+/// Looks up one author after the other. What can't be done now is told as failed, and is begun anew by hand.
 pub(super) async fn run(task: Arc<Task>) -> std::result::Result<Value, Ended> {
     let app = &task.app;
+    let started_at = rfc3339(task.job.started.map_or_else(|| app.now(), |at| at.0 as i64));
+    let mut status = Status { status: "running", total: 0, done: 0, failed: 0, started_at, completed_at: None };
+    let done = look_up_all(&task, &mut status).await;
+    let over = task.is_over();
+    if over && matches!(task.end(Value::Null), Ended::Lost) {
+        return Err(Ended::Lost);
+    }
+    status.status = match &done {
+        Err(_) => "failed",
+        Ok(()) if over => "canceled",
+        Ok(()) => "completed",
+    };
+    status.completed_at = Some(rfc3339(app.now()));
+    app.refresh.note(&status);
+    let result = json!({ "total": status.total, "done": status.done, "failed": status.failed });
+    let (key, now) = (format!("{} {}", task.job.id, status.status), app.now());
+    let told = app.db.write(move |tx| outbox::put_once(tx, &key, "author.refresh.finished", &status, None, now)).await;
+    match done.and(told) {
+        Err(fault) => {
+            Err(Ended::Failed(Failure { code: "not-now".into(), message: fault.to_string(), retryable: false }))
+        }
+        Ok(()) if over => Err(task.end(result)),
+        Ok(()) => Ok(result),
+    }
+}
+
+async fn look_up_all(task: &Task, status: &mut Status) -> Result<()> {
+    let app = &task.app;
     let authors = app.db.read(author::all).await?;
-    let started_at = rfc3339(app, task.job.started.map_or_else(|| app.now(), |at| at.0 as i64)).await?;
-    let mut status =
-        Status { status: "running", total: authors.len() as u64, done: 0, failed: 0, started_at, completed_at: None };
-    tell(&task, &status).await?;
-    for id in authors {
+    // Who is known to some alone is looked up too, and not counted: everybody hears of the number.
+    status.total = authors.iter().filter(|(_, is_open)| *is_open).count() as u64;
+    tell(task, status).await?;
+    for (id, is_open) in authors {
         tokio::time::sleep(app.settings.look_up).await;
         if task.is_over() {
             break;
@@ -127,19 +154,12 @@ pub(super) async fn run(task: Arc<Task>) -> std::result::Result<Value, Ended> {
                 author::tell(tx, id)
             })
             .await?;
-        status.done += 1;
-        tell(&task, &status).await?;
+        if is_open {
+            status.done += 1;
+            tell(task, status).await?;
+        }
     }
-    let result = json!({ "total": status.total, "done": status.done, "failed": status.failed });
-    let over = task.is_over();
-    if over && matches!(task.end(Value::Null), Ended::Lost) {
-        return Err(Ended::Lost);
-    }
-    status.status = if over { "canceled" } else { "completed" };
-    status.completed_at = Some(rfc3339(app, app.now()).await?);
-    app.refresh.note(&status);
-    app.db.write(move |tx| outbox::put(tx, "author.refresh.finished", &status, None)).await?;
-    if over { Err(task.end(result)) } else { Ok(result) }
+    Ok(())
 }
 
 async fn tell(task: &Task, status: &Status) -> Result<()> {
@@ -149,7 +169,39 @@ async fn tell(task: &Task, status: &Status) -> Result<()> {
 }
 
 /// A time as others write it (RFC 3339), from ms since 1970.
-async fn rfc3339(app: &App, at: i64) -> Result<String> {
-    let sql = "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', ?1 / 1000, 'unixepoch')";
-    app.db.read(move |db| Ok(db.query_row(sql, [at], |row| row.get(0))?)).await
+fn rfc3339(at: i64) -> String {
+    let (days, second) = (at.div_euclid(86_400_000), at.rem_euclid(86_400_000) / 1_000);
+    let (year, month, day) = date(days);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+}
+
+/// The year, month and day of a number of days since 1970. Years are counted from March, so that the day that comes every four years is the
+/// last of one; 400 of them have 146,097 days.
+fn date(days: i64) -> (i64, i64, i64) {
+    let from_march = days + 719_468;
+    let (era, day_of_era) = (from_march.div_euclid(146_097), from_march.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let months = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * months + 2) / 5 + 1;
+    let month = if months < 10 { months + 3 } else { months - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_others_write_it() {
+        for (at, written) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_700_000_000_999, "2023-11-14T22:13:20Z"),
+            (4_107_542_399_000, "2100-02-28T23:59:59Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc3339(at), written);
+        }
+    }
 }

@@ -8,12 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use reqwest::{Method, Response, StatusCode};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings::SystemClock;
-use tidings_example_bookshelf::app::{App, Running, Settings};
+use tidings_example_bookshelf::api;
+use tidings_example_bookshelf::app::{App, Running, Settings, load};
 use zip::write::SimpleFileOptions;
 
 /// Longer than anything takes that works; a test that waits so long has failed.
@@ -37,6 +39,7 @@ pub fn settings(folder: &Path) -> Settings {
         watch: folder.join("drop"),
         web: folder.join("web"),
         profile: home.join("profile.toml"),
+        origins: Vec::new(),
         download: Duration::from_millis(100),
         look_up: Duration::from_millis(1),
         password_kib: 64,
@@ -97,6 +100,16 @@ impl Shelf {
         killed.success() && program.wait().unwrap().success()
     }
 
+    /// The app, where it runs in this process.
+    pub fn app(&self) -> &Arc<App> {
+        &self.running.as_ref().unwrap().app
+    }
+
+    /// Stops it, where it runs in this process.
+    pub async fn stop(&mut self) {
+        self.running.take().unwrap().stop().await;
+    }
+
     pub fn drop_folder(&self) -> PathBuf {
         self.folder.path().join("drop")
     }
@@ -111,6 +124,19 @@ impl Shelf {
     pub async fn try_log_in(&self, name: &str, password: &str) -> Response {
         let url = format!("{}/api/v1/auth/login", self.base);
         self.client.post(url).json(&json!({ "name": name, "password": password })).send().await.unwrap()
+    }
+
+    pub fn host(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
+    /// Posts to `path`, and is gone as soon as the app has begun with it.
+    pub fn ask_and_leave(&self, path: &str, cookie: &str) {
+        let settings = &self.app().settings;
+        let mut router = api::router(self.app(), &load(&settings.profile).unwrap());
+        let request = http::Request::post(path).header("cookie", cookie).body(axum::body::Body::empty()).unwrap();
+        let answer = tower_service::Service::call(&mut router, request).now_or_never();
+        assert!(answer.is_none(), "it was answered before anybody could leave");
     }
 
     /// Somebody without a session.
@@ -175,6 +201,13 @@ impl User<'_> {
 
     pub async fn post(&self, path: &str, body: Value) -> Response {
         self.ask(Method::POST, &format!("/api/v1/{path}"), Some(body)).await
+    }
+
+    /// Adds a book from a page of this origin.
+    pub async fn want_from(&self, origin: &str, title: &str) -> Response {
+        let request = self.shelf.client.post(format!("{}/api/v1/books", self.shelf.base));
+        let request = request.header("cookie", &self.cookie).header("origin", origin);
+        request.json(&json!({ "title": title, "author": "Somebody" })).send().await.unwrap()
     }
 
     /// Adds a book and says its number.

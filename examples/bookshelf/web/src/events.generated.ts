@@ -24,7 +24,7 @@ export interface QueueItem {
 
 /** How the refresh of all authors has ended. */
 export interface AuthorRefreshFinished {
-  status: 'completed' | 'canceled'
+  status: 'completed' | 'canceled' | 'failed'
   /** How many authors there are. */
   total: number
   /** How many were looked up. */

@@ -45,6 +45,13 @@ const shelf: LiveMap<Events> = {
   'book.updated': [
     upsert(books.queryKey, { position: byTitle }),
     upsert(all(author(0)), { list: 'list', position: byTitle, rest: event => [event.data.author.id] }),
+    // It may have been another's, or in another series, until now.
+    remove(all(author(0)), { list: 'list', exact: false, where: (event, key) => key[1] !== event.data.author.id }),
+    remove(all(oneSeries(0)), {
+      list: 'list',
+      exact: false,
+      where: (event, key) => key.length > 1 && key[1] !== event.data.series?.id,
+    }),
     upsert(all(oneSeries(0)), {
       list: 'list',
       rest: event => (event.data.series ? [event.data.series.id] : undefined),

@@ -49,7 +49,7 @@ export interface Author {
 
 /** How far the refresh of all authors is, or how the last one ended. */
 export interface Refresh {
-  readonly status: 'running' | 'completed' | 'canceled'
+  readonly status: 'running' | 'completed' | 'canceled' | 'failed'
   readonly total: number
   readonly done: number
   readonly failed: number
