@@ -5,6 +5,7 @@ import type { Ending } from './source.js'
 import type { CloseReason } from './types.js'
 
 export type { Verdict } from './lost.js'
+export { widen } from './widen.js'
 
 /**
  * Judges an end. `renewed`: the credential is a new one already, so that another would not help either. `wasOpen`: the hub has been there

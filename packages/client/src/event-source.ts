@@ -15,6 +15,7 @@ import { LONGEST } from './timers.js'
 import { Tokens } from './token.js'
 import { forGood } from './transports/for-good.js'
 import { closeOf, objectOf } from './transports/frames.js'
+import { headersOf } from './transports/http.js'
 import { begin } from './transports/lifetime.js'
 import { EVENT_STREAM, readStream } from './transports/stream.js'
 import type { Backoff, CloseReason, Environment, TokenProvider } from './types.js'
@@ -248,10 +249,8 @@ export class EventSource extends EventTarget implements Browser {
   }
 
   async #headers(signal: AbortSignal): Promise<Headers> {
-    const headers = new Headers(this.#options.headers)
-    headers.set('accept', EVENT_STREAM)
-    const token = await this.#tokens.get(this.#refused, signal)
-    if (token) headers.set('authorization', `Bearer ${token.token}`)
+    const { token } = (await this.#tokens.get(this.#refused, signal)) ?? {}
+    const headers = headersOf({ headers: this.#options.headers ?? {}, token }, EVENT_STREAM)
     if (this.#lastEventId) headers.set('last-event-id', asHeader(this.#lastEventId))
     return headers
   }

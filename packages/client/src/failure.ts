@@ -17,7 +17,7 @@ export function safely<T>(write: () => T): T {
   try {
     return write()
   } catch {
-    throw new TidingsError('refused', 'a header or the credential is not valid in HTTP')
+    throw new TidingsError('refused', 'a header is not valid')
   }
 }
 

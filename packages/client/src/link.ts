@@ -212,8 +212,7 @@ export class Link implements Source {
     }
     let transport: Transport
     try {
-      if (this.#most < MOST || (this.#wanted?.join('&topic=').length ?? 0) > MUCH)
-        this.#widen ??= (await import('./widen.js')).widen
+      if ((this.#wanted?.join('&topic=').length ?? 0) > MUCH) this.#widen ??= (await import('./widen.js')).widen
       const loading = this.#load(run.transport)
       transport = loading instanceof Promise ? await loading : loading
     } catch (cause) {
@@ -327,10 +326,12 @@ export class Link implements Source {
     if (this.#run !== run) return
     const verdict = known?.judge(ending, undefined, this.#renewed, { wasOpen: this.#wasOpen, canWiden: true })
     if (verdict?.next === 'widen' && run.topics) {
+      this.#widen = known?.widen
       this.#most = run.topics.length >> 2
       this.#comeBack(verdict.error)
     } else if (verdict) this.#follow(verdict, open)
-    else this.#waitFor(failure('network', 'not connected'))
+    // Whoever has no code for us either may still have said when.
+    else this.#waitFor(failure('unavailable', 'refused'), ending.kind === 'refused' ? ending.retryAfter : 0)
   }
 
   #follow({ next, error, least }: Verdict, open: number | undefined): void {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, expectTypeOf, test } from 'vitest'
-import { EventSource, type EventSourceOptions, StreamErrorEvent } from '../src/event-source.js'
+import { EventSource, type EventSourceOptions, StreamErrorEvent, type TidingsError } from '../src/event-source.js'
 // Fetched when there is a provider; here it is there already, so that nobody waits for it.
 import '../src/provider.js'
 import { browser, settled } from './transports.harness.js'
@@ -165,6 +165,16 @@ describe('coming back', () => {
     expect(at.calls).toHaveLength(9)
   })
 
+  test('not without pause when the server says `retry: 0`', async () => {
+    const { at } = await opened()
+    await at.last().send('retry: 0\n\n')
+    await at.last().cut()
+    await at.clock.pass(49)
+    expect(at.calls).toHaveLength(1)
+    await at.clock.pass(1)
+    expect(at.calls).toHaveLength(2)
+  })
+
   test.each([408, 425, 429, 500, 502, 503, 504])('after %i, not before Retry-After is over', async status => {
     const at = page()
     const { source, told } = open(at)
@@ -215,6 +225,20 @@ describe('coming back', () => {
 })
 
 describe('staying away', () => {
+  test('tells nobody a credential that is no header', async () => {
+    for (const options of [{ token: 'secret\n1' }, { headers: { 'x-key': 'secret\n1' } }]) {
+      const at = page()
+      const { source } = open(at, options)
+      let error: TidingsError | undefined
+      source.onerror = event => {
+        error = (event as StreamErrorEvent).error
+      }
+      await settled()
+      expect(error).toMatchObject({ code: 'refused' })
+      expect([error?.cause, error?.message.includes('secret')]).toEqual([undefined, false])
+    }
+  })
+
   test.each([
     [204, 'refused'],
     [400, 'refused'],

@@ -148,7 +148,10 @@ describe.each(WAYS)('shared ($sharing)', ({ without }) => {
     await browser.scheduler.pass(SECOND)
     for (const page of pages) page.source.wake()
     await browser.scheduler.pass(0)
-    expect(browser.log.live[0]?.wakes).toBe(2)
+    expect(browser.log.live[0]).toMatchObject({ wakes: 2, isPatient: false })
+    pages[0]?.source.wake(true)
+    await browser.scheduler.pass(0)
+    expect(browser.log.live[0]).toMatchObject({ wakes: 3, isPatient: true })
   })
 
   test('how the connection is, and why, is told to all', async () => {
@@ -309,7 +312,7 @@ describe('a worker', () => {
     for (const worker of browser.workers) browser.scheduler.freeze(worker, false)
     await browser.scheduler.pass(SECOND)
     expect(sharings(pages).sort()).toEqual(['follower', 'follower', 'leader'])
-    expect(pages.flatMap(page => page.errors)).toMatchObject([{ code: 'sharing', retrying: true }])
+    for (const page of pages) expect(page.errors).toMatchObject([{ code: 'sharing', retrying: true }])
     expect(browser.log.live).toHaveLength(1)
   })
 

@@ -59,10 +59,11 @@ describe('what is asked', () => {
 
   test('a credential that can’t be a subprotocol is an end, and throws at nobody', async () => {
     const page = browser()
-    const told = connect(websocket, page, { url, token: 'a b' })
+    const told = connect(websocket, page, { url, token: 'sec ret' })
     expect(told.endings).toEqual([])
     await settled()
-    expect(told.endings).toMatchObject([{ kind: 'ended', cause: { name: 'SyntaxError' } }])
+    // Another transport can send it. A browser's exception would quote it.
+    expect(told.endings).toEqual([{ kind: 'protocol', message: expect.not.stringContaining('sec') }])
     expect(page.clock.waiting).toBe(0)
   })
 })

@@ -171,7 +171,7 @@ export class Holder {
 
   #hearMember(message: FromPage, member: Member): void {
     this.#heard(member)
-    if (message.type === 'wake') this.#link?.wake()
+    if (message.type === 'wake') this.#link?.wake(message.patient)
     else if (message.type === 'visible') {
       member.visible = message.visible
       this.#link?.visible(this.#isVisible())

@@ -24,7 +24,7 @@ export type FromPage =
       readonly lock: string | undefined
     }
   | { readonly type: 'visible'; readonly page: string; readonly visible: boolean }
-  | { readonly type: 'wake'; readonly page: string }
+  | { readonly type: 'wake'; readonly page: string; readonly patient?: boolean }
   /** Answered by an empty `batch`, or by `announce` if the page is not known (any more). */
   | { readonly type: 'ping'; readonly page: string }
   | { readonly type: 'bye'; readonly page: string }

@@ -76,8 +76,8 @@ class Shared implements Source {
     void this.#joinLeader().then(() => this.#begin())
   }
 
-  wake(): void {
-    this.#member.say({ type: 'wake', page: this.#member.page })
+  wake(patient = false): void {
+    this.#member.say({ type: 'wake', page: this.#member.page, patient })
   }
 
   visible(visible: boolean): void {
@@ -111,7 +111,7 @@ class Shared implements Source {
 
   /** Another page has found that the worker does not work. */
   #leaveWorker(): void {
-    if (!this.#over && this.#mayFollow) this.#fall()
+    if (this.#mayFollow) this.#fall(new TidingsError('sharing', LEFT, { retrying: true }))
   }
 
   /** Takes the best way that is left. */
@@ -140,13 +140,13 @@ class Shared implements Source {
   }
 
   /** This way is closed: the next one goes on from the same place. */
-  #fall(error?: TidingsError): void {
+  #fall(error: TidingsError): void {
     if (this.#over) return
     // All together, for two ways are two connections. Whoever is told says it on, to one that has stood still and is behind.
     if (this.#mayFollow) this.#siblings.leaveWorker()
     this.#leave()
     this.#ways.shift()
-    if (error) this.#sink.error(error)
+    this.#sink.error(error)
     if (this.#over) return
     this.#begin()
   }
@@ -211,6 +211,8 @@ function waysOf(options: ClientOptions, settings: Settings, environment: Environ
 function isOneUser({ token }: ClientOptions, { scope }: Settings): boolean {
   return typeof token !== 'function' || scope !== ''
 }
+
+const LEFT = 'the shared worker is left, for another page got no answer from it'
 
 const NO_SCOPE =
   'this page has a connection of its own: with a token provider, set the option `scope` to who is logged in (the user’s id), so that only pages of one user share one'

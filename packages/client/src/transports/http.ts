@@ -1,5 +1,6 @@
 /** What all requests have in common: addresses, headers, refusals. */
 
+import { safely } from '../failure.js'
 import type { Ending, TransportRequest } from '../source.js'
 import { LONGEST } from '../timers.js'
 
@@ -13,11 +14,13 @@ export function addressOf({ url, query, topics }: TransportRequest, more: Readon
 }
 
 /** The headers of the options, and the credential (RFC 6750 §2.1). */
-export function headersOf(request: TransportRequest, accept: string): Headers {
-  const headers = new Headers(request.headers)
-  headers.set('accept', accept)
-  if (request.token !== undefined) headers.set('authorization', `Bearer ${request.token}`)
-  return headers
+export function headersOf({ headers, token }: Pick<TransportRequest, 'headers' | 'token'>, accept: string): Headers {
+  return safely(() => {
+    const all = new Headers(headers)
+    all.set('accept', accept)
+    if (token !== undefined) all.set('authorization', `Bearer ${token}`)
+    return all
+  })
 }
 
 /** `Retry-After` in ms: seconds or a date (RFC 9110 §10.2.3). */

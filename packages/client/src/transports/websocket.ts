@@ -16,6 +16,9 @@ const GATHER = 10
 /** The server's view that we broke the protocol, or asked too much (protocol §8.4). */
 const BLAMES = [1002, 1003, 1007, 1008, 1009]
 
+/** What a subprotocol may be made of (RFC 9110 §5.6.2). */
+const IS_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
+
 /** A refusal that the poll endpoint would give for the same reason: it is about who asks, and how often. */
 const TELLING = (status: number): boolean => [401, 403, 408, 425, 429].includes(status) || status >= 500
 
@@ -25,16 +28,15 @@ export const websocket: Transport = (request, sink, environment, signal) => {
   const gather = gatherer(frames => sink.frames(frames), environment, life)
   let socket: WebSocket
   try {
-    const WebSocket = environment.WebSocket
-    if (!WebSocket) throw new Error('there is no WebSocket here')
-    // A token with characters that no subprotocol may have throws.
-    socket = new WebSocket(addressFor(request), [
-      SUBPROTOCOL,
-      ...(request.token === undefined ? [] : [`bearer.${request.token}`]),
-    ])
-  } catch (cause) {
+    const { WebSocket } = environment
+    const { token } = request
+    if (!WebSocket || (token !== undefined && !IS_TOKEN.test(token))) throw undefined
+    socket = new WebSocket(addressFor(request), [SUBPROTOCOL, ...(token === undefined ? [] : [`bearer.${token}`])])
+  } catch {
+    // What was thrown may quote the credential. Another transport may be able to send it.
+    const message = 'no WebSocket can be made here with this credential'
     // Later: a transport has returned before it ends.
-    queueMicrotask(() => life.end({ kind: 'ended', cause, isBlocked: true }))
+    queueMicrotask(() => life.end({ kind: 'protocol', message }))
     return
   }
   let isOpen = false

@@ -95,6 +95,8 @@ export class FakeLink implements Source {
   readonly sink: SourceSink
   isVisible = true
   wakes = 0
+  /** Whether the last one may wait for a `Retry-After`. */
+  isPatient: boolean | undefined
   closed = false
   status: Connection['status'] | undefined
   wanted: readonly string[] | undefined
@@ -125,8 +127,9 @@ export class FakeLink implements Source {
     if (!covered) this.#later(() => this.connect())
   }
 
-  wake(): void {
+  wake(patient = false): void {
     this.wakes += 1
+    this.isPatient = patient
     if (this.status === 'closed') this.connect()
   }
 
