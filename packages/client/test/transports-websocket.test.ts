@@ -132,6 +132,22 @@ test('a first message is handed over at once, and a burst behind it together', a
   expect(told.batches.map(({ length }) => length)).toEqual([1, 1_000])
 })
 
+test('a page that is hidden hands over each at once, for its timers are late', async () => {
+  const document = Object.assign(new EventTarget(), { visibilityState: 'visible' as DocumentVisibilityState })
+  const page = browser()
+  const told = connect(websocket, { environment: { ...page.environment, document } })
+  page.socket().onopen?.()
+  page.socket().says(OPEN, { type: 'subscribed', id: 'all', cursor: '9f3c2a1b-41', live: true })
+  await page.clock.pass(1_000)
+  told.batches.length = 0
+  const signal = { type: 'signal', name: 'a', topic: '', data: 1, time: 1 }
+  page.socket().says(signal, signal)
+  expect(told.batches).toHaveLength(1)
+  document.visibilityState = 'hidden'
+  page.socket().says(signal, signal)
+  expect(told.batches.map(({ length }) => length)).toEqual([1, 2, 1])
+})
+
 describe('ends', () => {
   test('the last words are told before it, with what was gathered', async () => {
     const { told, socket } = await subscribed()

@@ -163,7 +163,7 @@ async function whyRefused(request: TransportRequest, environment: Environment, l
 /** Hands over the first frame at once, and what comes right behind it together. */
 function gatherer(
   hand: (frames: readonly Frame[]) => void,
-  { now, setTimeout, clearTimeout }: Environment,
+  { now, setTimeout, clearTimeout, document }: Environment,
   life: Lifetime,
 ): { add(frame: Frame): void; flush(): void; closed(): boolean } {
   let frames: Frame[] = []
@@ -187,7 +187,8 @@ function gatherer(
       frames.push(frame)
       if (frame.type === 'close') isClosed = true
       const waits = GATHER - (now() - handed)
-      if (waits <= 0) flush()
+      // Browsers let the timers of hidden pages wait for a second, and a page may hold the connection for others that are seen.
+      if (waits <= 0 || document?.visibilityState === 'hidden') flush()
       else timer ??= setTimeout(flush, waits)
     },
   }
