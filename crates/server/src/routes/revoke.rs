@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
-use tidings::{CloseReason, Revocation};
+use tidings::{CloseReason, Revocation, Timestamp};
 use tidings_transports::Problem;
 
 use super::asker::{operator, read};
 use super::{Shared, unknown_profile};
+use crate::auth::{Revocations, RevokeCallback};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -54,16 +55,57 @@ pub(super) async fn revoke(State(shared): State<Arc<Shared>>, request: Request) 
     let revocation = revocation.within(namespace);
     let until = shared.doors.clock.now().after(asked.refuse_for.map_or(REVOKED_FOR, Duration::from_secs));
     tracing::info!(by = %by.id, ?revocation, "revoked");
-    let (revocations, kept) = (shared.doors.revocations.clone(), revocation.clone());
-    let kept = tokio::task::spawn_blocking(move || revocations.revoke(kept, until)).await;
-    // Live streams end also if it could not be kept: who revokes wants them gone now.
-    (shared.doors.revoke)(revocation, CloseReason::Revoked);
-    match kept {
-        Ok(Ok(())) => Ok(Json(json!({ "revoked": true, "until": until.0 })).into_response()),
-        Ok(Err(_)) | Err(_) => Err(Problem::unavailable(
+    match in_full(&shared.doors.revocations, &shared.doors.revoke, revocation, until).await {
+        true => Ok(Json(json!({ "revoked": true, "until": until.0 })).into_response()),
+        false => Err(Problem::unavailable(
             2,
             "store-unavailable",
             "the live streams were ended, but the revocation could not be kept: try again",
         )),
+    }
+}
+
+/// Keeps the revocation and ends the streams it covers. Says whether it could be kept.
+///
+/// A task of its own: the streams end also if whoever asked is gone before the revocation is kept.
+async fn in_full(
+    revocations: &Arc<Revocations>,
+    revoke: &RevokeCallback,
+    revocation: Revocation,
+    until: Timestamp,
+) -> bool {
+    let (revocations, revoke) = (revocations.clone(), revoke.clone());
+    let shut_out = tokio::spawn(async move {
+        let of = revocation.clone();
+        let kept = tokio::task::spawn_blocking(move || revocations.revoke(of, until)).await;
+        // Live streams end also if it could not be kept: who revokes wants them gone now.
+        revoke(revocation, CloseReason::Revoked);
+        matches!(kept, Ok(Ok(())))
+    });
+    shut_out.await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+
+    use tidings::SystemClock;
+
+    use super::*;
+    use crate::auth::MemoryStore;
+
+    #[tokio::test]
+    async fn the_streams_end_also_if_whoever_asked_goes_away_at_once() {
+        let clock = Arc::new(SystemClock);
+        let store = Arc::new(MemoryStore::default());
+        let revocations = Arc::new(Revocations::open(store, clock).unwrap());
+        let (ended, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let revoke: RevokeCallback = Arc::new(move |of, _| drop(ended.send(of)));
+        let mut asked = Box::pin(in_full(&revocations, &revoke, Revocation::principal("u"), Timestamp(u64::MAX)));
+        assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(asked);
+        drop(revoke);
+        assert_eq!(told.recv().await, Some(Revocation::principal("u")));
     }
 }
