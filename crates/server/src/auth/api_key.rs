@@ -120,6 +120,9 @@ impl ApiKeys {
             }
             Err(error) => return Verdict::Unknown(unreadable(&error)),
         };
+        if key.operator && key.profile.is_some() && known.is_none() {
+            tracing::warn!(key = %key.id, "a key for one profile is no operator's, although it was made with --operator: make one without --profile");
+        }
         let home = key.profile.clone().map_or(Home::Whole, Home::Of);
         if !self.words.know(&home) {
             return Verdict::Refused(Problem::new(
@@ -173,7 +176,8 @@ fn draft(key: StoredKey, home: Home) -> Draft {
         expires_at: key.expires_at,
         issued_at: Some(key.created_at),
         publish,
-        operator: key.operator,
+        // An operator sees and ends what is of any app.
+        operator: key.operator && key.profile.is_none(),
         home,
         ..Draft::new(key.name, patterns(&key.grants))
     }

@@ -33,7 +33,7 @@ pub struct StoredKey {
     pub publish_topics: Option<Vec<String>>,
     /// The names it may publish; `None` is every name.
     pub publish_names: Option<Vec<String>>,
-    /// Whether it is an operator's.
+    /// Whether it is an operator's. Not if it is for one profile.
     pub operator: bool,
     /// The namespace of the profile that it is for, in whose words its grants and topics then are. `None`: it is for
     /// every door, and its grants and topics are whole (`<namespace>/role/admin`).

@@ -58,7 +58,7 @@ struct CreateArgs {
     /// It may publish events of these names alone. Repeat it for more
     #[arg(long, value_name = "NAME")]
     publish_name: Vec<String>,
-    /// It may do what an operator may: revoke, explain, see who listens
+    /// It may do what an operator of the whole hub may: revoke, explain, see who listens and what the log holds. Not together with --profile
     #[arg(long)]
     operator: bool,
     /// The namespace of the profile that it is for, in whose words its grants and topics then are
@@ -141,6 +141,10 @@ fn create(store: &Store, args: CreateArgs, now: Timestamp) -> Result<String, Fai
     if args.name.trim().is_empty() {
         return Err(Failure::new("the key needs a --name: it is who publishes or listens"));
     }
+    if args.operator && args.profile.is_some() {
+        let sentence = "an operator is one of the whole hub, who sees what every profile tells: make the key without --profile, or without --operator";
+        return Err(Failure::new(sentence));
+    }
     if args.profile.as_deref().is_some_and(|profile| matches!(profile, "job" | "work")) {
         return Err(Failure::new("no profile has the namespace `job` or `work`: these words begin the grants of jobs"));
     }
@@ -200,7 +204,10 @@ fn rights(key: &Key) -> String {
     let rights = &key.rights;
     let mut parts = Vec::new();
     if rights.operator {
-        parts.push("operator".to_owned());
+        parts.push(
+            if rights.profile.is_none() { "operator" } else { "operator, which does not count with a profile" }
+                .to_owned(),
+        );
     }
     if rights.may_publish {
         let topics = rights.publish_topics.as_ref().map(|topics| format!(" on {}", topics.join(", ")));
@@ -248,6 +255,16 @@ mod tests {
         assert_eq!(key.rights.publish_names, None);
         assert_eq!(key.rights.expires_at, Some(Timestamp(90 * 86_400_000)));
         assert_eq!(rights(&key), "publishes on book/*; sees library/*/read");
+    }
+
+    #[test]
+    fn an_operator_is_of_the_whole_hub_and_no_profiles() {
+        let store = Store::in_memory().unwrap();
+        let words = ["create", "--name", "ops", "--operator", "--profile", "shop"];
+        let Command::Create(args) = parse(&words).unwrap() else { panic!("create") };
+        let sentence = create(&store, *args, Timestamp(0)).unwrap_err().to_string();
+        assert!(sentence.contains("--profile") && sentence.contains("--operator"), "{sentence}");
+        assert!(store.keys().unwrap().is_empty());
     }
 
     #[test]

@@ -9,6 +9,16 @@ async fn login(program: &Program, expires_at: Option<Timestamp>) -> (Authenticat
     (door, principal)
 }
 
+#[tokio::test]
+async fn a_key_for_one_profile_is_no_operators() {
+    let program = Program::new();
+    for (id, profile) in [("k2", None), ("k3", Some("shelf"))] {
+        program.store.add_key(&format!("tdg_{id}_s"), StoredKey { operator: true, ..stored(id, profile) });
+        let principal = bearer(&format!("tdg_{id}_s")).at(&program.open("")).await.unwrap();
+        assert_eq!(principal.operator, profile.is_none(), "{profile:?}");
+    }
+}
+
 fn with_ticket(ticket: &str) -> Ask {
     get(&format!("/v1/events?ticket={ticket}"))
 }
