@@ -32,6 +32,8 @@ pub struct Doors {
     pub store: Arc<dyn AuthStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// The parameters of the query in which a credential for `/v1` may stand.
+    pub credentials: Arc<[String]>,
 }
 
 /// A side endpoint of a profile.
@@ -94,7 +96,8 @@ pub(crate) fn open_doors(
             Authenticator::new(&loaded.auth, context).map_err(|error| format!("profile {name}: [auth] {error}"))?;
         profiles.insert(name.to_owned(), Arc::new(door));
     }
-    Ok(Doors { open, profiles, revocations, revoke, recheck, store, clock })
+    let credentials = settings.auth.query_parameters().map(str::to_owned).collect();
+    Ok(Doors { open, profiles, revocations, revoke, recheck, store, clock, credentials })
 }
 
 /// The program's own streams. A path that a profile has taken is the profile's.

@@ -178,6 +178,7 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let inspector = Arc::new(Inspector {
         service: service.clone(),
         door: doors.open.clone(),
+        credentials: doors.credentials.clone(),
         sampler,
         topics,
         log,

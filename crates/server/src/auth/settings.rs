@@ -24,6 +24,21 @@ pub struct AuthSettings {
     pub anonymous: AnonymousSettings,
 }
 
+impl AuthSettings {
+    /// The parameters of the query in which a credential may stand.
+    pub fn query_parameters(&self) -> impl Iterator<Item = &str> {
+        let places = self.sources.iter().flat_map(|source| match source {
+            SourceSettings::ApiKey(source) => &source.places[..],
+            SourceSettings::Jwt(source) => &source.places,
+            SourceSettings::Forward(source) => &source.places,
+            SourceSettings::ProxyHeader(_) => &[],
+            SourceSettings::JobToken(source) => &source.places,
+            SourceSettings::Ticket(source) => &source.places,
+        });
+        places.filter_map(|place| place.query.as_deref())
+    }
+}
+
 impl Default for AuthSettings {
     fn default() -> Self {
         AuthSettings {

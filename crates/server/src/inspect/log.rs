@@ -12,7 +12,8 @@ use tidings_brokers::Retention;
 use tidings_transports::Problem;
 
 use self::search::{Found, Search};
-use super::{Inspector, query};
+use super::Inspector;
+use crate::routes::asker;
 
 /// How many events a page has if the request does not say, and the most.
 const PAGE: (usize, usize) = (50, 500);
@@ -119,7 +120,7 @@ impl Inspector {
 
     /// What is kept, newest first.
     pub(super) async fn kept(&self, parts: &request::Parts) -> Result<Listed, Problem> {
-        let asked: Asked = query(parts)?;
+        let asked: Asked = asker::query(parts, &self.credentials)?;
         let limit = asked.limit.unwrap_or(PAGE.0).clamp(1, PAGE.1);
         let broker = self.service.hub.broker();
         let head = broker.head();

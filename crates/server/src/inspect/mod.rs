@@ -20,8 +20,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidings_transports::events::cors;
 use tidings_transports::service::method_not_allowed;
@@ -40,6 +39,8 @@ pub struct Inspector {
     pub service: Arc<Service>,
     /// Who says who asks.
     pub door: Arc<dyn Authenticate>,
+    /// The parameters of the query in which a credential may stand.
+    pub credentials: Arc<[String]>,
     /// The figures of each second.
     pub sampler: Arc<Sampler>,
     /// The events of each topic.
@@ -126,6 +127,9 @@ impl Inspector {
             Page::Whoami => asker::who(&self.door, parts).await?,
             _ => asker::operator_at(&self.door, parts).await?,
         };
+        if !matches!(page, Page::Topics | Page::LogEvents) {
+            let Nothing {} = asker::query(parts, &self.credentials)?;
+        }
         match page {
             Page::Whoami => Ok(json(&self.whoami(&principal))),
             Page::Streams => Ok(json(&self.streams().await)),
@@ -160,14 +164,10 @@ fn json(answer: &impl Serialize) -> Response {
     axum::Json(answer).into_response()
 }
 
-/// What the query asks for.
-fn query<T: DeserializeOwned>(parts: &request::Parts) -> Result<T, Problem> {
-    let asked = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-    let invalid = |error: axum::extract::rejection::QueryRejection| {
-        Problem::new(StatusCode::BAD_REQUEST, "invalid-query", error.body_text())
-    };
-    asked.map(|axum::extract::Query(asked)| asked).map_err(invalid)
-}
+/// A query that asks for nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 /// The last segment of the path.
 fn last_segment(parts: &request::Parts) -> &str {

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use tidings::{Entry, Hub, Place, TopicPattern};
 use tidings_transports::Problem;
 
-use super::{Inspector, query};
+use super::Inspector;
+use crate::routes::asker;
 
 /// How many topics are known at a time. With the longest names that is 2 MiB.
 const KNOWN: usize = 4_096;
@@ -273,7 +274,7 @@ impl Matcher {
 
 impl Inspector {
     pub(super) fn busy_topics(&self, parts: &request::Parts) -> Result<Listed, Problem> {
-        self.topics.list(&query(parts)?)
+        self.topics.list(&asker::query(parts, &self.credentials)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{StatusCode, header, request};
+use http::{StatusCode, Uri, header, request};
 use serde::de::DeserializeOwned;
 use tidings::Principal;
 use tidings_transports::publish::collect;
@@ -35,6 +35,17 @@ pub(crate) async fn operator_at(
     }
     let detail = format!("{} is not an operator: make a key with `tidings key create --operator`", principal.id);
     Err(Problem::new(StatusCode::FORBIDDEN, "not-an-operator", detail))
+}
+
+/// What the query asks for, beside a credential in a parameter of one of these names.
+pub(crate) fn query<T: DeserializeOwned>(parts: &request::Parts, credentials: &[String]) -> Result<T, Problem> {
+    let pairs = parts.uri.query().unwrap_or_default().split('&');
+    let name = |pair: &str| pair.split_once('=').map_or(pair, |(name, _)| name).to_owned();
+    let asked: Vec<&str> = pairs.filter(|pair| !credentials.contains(&name(pair))).collect();
+    let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid-query", detail);
+    let uri: Uri = format!("/?{}", asked.join("&")).parse().map_err(|_| invalid("it can't be read".to_owned()))?;
+    let asked = axum::extract::Query::<T>::try_from_uri(&uri).map_err(|error| invalid(error.body_text()))?;
+    Ok(asked.0)
 }
 
 /// A JSON body of a known form; an empty one is the default form.

@@ -12,9 +12,10 @@ use tidings::{Cursor, Event, Filter, Offset, Principal, Query, TopicPattern, exp
 use tidings_transports::Problem;
 
 use super::Shared;
-use super::asker::operator;
+use super::asker::{operator, query};
 
 #[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ExplainRequest {
     cursor: Option<String>,
     principal: Option<String>,
@@ -27,9 +28,7 @@ pub(super) async fn explain_event(
     parts: request::Parts,
 ) -> Result<Response, Problem> {
     let caller = operator(&shared, &parts).await?;
-    let asked = axum::extract::Query::<ExplainRequest>::try_from_uri(&parts.uri);
-    let axum::extract::Query(asked) =
-        asked.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid-query", error.body_text()))?;
+    let asked: ExplainRequest = query(&parts, &shared.doors.credentials)?;
     let hub = &shared.service.hub;
     let event = find_event(&shared, asked.cursor.as_deref().unwrap_or_default()).await?;
     let profile = hub.profiles().of(event.topic.as_str()).clone();
