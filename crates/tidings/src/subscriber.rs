@@ -75,6 +75,18 @@ impl Hub {
         start: Start,
         since: Moment,
     ) -> Subscriber {
+        self.subscribe_over("program", principal, filter, start, since)
+    }
+
+    /// The same, telling those who look ([`Hub::subscribers`]) which transport carries it.
+    pub fn subscribe_over(
+        self: &Arc<Self>,
+        transport: &'static str,
+        principal: Arc<Principal>,
+        filter: Filter,
+        start: Start,
+        since: Moment,
+    ) -> Subscriber {
         let interest = Interest { filter, grants: principal.grants.clone() };
         let seat = Arc::new(Seat {
             notify: Notify::new(),
@@ -82,6 +94,7 @@ impl Hub {
             closed: OnceLock::new(),
             drain_after: OnceLock::new(),
             principal,
+            transport,
             number: self.seats.number(),
             opened: self.clock().now(),
         });
@@ -297,6 +310,7 @@ pub(crate) struct Seat {
     closed: OnceLock<CloseReason>,
     drain_after: OnceLock<Duration>,
     principal: Arc<Principal>,
+    transport: &'static str,
     /// No other subscriber of this process has it.
     number: u64,
     opened: Timestamp,
@@ -309,6 +323,8 @@ pub struct Seated {
     pub number: u64,
     /// Who reads.
     pub principal: Arc<Principal>,
+    /// What carries it; `program` where nobody said so.
+    pub transport: &'static str,
     /// What was asked for.
     pub filter: Filter,
     /// When it began.
@@ -387,6 +403,7 @@ impl Seats {
         let shown = seats.map(|(class, seat)| Seated {
             number: seat.number,
             principal: seat.principal.clone(),
+            transport: seat.transport,
             filter: class.interest.filter.clone(),
             opened: seat.opened,
         });

@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http_body::Frame;
-use tidings::{CloseReason, Cursor, Delivery, Entry, Filter, Hub, Interest, Moment, Principal, Start, Subscriber};
+use tidings::{
+    CloseReason, Cursor, Delivery, Entry, Filter, Hub, Interest, Moment, Principal, Start, Subscriber, Timestamp,
+};
 use tokio::time::Instant;
 
 use crate::lane::{Claim, LaneCounters};
@@ -116,6 +118,9 @@ impl Drop for Counted {
 
 struct Driving {
     hub: Arc<Hub>,
+    opened: Timestamp,
+    /// The time of the oldest event of this piece that is younger than the stream.
+    oldest: Option<Timestamp>,
     interest: Interest,
     subscriber: Subscriber,
     counted: Counted,
@@ -135,17 +140,19 @@ fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frame
     let counted = Counted { stream: stream.clone(), counters, closed: None };
     let (after, gap) = (start.after, start.gap.take());
     let (cursor, interest) = (hub.cursor(after), Interest { filter: filter.clone(), grants: principal.grants.clone() });
-    let subscriber = hub.subscribe_at(principal.clone(), filter, start, since);
+    let subscriber = hub.subscribe_over("sse", principal.clone(), filter, start, since);
     let (retained, mut counted) = (watch::present(&hub, &interest, after, end.as_ref()), counted);
     let mut hello = stream.opening(cursor, gap.as_ref(), &retained, &principal.grants);
     if retained.iter().any(|entry| stream.ends_with(entry)) {
         hello.extend_from_slice(&stream.closing(CloseReason::Finished, None, None));
         counted.closed = Some(CloseReason::Finished);
     }
-    let now = Instant::now();
+    let (now, opened) = (Instant::now(), hub.clock().now());
     let driving = Driving {
         hub,
+        opened,
         interest,
+        oldest: None,
         subscriber,
         counted,
         hello: Some(hello.freeze()),
@@ -196,6 +203,9 @@ impl Driving {
             }
             next = self.subscriber.try_next().await;
         }
+        if let Some(oldest) = self.oldest.take() {
+            self.counted.counters.record_latency(&self.hub, oldest);
+        }
         bytes.freeze()
     }
 
@@ -207,6 +217,8 @@ impl Driving {
                 bytes.extend_from_slice(stream.frame(&entry, variant, self.hub.cursor(entry.at)));
                 self.counted.counters.delivered.fetch_add(1, Ordering::Relaxed);
                 self.updated_at = Instant::now();
+                // What is older waited for the client, and not for us.
+                self.oldest = self.oldest.or(Some(entry.event.time).filter(|time| *time >= self.opened));
                 if !entry.event.is_signal() {
                     // A signal is an update, but it tells no position.
                     self.told_at = self.updated_at;

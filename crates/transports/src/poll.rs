@@ -67,7 +67,7 @@ impl Mount {
         // A first poll without a cursor answers at once: the client has its place before anything happens.
         let first = query::resume(&parts.headers, &parts.uri).is_none();
         let (after, interest) = (start.after, Interest { filter: filter.clone(), grants: principal.grants.clone() });
-        let mut subscriber = hub.subscribe_at(principal.clone(), filter, start, since);
+        let mut subscriber = hub.subscribe_over("poll", principal.clone(), filter, start, since);
         let mut answer = Answer { events: Vec::new(), cursor: String::new(), gap: None, closed: None };
         if first {
             // Without its place: it tells the present state, it is not the next event.
@@ -76,6 +76,7 @@ impl Mount {
         }
         let deadline = Instant::now() + if first { Duration::ZERO } else { wait };
         let (mut bytes, limits) = (0, hub.limits());
+        let (opened, mut oldest) = (hub.clock().now(), None);
         loop {
             let delivery = match subscriber.try_next().await {
                 Some(delivery) => delivery,
@@ -88,6 +89,8 @@ impl Mount {
             match delivery {
                 Delivery::Event(entry) => {
                     bytes += entry.event.weight();
+                    // What is older waited for the client, and not for us.
+                    oldest = oldest.or(Some(entry.event.time).filter(|time| *time >= opened));
                     let cursor = (!entry.event.is_signal()).then(|| hub.cursor(entry.at));
                     answer.events.push(polled(service, &stream, &entry, &principal.grants, cursor));
                     service.counters().delivered.fetch_add(1, Ordering::Relaxed);
@@ -104,6 +107,9 @@ impl Mount {
             if answer.events.len() >= limits.poll_events || bytes >= limits.page_bytes {
                 break;
             }
+        }
+        if let Some(oldest) = oldest {
+            service.counters().record_latency(hub, oldest);
         }
         answer.cursor = subscriber.cursor().to_string();
         drop(permit);

@@ -93,12 +93,14 @@ impl Service {
     /// Every open stream: those of the lanes, and those that are response bodies or polls that wait.
     pub async fn streams(&self) -> Vec<OpenStream> {
         let profiles = self.hub.profiles();
-        let bodies = self.hub.subscribers().into_iter().map(|Seated { number, principal, filter, opened }| {
-            let profile = principal.namespace.as_deref().map_or(profiles.open(), |namespace| profiles.of(namespace));
-            let profile = profile.name().to_owned();
-            let id = StreamId::of(Held::Body(number));
-            OpenStream { id, opened, profile, transport: "body", principal, filter, lag: None }
-        });
+        let bodies =
+            self.hub.subscribers().into_iter().map(|Seated { number, principal, transport, filter, opened }| {
+                let profile =
+                    principal.namespace.as_deref().map_or(profiles.open(), |namespace| profiles.of(namespace));
+                let profile = profile.name().to_owned();
+                let id = StreamId::of(Held::Body(number));
+                OpenStream { id, opened, profile, transport, principal, filter, lag: None }
+            });
         let mut streams: Vec<OpenStream> = bodies.collect();
         if let Some(lanes) = &self.lanes {
             streams.extend(lanes.list().await);

@@ -101,6 +101,21 @@ async fn start(limits: Limits) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_called_what_it_is_and_counts_how_long_events_took() {
+    let server = start(Limits::default()).await;
+    let mut connection = Connection::open(&server).await;
+    let latency = || server.service.counters().latency.summary(server.hub.clock().ticks());
+    server.clock.advance(Duration::from_secs(120));
+    let mut stream = connection.listen("topic=t", "u+red", "").await;
+    server.until("it is there", |server| server.hub.subscribers().len() == 1).await;
+    assert_eq!(server.service.streams().await[0].transport, "sse");
+    assert_eq!(latency(), None);
+    server.publish("t", "red", 1).await;
+    assert_eq!(stream.numbers(1).await, [1]);
+    assert_eq!(latency().map(|latency| latency.max), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_connection_carries_many_streams_and_each_gets_what_it_may() {
     let server = start(Limits::default()).await;
     let mut connection = Connection::open(&server).await;

@@ -40,6 +40,23 @@ fn cursor(answer: &Value) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_that_waits_is_called_one_and_counts_how_long_its_oldest_event_took() {
+    let server = start(Limits::default()).await;
+    let latency = || server.service.counters().latency.summary(server.hub.clock().ticks());
+    let place = cursor(&poll(&server, "", "u+all").await).to_owned();
+    server.publish("t", "all", 1).await;
+    server.clock.advance(Duration::from_secs(5));
+    let old = poll(&server, &format!("cursor={place}"), "u+all").await;
+    assert_eq!((numbers(&old), latency()), (vec![1], None), "it waited for its client");
+    let mut client = ask(&server, &format!("cursor={}&wait=30", cursor(&old)), "u+all", "").await;
+    server.until("it waits", |server| server.hub.subscribers().len() == 1).await;
+    assert_eq!(server.service.streams().await[0].transport, "poll");
+    server.publish("t", "all", 2).await;
+    client.read_head().await;
+    assert_eq!(latency().map(|latency| latency.max), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_poll_answers_at_once_with_a_place_to_go_on_from() {
     let server = start(Limits::default()).await;
     server.publish("t", "all", 1).await;

@@ -46,7 +46,7 @@ impl Lane {
             return;
         };
         let epoch = self.hub.cursor(Offset::START);
-        let mut used = 0;
+        let (mut used, mut oldest) = (0, None);
         for (place, entry) in &batch {
             let pieces = &mut self.pieces;
             self.registry.matching(&entry.event, |id, class| {
@@ -67,6 +67,7 @@ impl Lane {
                 let frame = stream.frame(entry, variant, epoch);
                 pieces.told = kept(entry).or(pieces.told);
                 pieces.end = stream.ends_with(entry).then(|| entry.clone());
+                oldest = oldest.or(Some(entry.event.time));
                 pieces.frames.push((frame.clone(), *place, entry.at));
             });
         }
@@ -88,10 +89,8 @@ impl Lane {
         if used > 1024 {
             self.pieces.truncate(1024);
         }
-        if let (1.., Some((_, entry))) = (used, batch.last()) {
-            let clock = self.hub.clock();
-            let took = clock.now().since(entry.event.time);
-            self.counters.latency.record(took.as_millis() as u64, clock.ticks());
+        if let Some(oldest) = oldest {
+            self.counters.record_latency(&self.hub, oldest);
         }
         for (timer, end) in std::mem::take(&mut self.finishing) {
             if self.find(timer).is_some() {

@@ -86,6 +86,13 @@ pub struct LaneCounters {
 pub const BREAKS: [u16; 5] = [1002, 1003, 1007, 1008, 1009];
 
 impl LaneCounters {
+    /// Notes how long the oldest event of what is handed to sockets now has taken: once a round, answer or piece.
+    pub(crate) fn record_latency(&self, hub: &Hub, oldest: Timestamp) {
+        let clock = hub.clock();
+        let took = u64::try_from(clock.now().since(oldest).as_millis()).unwrap_or(u64::MAX);
+        self.latency.record(took, clock.ticks());
+    }
+
     /// How many streams are open.
     pub fn open(&self) -> u64 {
         let closed: u64 = self.closed.iter().map(|count| count.load(Ordering::SeqCst)).sum();
@@ -148,7 +155,7 @@ pub struct OpenStream {
     pub principal: Arc<Principal>,
     /// The profile it belongs to.
     pub profile: String,
-    /// How it is held: `sse`, `websocket`, `socketio`, `socketio-polling`; `body` for a response body or a poll.
+    /// What carries it: `sse`, `poll`, `websocket`, `socketio`, `socketio-polling`; `program` for one of a program that embeds the hub.
     pub transport: &'static str,
     /// What was asked for.
     pub filter: Filter,
