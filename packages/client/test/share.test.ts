@@ -48,6 +48,27 @@ describe.each(WAYS)('shared ($sharing)', ({ without }) => {
     expect(browser.log.opened).toBe(1)
   })
 
+  test('a page that comes later hears the states that the opening brought, the newest of each', async () => {
+    const browser = new Browser({ without })
+    const first = browser.open()
+    await browser.scheduler.pass(SECOND)
+    browser.log.publish('book/1', 'no state')
+    await browser.scheduler.pass(SECOND)
+    const state = (topic: string, data: string, cursor?: string) => {
+      const event = { name: 'status', topic, data, cursor, time: 7 }
+      browser.log.live[0]?.sink.batch({ from: undefined, to: cursor, frames: [{ type: 'event', event }] })
+    }
+    state('book/1', 'lent')
+    state('book/2', 'here')
+    state('book/2', 'lent too', place(2))
+    await browser.scheduler.pass(SECOND)
+    const late = browser.open()
+    await browser.scheduler.pass(SECOND)
+    expect(first.told).toEqual(['no state', 'lent', 'here', 'lent too'])
+    expect(late.told).toEqual(['lent', 'lent too'])
+    expect(late.events.map(({ cursor }) => cursor)).toEqual([undefined, undefined])
+  })
+
   test('a page that brings a place of its own reads from there by itself, up to where the others are', async () => {
     const browser = new Browser({ without })
     for (let number = 0; number < 10; number++) browser.log.publish(`book/${number % 2}`)

@@ -1,7 +1,7 @@
 import { TidingsError } from '../errors.js'
 import { coversAll, wants } from '../filter.js'
 import type { Batch, OpenSource, Settings, SourceSink } from '../source.js'
-import type { ClientOptions, Connection, Environment, Gap, Sharing } from '../types.js'
+import type { ClientOptions, Connection, Environment, Gap, LiveEvent, Sharing } from '../types.js'
 import { detour } from './detour.js'
 import {
   type FromHolder,
@@ -180,8 +180,11 @@ export class Member {
   #takeJoined(message: Joined, caughtUp: boolean): void {
     const { cursor } = message
     if (!this.#takeBatch({ from: cursor, to: cursor, frames: [] }, message, caughtUp)) return
-    if (message.present.length > 0) {
-      this.#options.sink.batch({ from: this.#cursor, to: this.#cursor, frames: [], present: message.present })
+    const { present } = message
+    if (present.length > 0) {
+      // States are told as at an opening of its own; who has heard one knows it by its time. The newest signal can't be told from a state.
+      const frames = present.filter(isState).map(event => ({ type: 'event', event }) as const)
+      this.#options.sink.batch({ from: this.#cursor, to: this.#cursor, frames, present })
     }
     this.#joined = message.ask
     this.#connection = message.connection
@@ -297,6 +300,10 @@ export class Member {
     this.#told = told
     sink.connection(told)
   }
+}
+
+function isState({ cursor, time }: LiveEvent): boolean {
+  return cursor === undefined && time !== undefined
 }
 
 function isEqual(a: Connection, b: Connection): boolean {
