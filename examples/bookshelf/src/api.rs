@@ -5,6 +5,7 @@ mod authors;
 mod body;
 mod books;
 mod downloads;
+mod etag;
 mod imports;
 mod pages;
 mod storm;

@@ -24,7 +24,7 @@ use crate::library::Library;
 use crate::outbox::{self, Outbox};
 use crate::session::Wall;
 use crate::users::Passwords;
-use crate::{api, demo, queue, watch as folder, work};
+use crate::{api, book, demo, queue, watch as folder, work};
 
 /// How the app is run.
 #[derive(Clone, Debug)]
@@ -119,6 +119,7 @@ impl App {
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running> {
         let loaded = load(&settings.profile)?;
         let app = open(settings, loaded.profile.clone(), clock).await?;
+        sweep(&app).await?;
         let outbox = Outbox::open(app.db.clone(), app.hub.clone(), app.profile.clone()).await?;
         if app.settings.demo {
             demo::fill(&app).await?;
@@ -237,6 +238,24 @@ async fn open(settings: Settings, profile: Arc<Profile>, clock: Arc<dyn Clock>) 
         failed,
         downloaded,
     }))
+}
+
+/// Removes the files that are of no use any more: the covers of books that are gone, and what was fetched of downloads that begin again.
+/// Books stay, named or not: a database that was brought back from a copy does not know the newest.
+async fn sweep(app: &Arc<App>) -> Result<()> {
+    let named = app.db.read(book::covers).await?;
+    let swept = app.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        for entry in std::fs::read_dir(&swept.downloaded)?.flatten() {
+            std::fs::remove_file(entry.path())?;
+        }
+        swept.library.sweep_covers(&named)
+    });
+    let removed = done.await.map_err(|error| Fault::Broken(error.to_string()))??;
+    if removed > 0 {
+        tracing::info!(removed, "covers of books that are gone were removed");
+    }
+    Ok(())
 }
 
 async fn watch_folder(app: Arc<App>) {

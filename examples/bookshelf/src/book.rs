@@ -1,5 +1,7 @@
 //! Books: what is known of one, and each change of one with the event that tells it.
 
+use std::collections::HashSet;
+
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -230,6 +232,13 @@ pub fn with_file(db: &Connection, path: &str) -> Result<Option<Book>> {
 pub fn cover(db: &Connection, id: i64) -> Result<Option<String>> {
     let found = db.prepare_cached("SELECT cover FROM books WHERE id = ?1")?.query_row([id], |row| row.get(0));
     Ok(found.optional()?.flatten())
+}
+
+/// The names of all covers.
+pub fn covers(db: &Connection) -> Result<HashSet<String>> {
+    let mut statement = db.prepare("SELECT DISTINCT cover FROM books WHERE cover IS NOT NULL")?;
+    let found = statement.query_map([], |row| row.get(0))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Whether `owner` has this book already, or nobody has it, which is the same to them.

@@ -119,12 +119,30 @@ pub async fn put_aside(app: &Arc<App>, file: &Path, why: &Unreadable) -> Result<
 
 /// Names that are free in the folder: for the file, and for the text.
 fn free_names(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let pair = |name: String| (folder.join(&name), folder.join(format!("{name}.txt")));
     let candidates = (1..1_000).map(|number| match number {
-        1 => folder.join(name),
-        number => folder.join(format!("{number} {name}")),
+        1 => pair(name.to_owned()),
+        number => pair(format!("{number} {name}")),
     });
-    let free = candidates.into_iter().find(|target| !target.exists()).unwrap_or_else(|| folder.join(name));
-    let mut text = free.clone().into_os_string();
-    text.push(".txt");
-    (free, text.into())
+    let mut free = candidates.filter(|(target, text)| !target.exists() && !text.exists());
+    free.next().unwrap_or_else(|| pair(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_aside_takes_the_place_of_no_other_file_and_no_other_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = |name: &str| {
+            let (file, text) = free_names(folder.path(), name);
+            [file, text].map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        };
+        assert_eq!(names("a.epub"), ["a.epub", "a.epub.txt"]);
+        fs::write(folder.path().join("a.epub.txt"), "of another").unwrap();
+        assert_eq!(names("a.epub"), ["2 a.epub", "2 a.epub.txt"]);
+        fs::write(folder.path().join("2 a.epub"), "another").unwrap();
+        assert_eq!(names("a.epub"), ["3 a.epub", "3 a.epub.txt"]);
+    }
 }

@@ -1,5 +1,6 @@
 //! The files: books in folders by author, covers by their content.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -77,6 +78,21 @@ impl Library {
         Ok(name)
     }
 
+    /// Removes the covers that have none of these names, and what a crash left half written; says how many there were. Nobody may keep a
+    /// cover meanwhile.
+    pub fn sweep_covers(&self, named: &HashSet<String>) -> io::Result<usize> {
+        let is_named = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| named.contains(name));
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.covers)? {
+            let entry = entry?;
+            if !is_named(&entry) && entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// Where a cover is.
     pub fn cover(&self, name: &str) -> PathBuf {
         self.covers.join(name)
@@ -138,6 +154,17 @@ mod tests {
         assert_eq!(library.shelve(&one, "Jane Austen", "Emma").unwrap(), "Jane Austen/Emma.epub");
         assert_eq!(library.shelve(&other, "Jane Austen", "Emma").unwrap(), "Jane Austen/Emma 2.epub");
         assert_eq!(fs::read(library.book("Jane Austen/Emma 2.epub")).unwrap(), b"two");
+    }
+
+    #[test]
+    fn only_covers_that_a_book_names_are_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let library = Library::open(data.path()).unwrap();
+        for name in ["kept.png", "gone.png", ".tmpHalf"] {
+            fs::write(library.cover(name), name).unwrap();
+        }
+        assert_eq!(library.sweep_covers(&HashSet::from(["kept.png".to_owned()])).unwrap(), 2);
+        assert!(library.cover("kept.png").exists() && !library.cover("gone.png").exists());
     }
 
     #[test]

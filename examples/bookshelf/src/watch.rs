@@ -44,10 +44,14 @@ pub async fn run(app: Arc<App>) -> io::Result<()> {
 }
 
 async fn sweep(app: &Arc<App>) {
-    let mut found: Vec<PathBuf> =
-        fs::read_dir(&app.drop).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    found.sort();
-    for file in found {
+    let folder = app.drop.clone();
+    let listed = tokio::task::spawn_blocking(move || {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        found.sort();
+        found
+    });
+    for file in listed.await.unwrap_or_default() {
         take(app, file, true).await;
     }
 }
@@ -55,7 +59,7 @@ async fn sweep(app: &Arc<App>) {
 /// Imports a file. With `may_grow` it is perhaps still written to.
 async fn take(app: &Arc<App>, file: PathBuf, may_grow: bool) {
     let Err(why) = import(app, &file).await else { return };
-    if !(may_grow && is_young(&file)) {
+    if !(may_grow && is_young(&file).await) {
         return put_aside(app, &file, &why).await;
     }
     let app = app.clone();
@@ -69,7 +73,7 @@ async fn take(app: &Arc<App>, file: PathBuf, may_grow: bool) {
 
 /// Puts the file on the shelf if it is one of a book; the error is why it can never be.
 async fn import(app: &Arc<App>, file: &Path) -> Result<(), Unreadable> {
-    if !is_book(file) {
+    if !is_book(file).await {
         return Ok(());
     }
     match importer::shelve(app, file.to_owned(), None).await {
@@ -91,13 +95,13 @@ async fn put_aside(app: &Arc<App>, file: &Path, why: &Unreadable) {
 }
 
 /// Whether it is a file that ends in `.epub`: no folder, no link, and none of the names that programs use while they write.
-fn is_book(file: &Path) -> bool {
+async fn is_book(file: &Path) -> bool {
     let name = file.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let is_file = fs::symlink_metadata(file).is_ok_and(|about| about.is_file());
-    is_file && name.ends_with(".epub") && !name.starts_with('.')
+    let is_named = name.ends_with(".epub") && !name.starts_with('.');
+    is_named && tokio::fs::symlink_metadata(file).await.is_ok_and(|about| about.is_file())
 }
 
-fn is_young(file: &Path) -> bool {
-    let modified = fs::metadata(file).and_then(|about| about.modified()).ok();
+async fn is_young(file: &Path) -> bool {
+    let modified = tokio::fs::metadata(file).await.and_then(|about| about.modified()).ok();
     modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < YOUNG)
 }

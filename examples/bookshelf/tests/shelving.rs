@@ -33,6 +33,47 @@ async fn a_dropped_book_is_on_the_shelf_with_its_cover_and_everybody_hears_of_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_cover_of_ones_own_book_is_asked_for_each_time_and_sent_once() {
+    let shelf = Shelf::start().await;
+    let (ann, ben) = (shelf.log_in("ann").await, shelf.log_in("ben").await);
+    let mut stream = ann.listen("").await;
+    for (title, owned, keep) in
+        [("Mine", true, "private, no-cache"), ("Ours", false, "private, max-age=31536000, immutable")]
+    {
+        let book = ann.want(title, "Somebody", owned).await;
+        drop_book(&shelf.drop_folder(), "x.epub", title, "Somebody", Some(PNG));
+        stream.until(|event| is_imported(event, title)).await;
+        let path = format!("/api/v1/books/{book}/cover");
+        let answer = ann.ask(Method::GET, &path, None).await;
+        assert_eq!(answer.headers()["cache-control"], keep);
+        let tag = answer.headers()["etag"].to_str().unwrap();
+        let again = ann.ask_unless(&path, tag).await;
+        assert_eq!(
+            (again.status(), &again.headers()["cache-control"]),
+            (StatusCode::NOT_MODIFIED, &keep.parse().unwrap())
+        );
+        let of_ben = ben.ask_unless(&path, tag).await.status();
+        assert_eq!(of_ben, if owned { StatusCode::NOT_FOUND } else { StatusCode::NOT_MODIFIED });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_sent_anew_only_when_it_is_another() {
+    let shelf = Shelf::start().await;
+    let page = shelf.folder.path().join("web");
+    fs::create_dir_all(&page).unwrap();
+    fs::write(page.join("index.html"), "one").unwrap();
+    let ann = shelf.nobody();
+    let answer = ann.ask(Method::GET, "/queue", None).await;
+    let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(answer.text().await.unwrap(), "one");
+    assert_eq!(ann.ask_unless("/", &tag).await.status(), StatusCode::NOT_MODIFIED);
+    fs::write(page.join("index.html"), "other").unwrap();
+    assert_eq!(ann.ask_unless("/", &tag).await.text().await.unwrap(), "other");
+    assert_eq!(ann.ask(Method::GET, "/assets/gone.js", None).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_book_is_the_one_that_somebody_wants() {
     let shelf = Shelf::start().await;
     let ann = shelf.log_in("ann").await;

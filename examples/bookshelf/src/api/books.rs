@@ -6,12 +6,13 @@ use axum::Json;
 use axum::body::Body as Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rusqlite::ToSql;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::body::{Asked, Body, Id};
+use super::etag;
 use crate::app::App;
 use crate::book::{self, Book, Happened, NewBook, Search, Status};
 use crate::fault::{Fault, Result};
@@ -216,24 +217,42 @@ pub(super) async fn remove(State(app): State<Arc<App>>, visitor: Visitor, Id(id)
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn cover(State(app): State<Arc<App>>, visitor: Visitor, Id(id): Id) -> Result<Response> {
-    let name = app.db.read(move |db| {
-        book::seen(db, id, visitor.viewer())?;
-        book::cover(db, id)
-    });
-    let name = name.await?.ok_or_else(|| Fault::missing("cover"))?;
-    let bytes = tokio::fs::read(app.library.cover(&name)).await?;
-    let media = match name.rsplit('.').next() {
+pub(super) async fn cover(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Id(id): Id,
+    asked: HeaderMap,
+) -> Result<Response> {
+    let found = app.db.read(move |db| Ok((book::seen(db, id, visitor.viewer())?.owner_id, book::cover(db, id)?)));
+    let (owner, name) = found.await?;
+    let name = name.ok_or_else(|| Fault::missing("cover"))?;
+    // Another picture has another name, so the name is its tag.
+    let tag = format!("\"{name}\"");
+    let keep = match owner {
+        // Whoever sits at this browser next may not see it: it is asked for again each time, and who may see it is checked again.
+        Some(_) => "private, no-cache",
+        None => "private, max-age=31536000, immutable",
+    };
+    let mut response = match etag::is_known(&asked, &tag) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => {
+            let bytes = tokio::fs::read(app.library.cover(&name)).await?;
+            ([(header::CONTENT_TYPE, media_of(&name))], Bytes::from(bytes)).into_response()
+        }
+    };
+    let headers = [(header::CACHE_CONTROL, keep), (header::ETAG, &tag), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    for (header, value) in headers {
+        let value = HeaderValue::from_str(value).map_err(|error| Fault::Broken(error.to_string()))?;
+        response.headers_mut().insert(header, value);
+    }
+    Ok(response)
+}
+
+fn media_of(cover: &str) -> &'static str {
+    match cover.rsplit('.').next() {
         Some("png") => "image/png",
         Some("gif") => "image/gif",
         Some("webp") => "image/webp",
         _ => "image/jpeg",
-    };
-    let headers = [
-        (header::CONTENT_TYPE, media),
-        // Private: who may see it is checked with each request. For ever: another picture has another address.
-        (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    Ok((headers, Bytes::from(bytes)).into_response())
+    }
 }

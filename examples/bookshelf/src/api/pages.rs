@@ -9,6 +9,7 @@ use http::{Method, StatusCode, header, request};
 use percent_encoding::percent_decode_str;
 use tidings_transports::Problem;
 
+use super::etag;
 use crate::app::App;
 
 /// What the pages may load and talk to: this origin alone. Their connections may live in a worker.
@@ -27,25 +28,18 @@ pub(super) async fn serve(State(app): State<Arc<App>>, parts: request::Parts) ->
         let detail = format!("there is nothing at {path}");
         return Problem::new(StatusCode::NOT_FOUND, "not-found", detail).into_response();
     }
-    let web = &app.settings.web;
-    let asked = file_of(web, path);
-    let found = match &asked {
-        Some(file) => tokio::fs::read(file).await.ok(),
-        None => None,
-    };
-    let (file, bytes) = match (asked, found) {
-        (Some(file), Some(bytes)) => (file, bytes),
-        // A script that is gone since a new build must not be answered with a page.
-        _ if path.starts_with("/assets/") => {
-            return Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such file").into_response();
-        }
-        _ => match tokio::fs::read(web.join("index.html")).await {
-            Ok(bytes) => (web.join("index.html"), bytes),
-            Err(_) => return Html(NOT_BUILT).into_response(),
-        },
-    };
     // The build names what lies there by its content.
     let lasting = path.starts_with("/assets/");
+    let (web, asked) = (app.settings.web.clone(), path.to_owned());
+    let found = tokio::task::spawn_blocking(move || read(&web, &asked)).await.ok().flatten();
+    let Some((file, bytes)) = found else {
+        // A script that is gone since a new build must not be answered with a page.
+        return match lasting {
+            true => Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such file").into_response(),
+            false => Html(NOT_BUILT).into_response(),
+        };
+    };
+    let tag = etag::of(&bytes);
     let headers = [
         (header::CONTENT_TYPE, media_of(&file)),
         (header::CACHE_CONTROL, if lasting { "public, max-age=31536000, immutable" } else { "no-cache" }),
@@ -53,7 +47,19 @@ pub(super) async fn serve(State(app): State<Arc<App>>, parts: request::Parts) ->
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
     ];
-    (headers, bytes).into_response()
+    let tagged = [(header::ETAG, tag.clone())];
+    match etag::is_known(&parts.headers, &tag) {
+        true => (StatusCode::NOT_MODIFIED, headers, tagged).into_response(),
+        false => (headers, tagged, bytes).into_response(),
+    }
+}
+
+/// The file that a path names; else the page, but not in place of what the build has named. Blocks.
+fn read(web: &Path, path: &str) -> Option<(PathBuf, Vec<u8>)> {
+    let page = || (!path.starts_with("/assets/")).then(|| web.join("index.html"));
+    let file = file_of(web, path).or_else(page)?;
+    let bytes = std::fs::read(&file).ok()?;
+    Some((file, bytes))
 }
 
 /// The file below `web`; none if the path leads elsewhere, or to no file.

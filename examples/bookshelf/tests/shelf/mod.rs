@@ -193,6 +193,12 @@ impl User<'_> {
         request.send().await.unwrap()
     }
 
+    /// Asks for what they have with this tag.
+    pub async fn ask_unless(&self, path: &str, tag: &str) -> Response {
+        let request = self.shelf.client.get(format!("{}{path}", self.shelf.base));
+        request.header("cookie", &self.cookie).header("if-none-match", tag).send().await.unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.ask(Method::GET, &format!("/api/v1/{path}"), None).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
