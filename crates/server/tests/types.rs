@@ -140,6 +140,33 @@ fn an_event_without_a_schema_is_unknown() {
 }
 
 #[test]
+fn events_with_one_schema_have_one_payload_and_messages_of_their_own_names() {
+    let schema = r#"{ title = "One", type = "object", properties = { id = { type = "integer" } } }"#;
+    let events: String = ["b.d", "b.e"]
+        .iter()
+        .map(|name| format!("[events.\"{name}\"]\ntopic = \"t\"\naudience = \"everyone\"\nschema = {schema}\n"))
+        .collect();
+    let mounts = "[[mounts]]\ntransport = \"sse\"\npath = \"/live\"\n";
+    let (_folder, path) = written(&format!("schema = {schema}\n{events}{mounts}"));
+    let made = tidings(&["asyncapi", "--profile", &path]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let document: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let components = &document["components"];
+    for name in ["b.c", "b.d", "b.e"] {
+        assert_eq!(
+            components["messages"][name]["payload"],
+            json!({ "$ref": "#/components/schemas/One" }),
+            "{document}"
+        );
+        assert_eq!(
+            document["channels"]["sse"]["messages"][name],
+            json!({ "$ref": format!("#/components/messages/{name}") })
+        );
+    }
+    assert_eq!(components["schemas"].as_object().unwrap().keys().collect::<Vec<_>>(), ["One"]);
+}
+
+#[test]
 fn a_wrong_schema_stops_check_config_with_its_file_and_line() {
     let (folder, path) = written("schema = \"b.json\"");
     std::fs::write(folder.path().join("b.json"), "{\n  \"properties\": { \"id\": { \"type\": \"text\" } }\n}").unwrap();

@@ -11,7 +11,7 @@ pub trait DataSchema: fmt::Debug + Send + Sync {
     /// The first place where `data`, any JSON text, is not as it must be.
     ///
     /// It is asked once for each event that is published, before the event has a place in the log. What it says goes to the
-    /// publisher and into logs: a sentence must not repeat the data, which may be large or secret.
+    /// publisher and into logs: a sentence must not repeat values of the data, which may be large or secret; names of members it may.
     fn check(&self, data: &str) -> Result<(), SchemaFault>;
 
     /// The schema as a JSON Schema document (draft 2020-12) in which every `$ref` is to `#/$defs`, for those who show it or make types
@@ -27,7 +27,7 @@ pub trait DataSchema: fmt::Debug + Send + Sync {
 pub struct SchemaFault {
     /// The place as a JSON Pointer (RFC 6901): `/medias/0/action`; empty for the data as a whole.
     pub pointer: String,
-    /// A sentence that does not repeat the data.
+    /// A sentence that repeats no value of the data.
     pub detail: String,
 }
 

@@ -119,8 +119,9 @@ pub fn mount<'a>(loaded: &'a LoadedProfile, path: &str) -> Result<&'a Mount, Fai
     })
 }
 
-/// The first line that differs.
+/// The first line that differs. How lines end does not count: a checkout on Windows ends them in its own way.
 fn compare(there: &str, wanted: &str) -> Result<(), String> {
+    let there = &there.replace("\r\n", "\n");
     if there == wanted {
         return Ok(());
     }
@@ -163,6 +164,7 @@ mod tests {
     #[test]
     fn the_first_line_that_differs_is_shown() {
         assert_eq!(compare("a\nb\n", "a\nb\n"), Ok(()));
+        assert_eq!(compare("a\r\nb\r\n", "a\nb\n"), Ok(()));
         assert_eq!(compare("a\nb\n", "a\nc\n"), Err("line 2 differs\n- b\n+ c".into()));
         assert_eq!(compare("a\n", "a\nc\n"), Err("line 2 differs\n- (the end)\n+ c".into()));
     }

@@ -14,7 +14,7 @@ use tidings_transports::{Filtering, StreamSettings};
 use self::draft7::draft7;
 use self::security::Schemes;
 use super::refs;
-use super::view::{View, ViewEvent};
+use super::view::{View, ViewEvent, type_name};
 use crate::profile::{LoadedProfile, Mount, Transport};
 
 /// The version of the bindings that are used.
@@ -123,8 +123,13 @@ impl<'a> Making<'a> {
         let Some(stream) = mount.transport.stream() else { return };
         let view = View::of(self.loaded, Some(mount));
         let names = self.types(&view);
-        let messages: Vec<(String, String)> =
-            view.events.iter().map(|event| (event.type_name.clone(), self.message(event, &names))).collect();
+        let mut own = Map::new();
+        let mut messages: Vec<(String, String)> = Vec::new();
+        for event in &view.events {
+            let key = free(&own, &safe(&event.name));
+            own.insert(key.clone(), Value::Null);
+            messages.push((key, self.message(event, &names)));
+        }
         let (word, sentence) = spoken(&mount.transport);
         for path in &mount.paths {
             // Socket.IO's path has two spellings.
@@ -235,17 +240,35 @@ impl<'a> Making<'a> {
             Args::Zero => message["summary"] = "The name says it all: there is no data.".into(),
             Args::One | Args::Spread => {
                 let schema = self.translated(&event.schema, names);
-                message["payload"] = if schema == Value::Bool(true) { json!({}) } else { schema };
+                message["payload"] = self.payload(schema);
             }
         }
-        let mut name = event.type_name.clone();
+        let wanted = safe(&event.name);
+        let mut name = wanted.clone();
         let mut count = 1;
         while self.messages.get(&name).is_some_and(|known| *known != message) {
             count += 1;
-            name = format!("{}{count}", event.type_name);
+            name = format!("{wanted}{count}");
         }
         self.messages.insert(name.clone(), message);
         name
+    }
+
+    /// The payload of a message. What has a title is among the schemas, once for all messages that have it.
+    fn payload(&mut self, schema: Value) -> Value {
+        let Some(title) = schema.get("title").and_then(Value::as_str).map(type_name) else {
+            return if schema == Value::Bool(true) { json!({}) } else { schema };
+        };
+        let mut name = title.clone();
+        let mut count = 1;
+        while self.schemas.get(&name).is_some_and(|known| *known != schema) {
+            count += 1;
+            name = format!("{title}{count}");
+        }
+        // So that no definition of another mount takes this name for something else.
+        self.meanings.entry(name.clone()).or_insert_with(|| schema.clone());
+        self.schemas.insert(name.clone(), schema);
+        json!({ "$ref": format!("#/components/schemas/{name}") })
     }
 }
 

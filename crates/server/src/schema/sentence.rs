@@ -1,4 +1,4 @@
-//! What is wrong with data, in sentences that do not repeat it: it may be large, or a secret.
+//! What is wrong with data, in sentences that repeat names of its members but no values: they may be large, or secret.
 
 use std::borrow::Cow;
 

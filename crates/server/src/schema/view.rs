@@ -247,7 +247,7 @@ fn free_name(wanted: &str, taken: &mut BTreeSet<String>) -> String {
 }
 
 /// `BookUpdated` for `book.updated`: the words of a name, each with a capital.
-fn type_name(name: &str) -> String {
+pub(super) fn type_name(name: &str) -> String {
     let mut out = String::new();
     for word in name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
         let (first, rest) = word.split_at(1);

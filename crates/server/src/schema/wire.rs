@@ -1,6 +1,6 @@
 //! What a shape makes of data, said of its schema: what is redacted, changed in case, put into a form, wrapped.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tidings::json::Step;
 use tidings::{Case, Shape};
 
@@ -123,6 +123,12 @@ impl Bench {
                 }
                 if let Some(member) = members.get_mut("properties").and_then(|named| named.get_mut(name)) {
                     *member = self.below(member.take(), rest, edit);
+                } else {
+                    self.edit_unnamed(members, name, rest, edit);
+                }
+                let patterns = members.get_mut("patternProperties").and_then(Value::as_object_mut);
+                for member in patterns.into_iter().flat_map(|named| named.values_mut()) {
+                    *member = self.widened(member.take(), rest, edit);
                 }
             }
             Some((Step::Each, rest)) => {
@@ -135,6 +141,32 @@ impl Bench {
             }
         }
         schema
+    }
+
+    /// Changes what a member is that has no schema by its name, but one with others.
+    fn edit_unnamed(&mut self, members: &mut Map<String, Value>, name: &str, rest: &[Step], edit: Edit) {
+        let Some(others) = members.get("additionalProperties").filter(|others| others.is_object()).cloned() else {
+            return;
+        };
+        if members.get("patternProperties").is_some() {
+            // It may be one of those, and then this says nothing of it.
+            members.insert("additionalProperties".into(), self.widened(others, rest, edit));
+            return;
+        }
+        let member = self.below(others, rest, edit);
+        let named = members.entry("properties").or_insert_with(|| json!({}));
+        if let Some(named) = named.as_object_mut() {
+            named.insert(name.to_owned(), member);
+        }
+    }
+
+    /// What a member may be that is changed or another one that is not.
+    fn widened(&mut self, schema: Value, rest: &[Step], edit: Edit) -> Value {
+        let changed = self.below(schema.clone(), rest, edit);
+        match edit {
+            Edit::Case(_) if changed != schema => json!({ "anyOf": [schema, changed] }),
+            _ => changed,
+        }
     }
 
     fn below(&mut self, schema: Value, rest: &[Step], edit: Edit) -> Value {
@@ -240,6 +272,26 @@ mod tests {
         let shaped = Bench::default().shaped(schema, "e", &shape, true);
         assert_eq!(shaped["required"], json!(["id", "key"]));
         assert_eq!(shaped["properties"]["key"]["anyOf"][1], json!({"type": "null"}));
+    }
+
+    #[test]
+    fn what_is_redacted_among_members_without_a_name_may_be_missing_or_null() {
+        let text = json!({"type": "string"});
+        let or_null = json!({"anyOf": [text, {"type": "null"}]});
+        let schema = |keyword: &str, of: Value| json!({"type": "object", "required": ["key"], keyword: of});
+        let shaped = |schema: Value, path: &str, with_null: bool| {
+            let shape = Shape::default().redact(redaction(path, with_null)).unwrap();
+            Bench::default().shaped(schema, "e", &shape, true)
+        };
+        let others = schema("additionalProperties", text.clone());
+        let told = shaped(others.clone(), "key", true);
+        assert_eq!((&told["properties"]["key"], &told["additionalProperties"]), (&or_null, &text));
+        let told = shaped(others, "key", false);
+        assert_eq!((&told["required"], &told["properties"]["key"]), (&json!([]), &text));
+        let told = shaped(schema("patternProperties", json!({"^k": text})), "key", true);
+        assert_eq!(told["patternProperties"]["^k"], or_null);
+        let deep = schema("additionalProperties", json!({"required": ["a"], "properties": {"a": text}}));
+        assert_eq!(shaped(deep, "key.a", false)["properties"]["key"]["required"], json!([]));
     }
 
     #[test]

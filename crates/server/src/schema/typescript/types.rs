@@ -91,6 +91,7 @@ fn of_kind(kind: &str, members: &Map<String, Value>) -> Ty {
 fn value_type(value: &Value) -> Ty {
     match value {
         Value::Array(items) => Ty::Tuple(items.iter().map(value_type).collect(), items.len(), None),
+        Value::Object(members) if members.is_empty() => nothing(),
         Value::Object(members) => {
             let member = |(name, value): (&String, &Value)| Member {
                 name: name.clone(),
@@ -146,7 +147,8 @@ fn object(members: &Map<String, Value>) -> Ty {
     let mut index: Vec<Ty> = patterns.into_iter().flat_map(|named| named.values()).map(type_of).collect();
     index.extend(others.filter(|ty| *ty != Ty::Never));
     if index.is_empty() {
-        return Ty::Object(all, None);
+        let is_closed = members.get("additionalProperties") == Some(&Value::Bool(false));
+        return if all.is_empty() && is_closed { nothing() } else { Ty::Object(all, None) };
     }
     // What is said of all members must be true of those that are named, too.
     index.extend(all.iter().map(|member| member.ty.clone()));
@@ -154,6 +156,11 @@ fn object(members: &Map<String, Value>) -> Ty {
         index.push(Ty::Word("undefined".into()));
     }
     Ty::Object(all, Some(Box::new(union(index))))
+}
+
+/// An object without members.
+fn nothing() -> Ty {
+    Ty::Word("Record<string, never>".into())
 }
 
 /// Any of these: each once, and none that another one covers.
