@@ -2,7 +2,7 @@ import { environmentOf } from './environment.js'
 import { TidingsError } from './errors.js'
 import { failure, reasonOf } from './failure.js'
 import { union } from './filter.js'
-import { Latest } from './latest.js'
+import { isEqual, Latest } from './latest.js'
 import { watchPage } from './lifecycle.js'
 import { Listeners, tell } from './listeners.js'
 import { openSource, shares } from './open.js'
@@ -58,6 +58,8 @@ class LiveClient implements Client<Any> {
   #source: Source | undefined
   /** What the source was asked for; `null` is nothing yet. */
   #wanted: readonly string[] | undefined | null = null
+  /** What is wanted is reckoned anew at the end of this turn. */
+  #reckoning: unknown
   /** Ends the watching of the page. */
   #unwatch: () => void = () => {}
   /** After `close` and `logout` nothing connects until `reconnect`. */
@@ -72,7 +74,11 @@ class LiveClient implements Client<Any> {
     this.#tokens = new Tokens(options.token, this.#environment)
     this.#listeners = new Listeners({
       topics: options.topics,
-      changed: () => this.#wantAll(),
+      changed: () => {
+        // The first connects; those that come together with it, or later, are reckoned once.
+        if (this.#wanted === null) this.#wantAll()
+        else this.#reckoning ??= Promise.resolve().then(() => this.#wantAll())
+      },
       failed: this.#failed,
     })
     this.#connection = this.#live(BEFORE)
@@ -113,11 +119,10 @@ class LiveClient implements Client<Any> {
     if (this.#wanted === null && !signal?.aborted) {
       const { topics } = this.options
       // No topic at all would be sent as none named, which is everything.
-      if (topics?.length === 0) throw new TidingsError('refused', 'nothing is wanted, so there is no place')
-      this.#want(topics)
+      if (topics?.length !== 0) this.#want(topics)
     }
     const { placeOf } = await import('./position.js')
-    const look = () => ({ ...this.#state, cursor: this.#cursor })
+    const look = () => ({ ...this.#state, cursor: this.#cursor, wanted: this.#wanted })
     return placeOf({ look, askers: this.#askers }, this.#environment, signal)
   }
 
@@ -165,6 +170,8 @@ class LiveClient implements Client<Any> {
 
   /** Wants what all who listen want together. Without anybody it stays as it is. */
   #wantAll(): void {
+    this.#reckoning = undefined
+    if (this.#stopped) return
     const wanted = union(this.#listeners.wanted())
     if (wanted?.length !== 0) this.#want(wanted)
   }
@@ -173,7 +180,7 @@ class LiveClient implements Client<Any> {
     if (this.#stopped) return
     const source = this.#source ?? this.#open()
     // It may have failed, or been closed by who was told of it.
-    if (!source || (this.#wanted !== null && isSame(this.#wanted, wanted))) return
+    if (!source || (this.#wanted !== null && isEqual(this.#wanted, wanted))) return
     this.#wanted = wanted
     source.want(wanted)
   }
@@ -224,9 +231,11 @@ class LiveClient implements Client<Any> {
 
   #batch(batch: Batch): void {
     for (const event of batch.present ?? []) this.#latest.remember(event)
-    for (const frame of batch.frames) if (frame.type === 'event') this.#latest.remember(frame.event)
+    const frames = batch.frames.map(frame =>
+      frame.type === 'event' ? { ...frame, event: this.#latest.remember(frame.event) } : frame,
+    )
     this.#telling = batch.to
-    this.#listeners.tell(batch)
+    this.#listeners.tell(frames)
     // Unless one of them has logged out.
     this.#cursor = this.#telling ?? this.#cursor
     this.#telling = undefined
@@ -305,9 +314,4 @@ const BEFORE: Connection = {
   attempt: 0,
   retryAt: undefined,
   error: undefined,
-}
-
-/** Both are sorted, as {@link union} gives them. */
-function isSame(a: readonly string[] | undefined, b: readonly string[] | undefined): boolean {
-  return JSON.stringify(a) === JSON.stringify(b)
 }

@@ -8,9 +8,15 @@ export class Latest {
   readonly #events = new Map<string, LiveEvent>()
   readonly #names = new Map<string, LiveEvent>()
 
-  remember(event: LiveEvent): void {
-    put(this.#events, keyOf(event.name, event.topic), event)
+  /** Returns the event; or the one that is known already, where this is that state again, as it is given at each opening. */
+  remember(event: LiveEvent): LiveEvent {
+    const key = keyOf(event.name, event.topic)
+    const known = this.#events.get(key)
+    // Signals of one moment that say the same are as good as one.
+    if (event.time && !event.cursor && event.time === known?.time && isEqual(event.data, known.data)) event = known
+    put(this.#events, key, event)
     put(this.#names, event.name, event)
+    return event
   }
 
   of(name: string, topic: string | undefined): LiveEvent | undefined {
@@ -21,6 +27,11 @@ export class Latest {
     this.#events.clear()
     this.#names.clear()
   }
+}
+
+/** Whether two are the same JSON. */
+export function isEqual(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
 }
 
 /** Neither names nor topics have control characters (protocol §1.2, §7.1). */

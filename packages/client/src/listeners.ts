@@ -20,6 +20,8 @@ interface Surroundings {
 interface Listener {
   options: Options
   active: boolean
+  /** A state that was told is not told again. Weak: one that nobody else knows any more is forgotten. */
+  readonly told: WeakSet<LiveEvent>
 }
 
 /** Whoever listens on this page, in the order in which they came. */
@@ -37,7 +39,7 @@ export class Listeners {
   }
 
   add(options: Options): Subscription<Any> {
-    const listener: Listener = { options, active: true }
+    const listener: Listener = { options, active: true, told: new WeakSet() }
     const unsubscribe = () => {
       if (!listener.active) return
       listener.active = false
@@ -71,7 +73,7 @@ export class Listeners {
    * Hands a batch to all who listen now. Who comes while it is told hears the next one; who leaves hears no more of it; who wants
    * something else hears this one to its end as before.
    */
-  tell(batch: Batch): void {
+  tell(frames: Batch['frames']): void {
     const { failed } = this.#surroundings
     const told = [...this.#all].map(listener => ({ listener, options: listener.options, events: [] as LiveEvent[] }))
     const flush = () => {
@@ -79,7 +81,7 @@ export class Listeners {
         if (events.length > 0 && listener.active) tell(options.onBatch, events.splice(0), failed)
       }
     }
-    for (const frame of batch.frames) {
+    for (const frame of frames) {
       if (frame.type === 'gap') {
         // What came before the gap is drawn before anybody is told to fetch anew.
         flush()
@@ -87,7 +89,8 @@ export class Listeners {
         continue
       }
       for (const { listener, options, events } of told) {
-        if (!listener.active || !this.#fits(options, frame.event)) continue
+        if (!listener.active || !this.#fits(options, frame.event) || listener.told.has(frame.event)) continue
+        listener.told.add(frame.event)
         if (options.onBatch) events.push(frame.event)
         tell(options.onEvent, frame.event, failed)
       }

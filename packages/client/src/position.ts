@@ -1,3 +1,4 @@
+import { TidingsError } from './errors.js'
 import { aborted } from './failure.js'
 import type { Connection, Environment } from './types.js'
 
@@ -6,8 +7,8 @@ const PATIENCE = 1_000
 
 /** Whose place is asked for. */
 export interface Placed {
-  /** As it is now. */
-  look(): Pick<Connection, 'status' | 'error' | 'cursor'>
+  /** As it is now. `wanted` is `null` where nothing is. */
+  look(): Pick<Connection, 'status' | 'error' | 'cursor'> & { readonly wanted: unknown }
   /** Called at each change, for as long as they are in it. */
   readonly askers: Set<() => void>
 }
@@ -22,8 +23,9 @@ export function placeOf(
     let timer: unknown
     let late = false
     const ask = () => {
-      const { status, error, cursor } = look()
+      const { status, error, cursor, wanted } = look()
       if (signal?.aborted || status === 'closed') reject(error ?? aborted(signal))
+      else if (wanted === null) reject(new TidingsError('refused', 'nothing is wanted, so there is no place'))
       else if (status === 'open' && (late || cursor !== undefined)) resolve(cursor ?? '')
       else {
         if (status === 'open')

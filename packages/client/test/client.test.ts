@@ -97,14 +97,31 @@ describe('a client', () => {
     expect(source().calls).toEqual(['want a'])
   })
 
-  it('wants what all who listen want together, and says it once', () => {
+  it('wants what all who listen want together, and says it once for all who come in one turn', async () => {
     const { client, source } = start({ topics: ['queue'] })
     client.subscribe({ topics: ['book/1'] })
     client.subscribe({ topics: ['book/*'] })
     client.subscribe({ topics: ['book/2'] })
+    await pass()
     const off = client.on('book.updated', () => {})
+    await pass()
     off()
+    await pass()
     expect(source().calls).toEqual(['want book/1', 'want book/*', 'want book/*,queue', 'want book/*'])
+  })
+
+  it('compares little for a thousand who come, and go', async () => {
+    const { client, source } = start()
+    const split = vi.spyOn(String.prototype, 'split')
+    const all = Array.from({ length: 1_000 }, (_, n) => client.subscribe({ topics: [`book/${n}`, 'author/*'] }))
+    await pass()
+    for (const one of all.slice(1)) one.unsubscribe()
+    await pass()
+    // A pattern is taken apart where it could be covered by another; each with each would be a million times, for each who comes.
+    expect(split.mock.calls.length).toBeLessThan(10_000)
+    split.mockRestore()
+    expect(source().calls).toHaveLength(3)
+    expect(source().calls.at(-1)).toBe('want author/*,book/0')
   })
 
   it('wants nothing for who wants no topic at all', () => {
@@ -180,6 +197,32 @@ describe('listeners', () => {
     client.onGap(({ resumed }) => heard.push(`any gap ${resumed}`))
     source().tell(9, book(1), gapTo(8), book(9))
     expect(heard).toEqual(['1', 'gap', `any gap ${at(8)}`, '9'])
+  })
+
+  it('hear a state once, however often it is given, until it is another', () => {
+    const { client, source } = start()
+    const heard: unknown[] = []
+    const late: unknown[] = []
+    const hear = (to: unknown[]) => (live: LiveEvent) => to.push(live.data)
+    const state = (data: unknown, time: number | false = 1, topic = 'book/1', place?: number) => {
+      const cursor = place === undefined ? undefined : at(place)
+      return { type: 'event', event: { name: 'book.updated', topic, data, time: time || undefined, cursor } } as const
+    }
+    const subscription = client.subscribe({ onEvent: hear(heard) })
+    source().tell(1, state({ n: 1 }), state({ n: 1 }, 1, 'book/2'))
+    source().tell(1, state({ n: 1 }), state({ n: 1 }, 1, 'book/2'))
+    expect(heard).toHaveLength(2)
+    client.subscribe({ onEvent: hear(late) })
+    subscription.replace({ onEvent: hear(heard) })
+    source().tell(1, state({ n: 1 }))
+    expect([heard.length, late.length]).toEqual([2, 1])
+    // It happens, and is then given as the present state.
+    source().tell(2, state({ n: 2 }, 2, 'book/1', 2))
+    source().tell(2, state({ n: 2 }, 2), state({ n: 2 }, 3), state({ n: 3 }, 3))
+    expect(heard.slice(2)).toEqual([{ n: 2 }, { n: 2 }, { n: 3 }])
+    // Without a time nobody knows whether it is the same.
+    source().tell(3, state('tick', false), state('tick', false))
+    expect(heard.slice(5)).toEqual(['tick', 'tick'])
   })
 
   it('that throw are reported, and the rest go on', async () => {

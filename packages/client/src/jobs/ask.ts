@@ -2,7 +2,8 @@ import { judge } from '../ending.js'
 import { environmentOf } from '../environment.js'
 import { TidingsError } from '../errors.js'
 import { forGood } from '../transports/for-good.js'
-import { isObject, mediaType, refusal } from '../transports/http.js'
+import { isObject, mediaType } from '../transports/http.js'
+import { refusal } from '../transports/problem.js'
 import type { Client } from '../types.js'
 
 /** What is needed of a client. */

@@ -2,8 +2,8 @@ import { TidingsError } from '../errors.js'
 import type { Ending, Frame, TransportRequest } from '../source.js'
 import type { Environment } from '../types.js'
 import { broken, closeOf, eventOf, gapOf, objectOf } from './frames.js'
-import { addressOf, drop, headersOf, isObject, mediaType, refusal } from './http.js'
-import { textOf } from './problem.js'
+import { addressOf, drop, headersOf, isObject, mediaType } from './http.js'
+import { refusal, textOf } from './problem.js'
 
 /** The longest answer that is read, in UTF-16 code units. A hub bounds its own far below. */
 const ANSWER_LIMIT = 16 << 20

@@ -1,7 +1,8 @@
 import { TidingsError } from '../errors.js'
+import type { Ending } from '../source.js'
 import { type SseSink, sseParser } from '../sse-parser.js'
 import type { Environment } from '../types.js'
-import { drop, mediaType, refusal } from './http.js'
+import { drop, mediaType } from './http.js'
 import type { Lifetime } from './lifetime.js'
 
 /** The media type of a stream. */
@@ -42,10 +43,14 @@ export async function readStream(
     const response = await environment.fetch(address, { ...init, cache: 'no-store', signal })
     if (signal.aborted) return drop(response.body)
     if (response.status !== 200) {
-      // A refusal is one also where its sentence does not come.
-      return life.end(
-        await refusal(response, environment.now(), ending => life.wait(silence || 5_000, () => life.end(ending))),
-      )
+      // A refusal is one also where its sentence does not come, or what reads it.
+      const { status, headers } = response
+      const retryAfter = Number(headers.get('retry-after')) * 1000 || undefined
+      const plain = { kind: 'refused', status, problem: undefined, retryAfter } as const
+      const known = (ending: Ending) => life.wait(silence || 5_000, () => life.end(ending))
+      known(plain)
+      const read = import('./problem.js').then(({ refusal }) => refusal(response, environment.now(), known))
+      return life.end(await read.catch(() => plain))
     }
     const contentType = mediaType(response.headers)
     if (contentType !== EVENT_STREAM) {

@@ -1,8 +1,9 @@
 import type { Ending, Frame, Transport, TransportRequest } from '../source.js'
 import type { Environment } from '../types.js'
 import { closeOf, eventOf, gapOf, objectOf, positionOf } from './frames.js'
-import { addressOf, drop, headersOf, refusal } from './http.js'
+import { addressOf, drop, headersOf } from './http.js'
 import { begin, type Lifetime } from './lifetime.js'
+import { refusal } from './problem.js'
 
 /** Our messages (protocol §8.1). */
 const SUBPROTOCOL = 'tidings.v1'
