@@ -145,7 +145,14 @@ async fn position(State(app): State<Arc<App>>, request: Request, next: Next) -> 
 
 /// Refuses what a page of another origin asks for with this user's cookie (beside `SameSite`, which older browsers do not know).
 async fn same_origin(State(cors): State<Cors>, request: Request, next: Next) -> Response {
-    if !is_safe(request.method()) && !is_origin_allowed(&cors, request.headers()) {
+    let mut headers = request.headers().clone();
+    // HTTP/2 has the host in the address of the request (RFC 9113 §8.3.1).
+    if let Some(authority) = request.uri().authority()
+        && let Ok(authority) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.entry(header::HOST).or_insert(authority);
+    }
+    if !is_safe(request.method()) && !is_origin_allowed(&cors, &headers) {
         let detail =
             "a page of another origin can't do that; behind a proxy that changes Host, start the program with --origin";
         return Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail).into_response();

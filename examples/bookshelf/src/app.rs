@@ -17,10 +17,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch::{self, Sender};
 use tokio::task::JoinHandle;
 
-use crate::db::Db;
+use crate::db::{self, Db};
 use crate::downloader::Downloads;
 use crate::fault::{Fault, Result};
 use crate::library::Library;
+use crate::logins::Logins;
 use crate::outbox::{self, Outbox};
 use crate::session::Wall;
 use crate::users::Passwords;
@@ -71,8 +72,8 @@ pub struct App {
     pub wall: Arc<Wall>,
     /// The hashes of passwords.
     pub passwords: Passwords,
-    /// How many passwords are checked at once: each takes memory and a core.
-    pub logins: tokio::sync::Semaphore,
+    /// Who tries to log in.
+    pub logins: Logins,
     /// The files.
     pub library: Library,
     /// Where books are dropped, …
@@ -205,7 +206,7 @@ async fn open(settings: Settings, profile: Arc<Profile>, clock: Arc<dyn Clock>) 
         std::fs::create_dir_all(folder).map_err(told)?;
     }
     let broken = |error: &dyn std::fmt::Display| Fault::Broken(error.to_string());
-    let db = Db::open(&data.join("bookshelf.db"))?;
+    let db = Db::open(&data.join(db::FILE))?;
     let disk = DiskSettings { retention: KEPT, ..DiskSettings::default() };
     let broker = DiskBroker::open(&data.join("log"), disk, clock.clone()).map_err(|error| broken(&error))?;
     let limits = Limits { drain_window: Duration::from_secs(1), ..Limits::default() };
@@ -221,7 +222,7 @@ async fn open(settings: Settings, profile: Arc<Profile>, clock: Arc<dyn Clock>) 
     Ok(Arc::new(App {
         wall: Arc::new(Wall::new(db.clone(), profile.clone(), clock.clone())),
         passwords: Passwords::new(settings.password_kib)?,
-        logins: tokio::sync::Semaphore::new(2),
+        logins: Logins::default(),
         library: Library::open(&data)?,
         downloads: Downloads::default(),
         places: Arc::new(tokio::sync::Semaphore::new(work::AT_ONCE as usize)),

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::app::Settings;
 
+/// KiB of memory for the hash of a password (OWASP's least for Argon2id).
+pub const PASSWORD_KIB: u32 = 19 << 10;
+
 /// A shelf of books whose pages hear of changes
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "bookshelf", version)]
@@ -14,7 +17,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,
     /// Where the database, the log and the files are kept
-    #[arg(long, value_name = "DIR", default_value = "data/bookshelf")]
+    #[arg(long, value_name = "DIR", default_value = "data/bookshelf", global = true)]
     pub data: PathBuf,
     /// Where books are dropped [default: `drop` in the data directory]
     #[arg(long, value_name = "DIR")]
@@ -34,15 +37,42 @@ pub struct Args {
     /// How long the look-up of one author takes
     #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds)]
     pub look_up_seconds: Duration,
-    /// Fill an empty database with users (admin, ann, ben; the password is the name) and books
+    /// Fill an empty database with users (admin, ann, ben; the password is the name) and books; on this machine only
     #[arg(long)]
     pub demo: bool,
+    /// What else to do than to serve
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does beside serving.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Add somebody who can log in. The password is read from the standard input; where nothing is given there, one is made up and printed
+    AddUser {
+        /// What they log in as
+        #[arg(long)]
+        name: String,
+        /// Let them see all books and do everything
+        #[arg(long)]
+        admin: bool,
+    },
 }
 
 impl Args {
     /// How the app is to be run.
-    pub fn settings(self) -> Settings {
-        Settings {
+    ///
+    /// # Errors
+    /// Where the demo, whose passwords everybody knows, would listen to other machines.
+    pub fn settings(self) -> Result<Settings, String> {
+        if self.demo && !self.listen.ip().is_loopback() {
+            let listen = self.listen;
+            return Err(format!(
+                "--demo has users whose passwords everybody knows, so it listens on this machine only, and not on {listen}.\n\
+                 Leave --demo away and add users with `bookshelf add-user`, or listen on 127.0.0.1."
+            ));
+        }
+        Ok(Settings {
             listen: self.listen,
             watch: self.watch.unwrap_or_else(|| self.data.join("drop")),
             data: self.data,
@@ -51,9 +81,9 @@ impl Args {
             origins: self.origins,
             download: self.download_seconds,
             look_up: self.look_up_seconds,
-            password_kib: 19 << 10,
+            password_kib: PASSWORD_KIB,
             demo: self.demo,
-        }
+        })
     }
 }
 

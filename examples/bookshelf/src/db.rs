@@ -8,6 +8,9 @@ use tokio::sync::Notify;
 
 use crate::fault::{Fault, Result};
 
+/// The name of the file in the data directory.
+pub const FILE: &str = "bookshelf.db";
+
 /// Each brings the database from the version of its place to the next. They are never changed, only added to.
 const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema-2.sql")];
 

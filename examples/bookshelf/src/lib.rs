@@ -3,7 +3,7 @@
 //! - [`app`]: puts the parts together. [`args`]: the command line.
 //! - [`db`]: the database. [`outbox`]: what is to be told stands in the same transaction, and is told after its commit.
 //! - [`book`], [`author`], [`series`], [`queue`]: what there is, and how each change of it is told.
-//! - [`users`], [`session`], [`viewer`]: who asks, and what they may see.
+//! - [`users`], [`logins`], [`session`], [`viewer`]: who asks, and what they may see.
 //! - [`watch`], [`importer`], [`epub`], [`library`]: from a dropped file to a book on the shelf.
 //! - [`downloader`]: plays a downloader. [`work`]: the jobs. [`demo`]: something to look at.
 //! - [`api`]: what is served.
@@ -20,6 +20,7 @@ pub mod epub;
 pub mod fault;
 pub mod importer;
 pub mod library;
+pub mod logins;
 pub mod outbox;
 pub mod queue;
 pub mod series;

@@ -1,16 +1,25 @@
 //! Users and their passwords.
 
+use std::path::Path;
+
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 
+use crate::db::{Db, FILE};
 use crate::fault::{Fault, Result};
 use crate::viewer::{Role, Viewer};
+use crate::words;
 
 /// The fewest characters of a password, and the most bytes: more are only work for us.
 pub const PASSWORD: std::ops::RangeInclusive<usize> = 8..=256;
+
+/// The most characters of a name.
+const NAME_CHARS: usize = 64;
 
 /// Somebody with a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +74,47 @@ pub fn add(tx: &Transaction<'_>, name: &str, role: Role, password_hash: &str) ->
         params![name, role.name(), password_hash],
     )?;
     Ok(tx.last_insert_rowid())
+}
+
+/// Adds a user to the database in `data`, also while the program runs.
+///
+/// # Errors
+/// Where the name or the password can't be one, or somebody has the name.
+pub async fn add_to(data: &Path, name: &str, role: Role, password: &str, memory_kib: u32) -> Result<i64> {
+    if words::tidy(name).as_deref() != Some(name) || name.chars().count() > NAME_CHARS {
+        let detail = format!("{name:?} is no name: it has 1 to {NAME_CHARS} characters, and no spaces around them");
+        return Err(Fault::invalid("name", detail));
+    }
+    if !may_be_password(password) {
+        return Err(Fault::invalid("password", password_rule()));
+    }
+    std::fs::create_dir_all(data)?;
+    let (db, hash) = (Db::open(&data.join(FILE))?, Passwords::new(memory_kib)?.hash(password)?);
+    let name = name.to_owned();
+    db.write(move |tx| {
+        if named(tx, &name)?.is_some() {
+            return Err(Fault::conflict("known-user", format!("there is somebody named {name:?} already")));
+        }
+        add(tx, &name, role, &hash)
+    })
+    .await
+}
+
+/// A password of 128 random bits.
+pub fn made_up() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| Fault::Broken(format!("the system gave no random bytes: {error}")))?;
+    Ok(URL_SAFE_NO_PAD.encode(random))
+}
+
+/// Whether it is neither too short nor too long.
+pub fn may_be_password(text: &str) -> bool {
+    PASSWORD.contains(&text.chars().count()) && text.len() <= *PASSWORD.end()
+}
+
+/// What [`may_be_password`] asks for, as a sentence.
+pub fn password_rule() -> String {
+    format!("a password has {} to {} characters", PASSWORD.start(), PASSWORD.end())
 }
 
 /// Whether there are no users yet.

@@ -97,6 +97,57 @@ async fn who_is_not_let_in_learns_no_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_passwords_is_told_to_wait_and_nobody_else_is() {
+    let shelf = Shelf::start().await;
+    for _ in 0..10 {
+        assert_eq!(shelf.try_log_in("ann", "a guess").await.status(), StatusCode::UNAUTHORIZED);
+    }
+    let refused = shelf.try_log_in("ann", "ann").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let seconds: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    // Neither somebody else, nor who logs in often.
+    for _ in 0..12 {
+        shelf.log_in("ben").await;
+    }
+    let ben = shelf.log_in("ben").await;
+    for _ in 0..10 {
+        let guess = json!({ "current": "a guess", "new": "long enough" });
+        assert_eq!(ben.post("auth/password", guess).await.status(), StatusCode::FORBIDDEN);
+    }
+    let asked = json!({ "current": "ben", "new": "long enough" });
+    assert_eq!(ben.post("auth/password", asked).await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_added_from_outside_with_a_password_that_is_given_or_made_up() {
+    let shelf = Shelf::start_with(|settings| settings.demo = false).await;
+    assert_eq!(shelf.try_log_in("admin", "admin").await.status(), StatusCode::UNAUTHORIZED);
+    assert!(shelf.add_user(&["--name", "eve", "--admin"], "a good password\n").is_ok());
+    let answer = shelf.try_log_in("eve", "a good password").await;
+    assert_eq!(answer.json::<Value>().await.unwrap()["user"]["role"], "admin");
+    let told = shelf.add_user(&["--name", "carl"], "").unwrap();
+    let password = told.trim().rsplit(' ').next().unwrap();
+    let answer = shelf.try_log_in("carl", password).await;
+    assert_eq!(answer.json::<Value>().await.unwrap()["user"]["role"], "member");
+    for (name, password, why) in
+        [("eve", "another one", "already"), ("", "a good one", "no name"), ("x", "short", "8 to")]
+    {
+        let error = shelf.add_user(&["--name", name], password).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn the_demo_listens_to_no_other_machine() {
+    use clap::Parser;
+    use tidings_example_bookshelf::args::Args;
+    let settings = |args: &[&str]| Args::parse_from([&["bookshelf"], args].concat()).settings();
+    assert!(settings(&["--demo"]).is_ok() && settings(&["--listen", "0.0.0.0:3000"]).is_ok());
+    assert!(settings(&["--demo", "--listen", "0.0.0.0:3000"]).unwrap_err().contains("add-user"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_password_ends_every_session_but_the_new_one() {
     let shelf = Shelf::start().await;
     let (here, there) = (shelf.log_in("ann").await, shelf.log_in("ann").await);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tidings::{CloseReason, Revocation};
 
-use super::body::Body;
+use super::body::{Address, Body};
 use crate::app::App;
 use crate::fault::{Fault, Result};
 use crate::session::{self, Visitor};
@@ -30,15 +30,22 @@ pub(super) struct NewPassword {
     new: String,
 }
 
-pub(super) async fn log_in(State(app): State<Arc<App>>, Body(login): Body<Login>) -> Result<Response> {
+pub(super) async fn log_in(
+    State(app): State<Arc<App>>,
+    Address(address): Address,
+    Body(login): Body<Login>,
+) -> Result<Response> {
     let Login { name, password } = login;
-    let found = app.db.read(move |db| users::named(db, &name)).await?;
+    app.logins.count(&name, address, app.clock.ticks())?;
+    let asked = name.clone();
+    let found = app.db.read(move |db| users::named(db, &asked)).await?;
     let (user, is_right) = check(&app, found, password).await?;
     let Some(user) = user.filter(|_| is_right) else {
         // Not which of the two is wrong: nobody learns here who has a login.
         let detail = "the name or the password is wrong";
         return Err(Fault::refused(StatusCode::UNAUTHORIZED, "wrong-password", detail));
     };
+    app.logins.forget(&name, address);
     logged_in(&app, &user, false).await
 }
 
@@ -53,20 +60,20 @@ pub(super) async fn log_out(State(app): State<Arc<App>>, Visitor(session): Visit
 pub(super) async fn change_password(
     State(app): State<Arc<App>>,
     Visitor(session): Visitor,
+    Address(address): Address,
     Body(asked): Body<NewPassword>,
 ) -> Result<Response> {
-    let length = asked.new.chars().count();
-    if !users::PASSWORD.contains(&length) || asked.new.len() > *users::PASSWORD.end() {
-        let detail = format!("a password has {} to {} characters", users::PASSWORD.start(), users::PASSWORD.end());
-        return Err(Fault::invalid("new", detail));
+    if !users::may_be_password(&asked.new) {
+        return Err(Fault::invalid("new", users::password_rule()));
     }
+    let name = session.user.name.clone();
+    app.logins.count(&name, address, app.clock.ticks())?;
     let (user, is_right) = check(&app, Some(session.user), asked.current).await?;
     let Some(user) = user.filter(|_| is_right) else {
         return Err(Fault::refused(StatusCode::FORBIDDEN, "wrong-password", "the current password is another one"));
     };
-    let hasher = app.clone();
-    let hashed = tokio::task::spawn_blocking(move || hasher.passwords.hash(&asked.new)).await;
-    let hash = hashed.map_err(|error| Fault::Broken(error.to_string()))??;
+    app.logins.forget(&name, address);
+    let hash = hash(&app, asked.new).await?;
     let id = user.id;
     app.db
         .write(move |tx| {
@@ -82,9 +89,16 @@ pub(super) async fn me(Visitor(session): Visitor) -> Json<Me> {
     Json(session.user.me())
 }
 
-/// Whether the password is that of the user. A few at a time: each takes memory and a core.
+async fn hash(app: &Arc<App>, password: String) -> Result<String> {
+    let _turn = app.logins.turn().await?;
+    let app = app.clone();
+    let hashed = tokio::task::spawn_blocking(move || app.passwords.hash(&password)).await;
+    hashed.map_err(|error| Fault::Broken(error.to_string()))?
+}
+
+/// Whether the password is that of the user.
 async fn check(app: &Arc<App>, user: Option<User>, password: String) -> Result<(Option<User>, bool)> {
-    let _turn = app.logins.acquire().await.map_err(|error| Fault::Broken(error.to_string()))?;
+    let _turn = app.logins.turn().await?;
     let app = app.clone();
     let checked = tokio::task::spawn_blocking(move || {
         let is_right = password.len() <= *users::PASSWORD.end() && app.passwords.is_of(user.as_ref(), &password);

@@ -1,16 +1,22 @@
 //! What a request says, with refusals of our own form.
 
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Json, Path, Query, Request};
 use http::{StatusCode, request};
 use serde::de::DeserializeOwned;
-use tidings_transports::Problem;
+use tidings_transports::{Peer, Problem};
 
 /// A JSON document.
 pub struct Body<T>(pub T);
 
 /// The number in the path.
 pub struct Id(pub i64);
+
+/// Where the request comes from: a proxy, if there is one in front.
+pub struct Address(pub IpAddr);
 
 /// The query.
 pub struct Asked<T>(pub T);
@@ -41,6 +47,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         let read: Result<Path<i64>, PathRejection> = Path::from_request_parts(parts, state).await;
         let not_there = |_| Problem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing of that number");
         read.map(|Path(id)| Id(id)).map_err(not_there)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Address {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, Infallible> {
+        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Ok(Address(parts.extensions.get::<Peer>().map_or(unknown, |peer| peer.0)))
     }
 }
 

@@ -139,6 +139,23 @@ impl Shelf {
         assert!(answer.is_none(), "it was answered before anybody could leave");
     }
 
+    /// Runs the program to add a user to the database of this shelf; says what it printed, or why not.
+    pub fn add_user(&self, args: &[&str], password: &str) -> Result<String, String> {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_bookshelf"))
+            .args(["add-user", "--data"])
+            .arg(self.folder.path())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        program.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+        let output = program.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
     /// Somebody without a session.
     pub fn nobody(&self) -> User<'_> {
         User { shelf: self, cookie: String::new() }
