@@ -71,7 +71,7 @@ export interface Connection {
   readonly sharing: Sharing
   /** Everything up to here has been handed to the listeners. */
   readonly cursor: string | undefined
-  /** How many attempts have failed since it was last open. */
+  /** How many attempts have failed since it last stayed open, for 5 s. 0 while it is open. */
   readonly attempt: number
   /** When it tries again, in ms since 1970. */
   readonly retryAt: number | undefined
@@ -224,7 +224,7 @@ export interface Client<Events extends object = Record<string, unknown>> {
   latest<Name extends keyof Events & string>(name: Name, topic?: string): AnyEvent<Pick<Events, Name>> | undefined
   /**
    * The place from which on this client hears everything: whoever fetches state after it resolves and applies all events misses
-   * none. Connects if need be. Rejects with a {@link TidingsError} if the connection is refused for good, or aborted.
+   * none. Connects if need be. Rejects with a {@link TidingsError} if the connection is refused for good, or aborted, or if nothing is wanted.
    */
   position(options?: { readonly signal?: AbortSignal | undefined }): Promise<string>
   /** A request to the hub with the client's credential, for what is beside the stream. `path` is relative to the hub's URL. */
