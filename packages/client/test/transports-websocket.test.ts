@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import type { TransportRequest } from '../src/source.js'
 import { websocket } from '../src/transports/websocket.js'
 import { browser, connect, FakeSocket, settled } from './transports.harness.js'
@@ -59,10 +59,13 @@ describe('what is asked', () => {
 
   test('a credential that can’t be a subprotocol is an end, and throws at nobody', async () => {
     const page = browser()
-    const told = connect(websocket, page, { url, token: 'sec ret' })
+    const WebSocket = vi.fn()
+    const environment = { ...page.environment, WebSocket: WebSocket as unknown as typeof globalThis.WebSocket }
+    const told = connect(websocket, { environment }, { url, token: 'sec ret' })
     expect(told.endings).toEqual([])
     await settled()
-    // Another transport can send it. A browser's exception would quote it.
+    // Another transport can send it. No browser is asked, whose exception would quote it.
+    expect(WebSocket).not.toHaveBeenCalled()
     expect(told.endings).toEqual([{ kind: 'protocol', message: expect.not.stringContaining('sec') }])
     expect(page.clock.waiting).toBe(0)
   })
