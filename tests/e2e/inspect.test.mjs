@@ -69,7 +69,7 @@ const CLIENTS = {
   },
   socketio: (t, hub) => socketio(t, hub, ['websocket']),
   'socketio-polling': (t, hub) => socketio(t, hub, ['polling']),
-  body: async (t, hub) => {
+  poll: async (t, hub) => {
     const { cursor } = (await ask(hub, '/v1/poll')).body
     await until('the first poll to be over', async () => (await streams(hub)).length === 0)
     const answer = fetch(`${hub.url}/v1/poll?cursor=${cursor}&wait=50`)

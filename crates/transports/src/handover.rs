@@ -140,6 +140,7 @@ fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frame
     let counted = Counted { stream: stream.clone(), counters, closed: None };
     let (after, gap) = (start.after, start.gap.take());
     let (cursor, interest) = (hub.cursor(after), Interest { filter: filter.clone(), grants: principal.grants.clone() });
+    let opened = hub.clock().now();
     let subscriber = hub.subscribe_over("sse", principal.clone(), filter, start, since);
     let (retained, mut counted) = (watch::present(&hub, &interest, after, end.as_ref()), counted);
     let mut hello = stream.opening(cursor, gap.as_ref(), &retained, &principal.grants);
@@ -147,7 +148,7 @@ fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frame
         hello.extend_from_slice(&stream.closing(CloseReason::Finished, None, None));
         counted.closed = Some(CloseReason::Finished);
     }
-    let (now, opened) = (Instant::now(), hub.clock().now());
+    let now = Instant::now();
     let driving = Driving {
         hub,
         opened,

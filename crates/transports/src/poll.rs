@@ -67,6 +67,7 @@ impl Mount {
         // A first poll without a cursor answers at once: the client has its place before anything happens.
         let first = query::resume(&parts.headers, &parts.uri).is_none();
         let (after, interest) = (start.after, Interest { filter: filter.clone(), grants: principal.grants.clone() });
+        let (opened, mut oldest) = (hub.clock().now(), None);
         let mut subscriber = hub.subscribe_over("poll", principal.clone(), filter, start, since);
         let mut answer = Answer { events: Vec::new(), cursor: String::new(), gap: None, closed: None };
         if first {
@@ -76,7 +77,6 @@ impl Mount {
         }
         let deadline = Instant::now() + if first { Duration::ZERO } else { wait };
         let (mut bytes, limits) = (0, hub.limits());
-        let (opened, mut oldest) = (hub.clock().now(), None);
         loop {
             let delivery = match subscriber.try_next().await {
                 Some(delivery) => delivery,

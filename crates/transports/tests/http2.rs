@@ -112,7 +112,7 @@ async fn a_stream_is_called_what_it_is_and_counts_how_long_events_took() {
     assert_eq!(latency(), None);
     server.publish("t", "red", 1).await;
     assert_eq!(stream.numbers(1).await, [1]);
-    assert_eq!(latency().map(|latency| latency.max), Some(0));
+    assert!(latency().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -110,7 +110,7 @@ impl Search<'_> {
             page.events.into_iter().filter(|event| (self.is_wanted)(event)).for_each(|event| {
                 newest.take(event, most, most_bytes);
             });
-            if newest.pages % PAGES_AT_ONCE == 0 && after < until {
+            if newest.pages.is_multiple_of(PAGES_AT_ONCE) && after < until {
                 after = Offset(after.0 + (until.0 - after.0) / 2);
                 newest.forget_up_to(after);
             }
