@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tidings::Limits;
+use tidings::{Limits, NewEvent};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -110,7 +110,7 @@ async fn a_stream_is_called_what_it_is_and_counts_how_long_events_took() {
     server.until("it is there", |server| server.hub.subscribers().len() == 1).await;
     assert_eq!(server.service.streams().await[0].transport, "sse");
     assert_eq!(latency(), None);
-    server.publish("t", "red", 1).await;
+    server.publish_all([NewEvent { time: server.hub.clock().now(), ..event("t", "red", 1) }]).await;
     assert_eq!(stream.numbers(1).await, [1]);
     assert!(latency().is_some());
 }

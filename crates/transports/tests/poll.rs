@@ -4,9 +4,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Client, Driver, Options, Server};
+use common::{Client, Driver, Options, Server, event};
 use serde_json::Value;
-use tidings::{CloseReason, Limits, Revocation};
+use tidings::{CloseReason, Limits, NewEvent, Revocation};
 use tidings_brokers::retention::Retention;
 
 async fn start(limits: Limits) -> Server {
@@ -51,7 +51,7 @@ async fn a_poll_that_waits_is_called_one_and_counts_how_long_its_oldest_event_to
     let mut client = ask(&server, &format!("cursor={}&wait=30", cursor(&old)), "u+all", "").await;
     server.until("it waits", |server| server.hub.subscribers().len() == 1).await;
     assert_eq!(server.service.streams().await[0].transport, "poll");
-    server.publish("t", "all", 2).await;
+    server.publish_all([NewEvent { time: server.hub.clock().now(), ..event("t", "all", 2) }]).await;
     client.read_head().await;
     assert!(latency().is_some());
 }
