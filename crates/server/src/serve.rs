@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::assemble;
 use crate::auth::settings::{AnonymousGrants, AnonymousSettings, PublishSettings};
+use crate::console::EMBEDDED;
 use crate::descriptors;
 use crate::idempotency::IdempotencyKeys;
 use crate::inspect::{self, Inspector, LogSource, Sampler, Topics};
@@ -207,7 +208,7 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
             accepting.push(tokio::spawn(acceptor.clone().run_with(listener, tls.clone())));
         }
     }
-    greet(&addresses, dev, &plan);
+    greet(&addresses, dev, &plan, console && !EMBEDDED.is_empty());
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     stop.wait().await;
@@ -306,7 +307,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure>
 }
 
 /// Says where it is and what to do next.
-fn greet(addresses: &[String], dev: bool, plan: &Plan) {
+fn greet(addresses: &[String], dev: bool, plan: &Plan, console: bool) {
     let mut out = String::new();
     for address in addresses {
         out.push_str(&format!("listening on {address}\n"));
@@ -324,6 +325,9 @@ fn greet(addresses: &[String], dev: bool, plan: &Plan) {
              publish:  curl{key} --json '{{\"name\":\"greeting\",\"topic\":\"hello/world\",\"data\":{{\"text\":\"hi\"}}}}' '{address}/v1/publish{one_app}'\n\
              look:     {address}/\n"
         ));
+        if console {
+            out.push_str(&format!("console:  {address}/console\n"));
+        }
         if !dev {
             out.push_str("key:      tidings key create --name me --grant '**' --publish\n");
         }
