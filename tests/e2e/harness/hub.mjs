@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { within } from './wait.mjs'
+import { Program } from './program.mjs'
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url))
 const binary = process.env.TIDINGS_BINARY ?? join(root, 'target/debug/tidings')
@@ -42,53 +42,11 @@ export async function run(...args) {
   return { code, out }
 }
 
-class Hub {
+class Hub extends Program {
   constructor(options, data, env) {
-    this.options = options
-    this.data = data
     // Clients come back sooner than by default, so that the tests need not wait for them.
-    this.env = { ...process.env, TIDINGS_API__RETRY: '500ms', ...env }
-    this.port = 0
-    this.output = ''
-  }
-
-  get url() { return `http://127.0.0.1:${this.port}` }
-  get pid() { return this.process.pid }
-
-  /** Starts the program, on the port it had before if it ran before. */
-  async start() {
-    const child = spawn(binary, ['serve', ...this.options, '--listen', `127.0.0.1:${this.port}`], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: this.env,
-    })
-    this.process = child
-    this.ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }))
-    let printed = ''
-    const listening = new Promise((resolve, reject) => {
-      child.stdout.setEncoding('utf8').on('data', text => {
-        printed += text
-        this.output += text
-        const match = /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(printed)
-        if (match) resolve(Number(match[1]))
-      })
-      child.stderr.setEncoding('utf8').on('data', text => { this.output += text })
-      child.on('error', reject)
-      this.ended.then(({ code, signal }) => reject(new Error(`the hub ended (${code ?? signal}) before it listened:\n${this.output}`)))
-    })
-    listening.catch(() => {})
-    this.port = await within(20_000, listening, () => `the hub to listen; it said:\n${this.output}`)
-  }
-
-  /** Ends it as a power cut would: nothing of its own runs after this. */
-  async kill() {
-    this.process.kill('SIGKILL')
-    await this.ended
-  }
-
-  /** kill -9, and up again on the same port with the same data. */
-  async crash() {
-    await this.kill()
-    await this.start()
+    super('the hub', [binary, 'serve', ...options], { TIDINGS_API__RETRY: '500ms', ...env })
+    this.data = data
   }
 
   /** Publishes one event or a list, perhaps to a profile; returns the answer's results. */
