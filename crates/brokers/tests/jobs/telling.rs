@@ -197,7 +197,8 @@ async fn a_restart_takes_up_progress_and_leases() {
     let (id, lease) = bench.begun("a").await;
     let waiting = bench.create("b").await;
     bench.progress(&id, &lease, 5).unwrap();
-    for _ in 0..8 {
+    // Each job is put in the store at its turn, in 3 s at most.
+    for _ in 0..16 {
         bench.pass_for_progress(Duration::from_millis(250)).await;
     }
     drop(bench);
