@@ -29,3 +29,23 @@ export function Failed({ error, retry }: { error: ApiError; retry: () => void })
     </div>
   )
 }
+
+/** What came of something that was done, until it is put away. */
+export function Outcome({
+  text,
+  isBad = false,
+  close,
+}: {
+  text: string
+  isBad?: boolean
+  close: () => void
+}): JSX.Element {
+  return (
+    <div class={isBad ? 'notice bad' : 'notice'} role={isBad ? 'alert' : 'status'}>
+      <span>{text}</span>
+      <button type="button" class="small" onClick={close}>
+        Good
+      </button>
+    </div>
+  )
+}

@@ -6,7 +6,7 @@ import { count, duration } from '../format.js'
 import { useKeys } from '../keys.js'
 import type { OpenStream } from '../model.js'
 import { Confirm } from '../parts/dialog.js'
-import { Empty, Failed, Loading } from '../parts/states.js'
+import { Empty, Failed, Loading, Outcome } from '../parts/states.js'
 import { type Column, Table } from '../parts/table.js'
 import { Transport } from '../parts/transport.js'
 import { formatRoute } from '../route.js'
@@ -107,14 +107,7 @@ export function ConnectionsView(): JSX.Element {
           {fitting.length > MOST ? `, ${MOST} shown` : ''}
         </output>
       </search>
-      {said && (
-        <div class="notice" role="status">
-          <span>{said}</span>
-          <button type="button" class="small" onClick={() => setSaid(undefined)}>
-            Good
-          </button>
-        </div>
-      )}
+      {said && <Outcome text={said} close={() => setSaid(undefined)} />}
       {list.error && <Failed error={list.error} retry={list.reload} />}
       {!list.value && !list.error && <Loading what="connections" />}
       {list.value && (

@@ -8,7 +8,7 @@ import { useKeys } from '../keys.js'
 import type { Job } from '../model.js'
 import { Confirm } from '../parts/dialog.js'
 import { Icon } from '../parts/icons.js'
-import { Empty, Failed, Loading } from '../parts/states.js'
+import { Empty, Failed, Loading, Outcome } from '../parts/states.js'
 import { type Column, Table } from '../parts/table.js'
 import { useStore } from '../store.js'
 import { JobDetail } from './job-detail.js'
@@ -119,14 +119,7 @@ export function JobsView(): JSX.Element {
         </button>
         <output class="soft tally">{count(rows.length)} jobs</output>
       </search>
-      {failure && (
-        <div class="notice bad" role="alert">
-          <span>{failure}</span>
-          <button type="button" class="small" onClick={() => setFailure(undefined)}>
-            Good
-          </button>
-        </div>
-      )}
+      {failure && <Outcome text={failure} isBad close={() => setFailure(undefined)} />}
       {list.error && <Failed error={list.error} retry={list.reload} />}
       {!list.value && !list.error && <Loading what="jobs" />}
       {list.value && (
