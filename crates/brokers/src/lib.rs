@@ -5,6 +5,7 @@
 //! - [`MemoryBroker`]: the log in memory; it ends with the process.
 //! - [`DiskBroker`]: an append-only log of segments in one directory; it survives a crash. [`disk::format`] has its bytes.
 //! - [`Store`]: SQLite beside it, for what is relational: API keys, tickets, revocations, idempotency, jobs.
+//! - [`nats`]: NATS JetStream, for several replicas of one hub.
 //! - [`Retention`]: how much of a log is kept.
 //! - `contract`: what every broker must do, as a suite; `job_contract`: what every store of jobs must (feature `contract`).
 
@@ -14,6 +15,7 @@ pub mod disk;
 #[cfg(any(test, feature = "contract"))]
 pub mod job_contract;
 pub mod memory;
+pub mod nats;
 pub mod retention;
 pub mod store;
 

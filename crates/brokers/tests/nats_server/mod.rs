@@ -1,0 +1,149 @@
+//! Real NATS servers for tests: on free ports of this machine, each with a folder of its own, gone at the end.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+use tidings_brokers::nats::NatsSettings;
+
+/// The newest server that the tests know.
+pub const NEWEST: &str = "2.15.1";
+
+/// The folder of the programs: `scripts/nats-servers` puts them there.
+fn program(version: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is two below the root");
+    let program = root.join(".make/nats").join(version).join("nats-server");
+    assert!(program.exists(), "{} is missing: run scripts/nats-servers", program.display());
+    program
+}
+
+/// A running server.
+pub struct NatsServer {
+    process: Child,
+    port: u16,
+    folder: TempDir,
+    version: String,
+    config: PathBuf,
+}
+
+impl NatsServer {
+    /// A server alone, of the newest version.
+    pub fn start() -> NatsServer {
+        NatsServer::of(NEWEST, "")
+    }
+
+    /// A server alone, with these lines more in its configuration.
+    pub fn of(version: &str, more: &str) -> NatsServer {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = free_port();
+        let store = folder.path().join("js");
+        let config = folder.path().join("server.conf");
+        let text = format!(
+            "server_name: test\nlisten: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n{more}\n",
+            store.display()
+        );
+        std::fs::write(&config, text).expect("the configuration is written");
+        let process = run(version, &config);
+        NatsServer { process, port, folder, version: version.into(), config }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Settings for it.
+    pub fn settings(&self) -> NatsSettings {
+        NatsSettings { servers: vec![self.url()], ..NatsSettings::default() }
+    }
+
+    /// Kills it as a power cut would, but for what the system has not written yet.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again after [`kill`](Self::kill), at the same address and with the same folder.
+    pub fn restart(&mut self) {
+        self.process = run(&self.version, &self.config);
+    }
+
+    /// Where its streams are.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("js")
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Several servers as one cluster.
+pub struct NatsCluster {
+    nodes: Vec<NatsServer>,
+}
+
+impl NatsCluster {
+    /// Starts a cluster of `count` servers, and returns when one of them leads.
+    pub fn start(count: usize) -> NatsCluster {
+        let routes: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let all = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect::<Vec<_>>().join(", ");
+        let nodes = routes.iter().enumerate().map(|(index, route)| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let port = free_port();
+            let config = folder.path().join("server.conf");
+            let text = format!(
+                "server_name: n{index}\nlisten: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{all}] }}\n",
+                folder.path().join("js").display()
+            );
+            std::fs::write(&config, text).expect("the configuration is written");
+            let process = run(NEWEST, &config);
+            NatsServer { process, port, folder, version: NEWEST.into(), config }
+        });
+        NatsCluster { nodes: nodes.collect() }
+    }
+
+    /// Its servers.
+    pub fn nodes(&mut self) -> &mut [NatsServer] {
+        &mut self.nodes
+    }
+
+    /// Settings for it.
+    pub fn settings(&self) -> NatsSettings {
+        NatsSettings { servers: self.nodes.iter().map(NatsServer::url).collect(), ..NatsSettings::default() }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// Starts a server and waits until it says that it is ready.
+fn run(version: &str, config: &Path) -> Child {
+    let mut process = Command::new(program(version))
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let mut lines = BufReader::new(process.stderr.take().expect("its log")).lines();
+    let mut said = Vec::new();
+    loop {
+        match lines.next() {
+            Some(Ok(line)) if line.contains("Server is ready") => break,
+            Some(Ok(line)) => said.push(line),
+            _ => panic!("the server ended:\n{}", said.join("\n")),
+        }
+    }
+    // Else it would stand still once the pipe is full.
+    std::thread::spawn(move || lines.for_each(drop));
+    process
+}
