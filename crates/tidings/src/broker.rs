@@ -34,6 +34,22 @@ pub trait Broker: Send + Sync {
     /// Called once, before the first publish. Announcing is part of appending: nobody is told of event 8
     /// before event 7.
     fn tail(&self, tail: Arc<dyn Tail>);
+
+    /// How this process stands to others that append to the same log. Alone, unless the implementation is for several.
+    fn standing(&self) -> Standing {
+        Standing::Alone
+    }
+}
+
+/// How a process stands to others that append to the same log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody else appends: what this process announced is all there is.
+    Alone,
+    /// Others append too, and what they do is heard here within moments.
+    Current,
+    /// Others may append, and it is not heard here at the moment.
+    CutOff,
 }
 
 /// Is told of what was appended.

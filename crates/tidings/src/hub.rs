@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::broker::{Broker, BrokerError, Query, Tail};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::broker::{Broker, BrokerError, Query, Standing, Tail};
 use crate::clock::Clock;
 use crate::close::CloseReason;
 use crate::coalesce::Coalescer;
@@ -25,6 +29,9 @@ use crate::sync::{Mutex, MutexGuard, RwLock};
 use crate::topic::TopicPattern;
 use crate::window::{Place, Window};
 
+/// How long a reader waits for a log that is away before its stream ends: its client comes back, maybe elsewhere.
+const HISTORY_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Where events and subscribers of this process meet: publishes go through it to the broker, and what the broker
 /// announces comes back through its window to every reader.
 pub struct Hub {
@@ -37,6 +44,8 @@ pub struct Hub {
     retained: Mutex<Retained>,
     states: Mutex<States>,
     pub(crate) coalescer: Coalescer,
+    /// The window has grown.
+    pub(crate) grown: Notify,
     epoch: Epoch,
     clock: Arc<dyn Clock>,
     limits: Limits,
@@ -113,6 +122,7 @@ impl Hub {
             retained: Mutex::default(),
             states: Mutex::default(),
             coalescer: Coalescer::default(),
+            grown: Notify::new(),
             epoch: head.epoch,
             clock,
             limits,
@@ -207,6 +217,7 @@ impl Hub {
         let signals = entries.iter().filter(|entry| entry.event.is_signal()).count() as u64;
         self.counters.signals.fetch_add(signals, Ordering::Relaxed);
         self.counters.events.fetch_add(entries.len() as u64 - signals, Ordering::Relaxed);
+        self.grown.notify_waiters();
         let end = self.window.end();
         self.seats.wake(&entries, Place(end.0 - entries.len() as u64));
         for reader in self.readers.read().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
@@ -319,15 +330,27 @@ impl Hub {
         self.states().forget(topic);
     }
 
-    /// A page of the log, for a reader that has fallen behind the window.
+    /// A page of the log, for a reader that has fallen behind the window. Where the log is kept by others and away at the moment, it is
+    /// asked for again for a minute: streams stay open meanwhile.
     pub async fn history(
         &self,
         topics: Option<Arc<[TopicPattern]>>,
         after: Offset,
     ) -> Result<Arc<LogPage>, BrokerError> {
         self.counters.history_pages.fetch_add(1, Ordering::Relaxed);
-        let (_, until) = self.window.head();
-        self.history.read(topics, after, until, |event| self.entry(event)).await
+        let is_shared = self.broker.standing() != Standing::Alone;
+        let deadline = Instant::now() + HISTORY_PATIENCE;
+        let mut wait = Duration::from_millis(100);
+        loop {
+            let (_, until) = self.window.head();
+            match self.history.read(topics.clone(), after, until, |event| self.entry(event)).await {
+                Err(BrokerError::Unavailable(_)) if is_shared && !self.is_draining() && Instant::now() < deadline => {
+                    tokio::time::sleep(wait).await;
+                    wait = (2 * wait).min(Duration::from_secs(2));
+                }
+                page => return page,
+            }
+        }
     }
 
     /// Ends the streams that `revocation` covers. Refusing the credential from now on is the auth source's part.

@@ -14,6 +14,7 @@
 //! - [`Jobs`](job::Jobs): long work that others watch: what may become of it, and how it is told.
 //! - [`explain`]: why a principal does or does not get an event.
 
+mod arrival;
 pub mod broker;
 pub mod clock;
 pub mod close;
@@ -51,7 +52,7 @@ pub mod template;
 pub mod topic;
 pub mod window;
 
-pub use broker::{Broker, BrokerError, Head, Page, Query, Tail};
+pub use broker::{Broker, BrokerError, Head, Page, Query, Standing, Tail};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use close::CloseReason;
 pub use cursor::{Cursor, Epoch, InvalidCursor, Offset};

@@ -121,6 +121,7 @@ impl Mount {
         }
         let (mut principal, since) = self.authenticate(service, request(parts)).await?;
         let asked = query::resume(&parts.headers, &parts.uri);
+        service.hub.arrive(asked.as_deref()).await.map_err(|_| cut_off())?;
         // Before the job is looked at: what becomes of it from here on is read on from there.
         let start = service.hub.start(asked.as_deref());
         let watched = match &self.stream.settings.job {
@@ -193,6 +194,13 @@ impl Mount {
         answer.extend(cors);
         response
     }
+}
+
+/// This replica hears nothing new at the moment, and another one has been further.
+pub(crate) fn cut_off() -> Problem {
+    let detail =
+        "this replica is cut off from the log, and you were further already; come back, and go on where you were";
+    Problem::unavailable(2, "cut-off", detail)
 }
 
 /// 204: whoever asks has the end already. It is what makes an EventSource stop (WHATWG HTML §9.2.3, "reestablish the connection").

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::{Map, Value};
-use tidings::{CloseReason, Entry};
+use tidings::{BrokerError, CloseReason, Entry, Filter};
 
 use super::Message;
 use super::thread::Lane;
@@ -25,6 +25,8 @@ pub(super) enum Outcome {
     Lost,
     /// Of a Socket.IO client that wants to connect, with what it said.
     Connect(Result<Admitted, Problem>, Option<Map<String, Value>>),
+    /// Of a subscription whose cursor was ahead of this replica.
+    Arrived(Result<(), BrokerError>, Box<Subscribing>, Asker),
     /// Of a publish; the answer to one who wants it is made of it.
     Published(Result<String, Problem>, Option<String>, Asker),
     /// Of a job that was to be canceled: what came of it, its events tell.
@@ -33,6 +35,13 @@ pub(super) enum Outcome {
     Ended(Result<Option<Arc<Entry>>, Problem>),
     /// Of a new credential.
     Authenticated(Result<Admitted, Problem>, Option<String>, Asker),
+}
+
+/// What a client wants to hear, and from where.
+pub(super) struct Subscribing {
+    id: String,
+    filter: Filter,
+    cursor: Option<String>,
 }
 
 impl Lane {
@@ -66,9 +75,15 @@ impl Lane {
     fn obey(&mut self, slot: usize, command: Command, asker: Asker) {
         match command {
             Command::Subscribe { id, filter, cursor } => {
-                if let Err(problem) = self.subscribe(slot, &id, filter, cursor.as_deref(), asker) {
-                    self.answer(slot, asker, &message::error(Some(&id), &problem));
+                let subscribing = Subscribing { id, filter, cursor };
+                if !subscribing.cursor.as_deref().is_some_and(|cursor| self.hub.is_ahead(cursor)) {
+                    return self.obey_subscribe(slot, subscribing, asker);
                 }
+                let (hub, subscribing) = (self.hub.clone(), Box::new(subscribing));
+                self.ask(slot, async move {
+                    let arrived = hub.arrive(subscribing.cursor.as_deref()).await;
+                    Outcome::Arrived(arrived, subscribing, asker)
+                });
             }
             Command::Unsubscribe { id } => {
                 self.unsubscribe(slot, &id);
@@ -97,6 +112,12 @@ impl Lane {
         }
     }
 
+    fn obey_subscribe(&mut self, slot: usize, Subscribing { id, filter, cursor }: Subscribing, asker: Asker) {
+        if let Err(problem) = self.subscribe(slot, &id, filter, cursor.as_deref(), asker) {
+            self.answer(slot, asker, &message::error(Some(&id), &problem));
+        }
+    }
+
     /// Waits for something that takes its time before the next message is heard.
     pub(super) fn ask(&mut self, slot: usize, question: impl Future<Output = Outcome> + Send + 'static) {
         let (timer, shared) = (self.timer(slot), self.shared.clone());
@@ -117,6 +138,9 @@ impl Lane {
         let slot = timer.slot as usize;
         match outcome {
             Outcome::Connect(result, payload) => self.take_connect(slot, result, payload.as_ref()),
+            Outcome::Arrived(Ok(()), subscribing, asker) => self.obey_subscribe(slot, *subscribing, asker),
+            // Where another replica can be reached, the client is told all from its cursor on there.
+            Outcome::Arrived(Err(_), ..) => self.say_goodbye(slot, CloseReason::Unavailable, None),
             Outcome::Published(Ok(answer), id, asker) => {
                 if id.is_some() || asker != Asker::Message {
                     self.answer(slot, asker, &message::published(id.as_deref(), &answer));

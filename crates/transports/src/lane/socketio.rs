@@ -9,7 +9,8 @@ use super::requests::Outcome;
 use super::socket::Socket;
 use super::thread::Lane;
 use crate::command;
-use crate::door::Admitted;
+use crate::door::{Admitted, Handshake};
+use crate::events::cut_off;
 use crate::problem::Problem;
 use crate::query;
 use crate::session::{Asker, Speaker, Stage};
@@ -183,8 +184,13 @@ impl Lane {
             return self.end(self.whole(slot), &goodbye, CloseReason::Gone);
         };
         speaker.stage = Stage::Asking;
+        let hub = self.hub.clone();
         self.ask(slot, async move {
-            let result = door.admit(&handshake, payload.as_ref()).await;
+            let asked = asked_cursor(payload.as_ref(), Some(&handshake));
+            let result = match hub.arrive(asked.as_deref()).await {
+                Ok(()) => door.admit(&handshake, payload.as_ref()).await,
+                Err(_) => Err(cut_off()),
+            };
             Outcome::Connect(result, payload)
         });
     }
@@ -264,11 +270,7 @@ impl Lane {
         connection.principal = principal.clone();
         let Some(session) = &mut self.connections[slot].session else { return };
         let Some(speaker) = session.speaker() else { return };
-        let asked = text("offset").or_else(|| text("cursor")).filter(|asked| !asked.is_empty()).map(str::to_owned);
-        let asked = asked.or_else(|| {
-            let handshake = speaker.handshake.as_ref()?;
-            query::resume(&handshake.headers, &handshake.uri)
-        });
+        let asked = asked_cursor(payload, speaker.handshake.as_deref());
         let before = text("pid").filter(|pid| sid::is_wellformed(pid)).map(str::to_owned);
         let start: Start = self.hub.start(asked.as_deref());
         let (sid, pid) = match stream.settings.ids && speaker.version == Version::V4 {
@@ -425,4 +427,11 @@ impl Lane {
         }
         true
     }
+}
+
+/// The cursor that a client goes on from, by its CONNECT packet or else by the query of its handshake.
+fn asked_cursor(payload: Option<&Map<String, Value>>, handshake: Option<&Handshake>) -> Option<String> {
+    let text = |name: &str| payload.and_then(|payload| payload.get(name)?.as_str());
+    let asked = text("offset").or_else(|| text("cursor")).filter(|asked| !asked.is_empty());
+    asked.map(str::to_owned).or_else(|| query::resume(&handshake?.headers, &handshake?.uri))
 }

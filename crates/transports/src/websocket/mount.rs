@@ -8,7 +8,7 @@ use tidings::Filter;
 
 use super::handshake::{self, Upgrade};
 use crate::door::{Admitted, Door, Handshake};
-use crate::events::Mount;
+use crate::events::{Mount, cut_off};
 use crate::handover::{Granted, Handed, Handover};
 use crate::problem::Problem;
 use crate::query;
@@ -44,6 +44,8 @@ impl Mount {
         };
         let handshake = Handshake::new(service, parts, &settings.cors);
         let Admitted { mut principal, since, permit } = door.admit(&handshake, None).await?;
+        let cursor = asked.as_ref().and_then(|asked| asked.1.as_deref());
+        service.hub.arrive(cursor).await.map_err(|_| cut_off())?;
         // Before the job is looked at: what becomes of it from here on is read on from there.
         let start = service.hub.start(None);
         let mut about = None;
