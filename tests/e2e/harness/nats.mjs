@@ -1,0 +1,167 @@
+// Real NATS servers, alone or as a cluster on this machine, each with a folder of its own; ended by their process ids.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startFaultProxy } from './faults.mjs'
+import { root } from './hub.mjs'
+import { freePorts } from './ports.mjs'
+import { until, within } from './wait.mjs'
+
+/** The newest server that the tests know. `debian` is 2.9.10, which hubs refuse. */
+export const NEWEST = '2.15.1'
+
+/** Where `scripts/nats-servers` puts the program of a version. */
+export const natsProgram = version => join(root, '.make/nats', version, 'nats-server')
+
+/**
+ * Starts one server, or a cluster, and waits until it takes streams. Ends with the test. With `links` the nodes reach each other
+ * through fault proxies (`cluster.links`); `more` are further lines of each node's configuration.
+ */
+export async function startNats(t, { nodes: count = 1, version = NEWEST, links = false, more = '' } = {}) {
+  const program = natsProgram(version)
+  if (!existsSync(program)) throw new Error(`${program} is missing: run scripts/nats-servers`)
+  const home = await mkdtemp(join(tmpdir(), 'tidings-nats-'))
+  const ports = await freePorts(3 * count)
+  const nodes = Array.from({ length: count }, (_, index) => {
+    const [client, route, monitor] = ports.slice(3 * index, 3 * index + 3)
+    return new NatsNode({ program, home, name: `n${index + 1}`, client, route, monitor, more })
+  })
+  t.after(async () => {
+    await Promise.all(nodes.map(node => node.kill()))
+    await rm(home, { recursive: true, force: true, maxRetries: 5 })
+  })
+  const cluster = new NatsCluster(nodes)
+  if (links) await cluster.link(t)
+  for (const node of nodes) await node.configure(cluster.routesOf(node))
+  await cluster.start()
+  return cluster
+}
+
+class NatsCluster {
+  /** The fault proxies between the nodes: `{from, to, proxy}`, by index, of who connects and who is connected to. */
+  links = []
+
+  constructor(nodes) { this.nodes = nodes }
+
+  /** Where clients find it. */
+  get urls() { return this.nodes.map(node => node.url) }
+
+  /** Puts a fault proxy into the way of each node to each other one. */
+  async link(t) {
+    for (const [from] of this.nodes.entries()) for (const [to, node] of this.nodes.entries()) {
+      if (from !== to) this.links.push({ from, to, proxy: await startFaultProxy(t, node.routePort) })
+    }
+  }
+
+  routesOf(node) {
+    if (this.nodes.length === 1) return undefined
+    const from = this.nodes.indexOf(node)
+    return this.nodes.flatMap((other, to) => {
+      if (to === from) return []
+      const link = this.links.find(link => link.from === from && link.to === to)
+      return [`nats://127.0.0.1:${link?.proxy.port ?? other.routePort}`]
+    })
+  }
+
+  /** The proxies of all links between one node and the others: `cluster.linksOf(0).forEach(link => link.blackhole())`. */
+  linksOf(index) {
+    return this.links.filter(({ from, to }) => from === index || to === index).map(({ proxy }) => proxy)
+  }
+
+  /** Starts all nodes that do not run, and waits until there is a leader that they know. */
+  async start() {
+    await Promise.all(this.nodes.filter(node => !node.running).map(node => node.start()))
+    await this.settled()
+  }
+
+  /** kill -9 of all nodes, as a power cut of the whole room. */
+  async kill() { await Promise.all(this.nodes.map(node => node.kill())) }
+
+  /** Waits until each node that runs is well: it knows the leader, and has what it keeps. */
+  async settled() {
+    const running = this.nodes.filter(node => node.running)
+    await until(() => `NATS to be well; it said:\n${running.map(node => node.lastLines()).join('\n')}`, async () => {
+      const well = await Promise.all(running.map(node => node.isWell()))
+      return well.every(Boolean)
+    }, 30_000)
+  }
+}
+
+class NatsNode {
+  output = ''
+  process = undefined
+
+  constructor({ program, home, name, client, route, monitor, more }) {
+    Object.assign(this, { program, name, port: client, routePort: route, monitorPort: monitor, more })
+    this.folder = join(home, name)
+    this.config = join(home, `${name}.conf`)
+  }
+
+  get url() { return `nats://127.0.0.1:${this.port}` }
+  get running() { return this.process !== undefined }
+
+  async configure(routes) {
+    // Clients and routes take only the addresses that they were given: what the nodes tell of each other would lead around the proxies.
+    const cluster = routes && `
+      cluster {
+        name: tidings, listen: "127.0.0.1:${this.routePort}", routes: [${routes.map(route => `"${route}"`)}]
+        cluster_advertise: "127.0.0.1:1", no_advertise: true
+      }`
+    await writeFile(this.config, `
+      server_name: ${this.name}
+      listen: "127.0.0.1:${this.port}"
+      http: "127.0.0.1:${this.monitorPort}"
+      jetstream { store_dir: "${this.folder}" }
+      ${cluster ?? ''}
+      ${this.more}
+    `)
+  }
+
+  /** Starts it, with what it kept before. It is ready for connections then, though perhaps not for streams. */
+  async start() {
+    const child = spawn(this.program, ['--config', this.config], { stdio: ['ignore', 'ignore', 'pipe'] })
+    this.process = child
+    this.ended = once(child, 'exit')
+    this.output = ''
+    let ready
+    const listening = new Promise((resolve, reject) => {
+      ready = resolve
+      child.on('error', reject)
+      child.on('exit', () => reject(new Error(`NATS ${this.name} ended:\n${this.lastLines()}`)))
+    })
+    listening.catch(() => {})
+    child.stderr.setEncoding('utf8').on('data', text => {
+      this.output = (this.output + text).slice(-64_000)
+      if (this.output.includes('Server is ready')) ready()
+    })
+    await within(20_000, listening, () => `NATS ${this.name} to listen; it said:\n${this.lastLines()}`)
+  }
+
+  /** kill -9. */
+  async kill() {
+    const child = this.process
+    if (!child) return
+    this.process = undefined
+    child.kill('SIGKILL')
+    await this.ended
+  }
+
+  /** Whether it takes streams: its cluster has a leader, and it has caught up with what it keeps. */
+  async isWell() {
+    const [health, jetstream] = await Promise.all([this.monitor('healthz'), this.monitor('jsz')])
+    if (health?.status !== 'ok') return false
+    return jetstream?.meta_cluster ? Boolean(jetstream.meta_cluster.leader) : Boolean(jetstream)
+  }
+
+  /** What its monitoring port says, or nothing if it does not answer. */
+  async monitor(page) {
+    try {
+      return await (await fetch(`http://127.0.0.1:${this.monitorPort}/${page}`)).json()
+    } catch { return undefined }
+  }
+
+  lastLines() { return this.output.split('\n').slice(-12).join('\n') }
+}
