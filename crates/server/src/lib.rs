@@ -17,4 +17,5 @@ pub mod routes;
 pub mod schema;
 pub mod serve;
 pub mod settings;
+pub(crate) mod storage;
 pub mod tls;

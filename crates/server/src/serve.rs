@@ -9,8 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidings::job::{JobSettings, Jobs};
-use tidings::{Broker, Clock, Hub, SystemClock};
-use tidings_brokers::{DiskBroker, DiskSettings, MemoryBroker, MemorySettings, Recovery, Retention, Store};
+use tidings::{Clock, Hub, SystemClock};
 use tidings_transports::{Acceptor, Lanes, Limiter, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,10 +21,11 @@ use crate::auth::settings::{AnonymousGrants, AnonymousSettings, PublishSettings}
 use crate::console::EMBEDDED;
 use crate::descriptors;
 use crate::idempotency::IdempotencyKeys;
-use crate::inspect::{self, Inspector, LogSource, Sampler, Topics};
+use crate::inspect::{self, Inspector, Sampler, Topics};
 use crate::profile::Plan;
 use crate::routes::{self, RouteOptions};
-use crate::settings::{BrokerKind, LogFormat, Settings};
+use crate::settings::{LogFormat, Settings};
+use crate::storage::{self, Storage};
 use crate::tls::Tls;
 
 /// `tidings serve`.
@@ -119,7 +119,7 @@ fn start_log(settings: &Settings) {
     };
 }
 
-async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failure> {
+async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Failure> {
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let plan = Plan::load(&settings).map_err(|report| report.render(colours))?;
     let tls = Tls::load(&settings.tls, &settings.base)?;
@@ -135,16 +135,10 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
     }
 
-    let dir = &settings.data.dir;
-    std::fs::create_dir_all(dir).map_err(|error| {
-        format!("the data directory {} can't be made: {error}. Give another with --data", dir.display())
-    })?;
-    let store = Arc::new(
-        Store::open(&dir.join("tidings.db"))
-            .map_err(|error| format!("the database {} can't be opened: {error}", dir.join("tidings.db").display()))?,
-    );
-    tokio::spawn(sweep(store.clone(), clock.clone()));
-    let (broker, recovery, log) = open_broker(&settings, clock.clone())?;
+    let Storage { broker, store, recovery, log } = tokio::select! {
+        opened = storage::open(&mut settings, clock.clone()) => opened?,
+        () = stop.wait() => return Ok(()),
+    };
     let profiles = plan.profiles.iter().map(|loaded| loaded.profile.clone());
     let hub = Hub::open(broker.clone(), profiles, clock.clone(), settings.limits.clone()).await?;
     let lanes = match settings.lanes.count {
@@ -159,8 +153,9 @@ async fn serve(settings: Settings, dev: bool, cores: usize) -> Result<(), Failur
     let engine = JobSettings { kinds: plan.kinds(), ..settings.jobs.engine() };
     let jobs = Jobs::open(hub.clone(), store.clone(), engine).await?;
     let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter, Some(jobs.clone()));
-    let files = dir.join("jobs");
+    let files = settings.data.dir.join("jobs");
     std::fs::create_dir_all(&files).map_err(|error| format!("{} can't be made: {error}", files.display()))?;
+    let files: Arc<dyn tidings::job::JobFiles> = Arc::new(tidings_brokers::FileDirectory::new(files));
     tokio::spawn(tidings_transports::jobs::files::sweep(files.clone(), Arc::downgrade(&jobs)));
     let _ = service.job_files.set(files);
 
@@ -241,47 +236,12 @@ async fn drain(service: &Service, hub: &Hub, delay: Duration) {
     }
 }
 
-/// Throws away what has run out in the database, now and then.
-async fn sweep(store: Arc<Store>, clock: Arc<dyn Clock>) {
-    loop {
-        let (swept, now) = (store.clone(), clock.now());
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || swept.sweep(now)).await {
-            tracing::warn!(%error, "what has run out could not be removed from the database");
-        }
-        tokio::time::sleep(Duration::from_secs(600)).await;
-    }
-}
-
 /// Returns when the requests that were under way are answered, or at the latest after one more window.
 async fn let_requests_end(service: &Service) {
     let deadline = tokio::time::Instant::now() + service.hub.limits().drain_window;
     while service.limiter.open() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-type OpenBroker = (Arc<dyn Broker>, Option<Recovery>, LogSource);
-
-fn open_broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<OpenBroker, Failure> {
-    let retention = Retention {
-        age: settings.broker.keep_for,
-        events: settings.broker.keep_events,
-        bytes: settings.broker.keep_bytes,
-    };
-    Ok(match settings.broker.kind {
-        BrokerKind::Memory => {
-            let log = LogSource { broker: "memory", retention: retention.clone(), segments: Box::new(|| None) };
-            (Arc::new(MemoryBroker::with_clock(MemorySettings { retention }, clock)), None, log)
-        }
-        BrokerKind::Disk => {
-            let segment_bytes = settings.broker.segment_bytes;
-            let disk = DiskSettings { retention: retention.clone(), segment_bytes, ..DiskSettings::default() };
-            let broker = Arc::new(DiskBroker::open(&settings.data.dir.join("log"), disk, clock)?);
-            let (recovery, counted) = (broker.recovery(), Arc::downgrade(&broker));
-            let segments = Box::new(move || counted.upgrade().map(|broker| broker.segments()));
-            (broker, Some(recovery), LogSource { broker: "disk", retention, segments })
-        }
-    })
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {

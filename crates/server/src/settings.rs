@@ -1,5 +1,6 @@
 //! How the program is set up: one TOML file, with the environment over it.
 
+mod broker;
 pub mod decode;
 pub mod env;
 pub mod report;
@@ -14,12 +15,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use tidings::Limits;
 use tidings::job::JobSettings;
+use tidings_brokers::nats::NatsSettings;
 use tidings_transports::Cors;
 
 use crate::auth::AuthSettings;
+pub use broker::{BrokerKind, BrokerSettings, DurabilityWord, NatsTable, Urls, data_bytes, message_bytes};
 pub use decode::At;
 pub use report::{Mistake, Place, Report, Source};
-use value::{duration, optional_duration, optional_size, size};
+use value::{duration, optional_duration, size};
 
 /// The commented settings with every default: what `tidings default-config` prints.
 pub const DEFAULT_CONFIG: &str = include_str!("../server.toml");
@@ -87,49 +90,6 @@ pub struct DataSettings {
 impl Default for DataSettings {
     fn default() -> Self {
         DataSettings { dir: "data".into() }
-    }
-}
-
-/// Which log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BrokerKind {
-    /// Kept on disk: survives a crash.
-    #[default]
-    Disk,
-    /// Kept in memory: gone with the process.
-    Memory,
-}
-
-/// The log.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BrokerSettings {
-    /// Which one.
-    pub kind: BrokerKind,
-    /// How old an event may get; `None` for no bound.
-    #[serde(with = "optional_duration")]
-    pub keep_for: Option<Duration>,
-    /// How many events are kept; `None` for no bound.
-    #[serde(with = "optional_size")]
-    pub keep_events: Option<u64>,
-    /// How many bytes are kept; `None` for no bound.
-    #[serde(with = "optional_size")]
-    pub keep_bytes: Option<u64>,
-    /// How many bytes one file of the log has; what is trimmed goes away file by file.
-    #[serde(with = "size")]
-    pub segment_bytes: u64,
-}
-
-impl Default for BrokerSettings {
-    fn default() -> Self {
-        BrokerSettings {
-            kind: BrokerKind::Disk,
-            keep_for: Some(Duration::from_secs(7 * 86_400)),
-            keep_events: None,
-            keep_bytes: Some(1 << 30),
-            segment_bytes: 64 << 20,
-        }
     }
 }
 
@@ -375,6 +335,11 @@ impl Settings {
         report.into_result(settings)
     }
 
+    /// How NATS is used, if the log is kept there.
+    pub fn nats(&self) -> Option<NatsSettings> {
+        self.broker.nats(&self.base, &self.limits)
+    }
+
     /// What types can't say.
     fn check(&self, root: &tree::Node, report: &mut Report) {
         let place = |section: &str, key: &str| match root.get(section) {
@@ -387,6 +352,9 @@ impl Settings {
         }
         if !self.listen.https.is_empty() && self.tls.cert.is_none() {
             report.at(&place("listen", "https"), "HTTPS needs `cert` and `key` of [tls]");
+        }
+        for (key, mistake) in self.broker.mistakes() {
+            report.at(&tree::place_at(root, &format!("broker.{key}")), mistake);
         }
         if self.listen.http.is_empty() && self.listen.https.is_empty() {
             report.at(&place("listen", "http"), "it listens nowhere").help("give `http` or `https` an address");

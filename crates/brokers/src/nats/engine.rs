@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 
 use super::settings::{Login, NatsSettings};
 
@@ -86,7 +86,7 @@ impl Engine {
         settings.check()?;
         let down = Arc::<Mutex<Option<Down>>>::default();
         let client = settings.options(down.clone()).await?.connect(&settings.servers[..]).await;
-        let client = client.map_err(|error| settings.unreachable(&error))?;
+        let client = client.map_err(|error| settings.not_connected(&error))?;
         let mut context = jetstream::new(client.clone());
         context.set_timeout(REQUEST_TIMEOUT);
         let engine = Engine { settings, client, context, down };
@@ -143,6 +143,11 @@ impl Engine {
         Version::parse(&self.client.server_info().version)
     }
 
+    /// The most bytes of one message that the server takes.
+    pub fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
     /// On how many servers each thing is kept.
     pub fn copies(&self) -> usize {
         let in_cluster = self.client.server_info().cluster.is_some();
@@ -196,8 +201,18 @@ impl NatsSettings {
         Ok(())
     }
 
-    fn unreachable(&self, error: &dyn std::fmt::Display) -> EngineError {
-        EngineError::Unreachable { at: self.shown_servers(), why: error.to_string() }
+    /// What is wrong here does not get better by waiting; what is away may come back.
+    fn not_connected(&self, error: &ConnectError) -> EngineError {
+        let at = self.shown_servers();
+        let look_at = match error.kind() {
+            ConnectErrorKind::ServerParse => "the address is not one of NATS: write nats://host:4222",
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                "it refuses who this is: look at user, token, nkey or credentials"
+            }
+            ConnectErrorKind::Tls => "TLS fails: look at `ca`, `cert` and `key`",
+            _ => return EngineError::Unreachable { at, why: error.to_string() },
+        };
+        EngineError::Unfit(format!("NATS at {at} can't be used: {look_at} ({error})"))
     }
 
     async fn options(&self, down: Arc<Mutex<Option<Down>>>) -> Result<ConnectOptions, EngineError> {

@@ -1,10 +1,13 @@
 //! Several replicas of a hub over NATS JetStream: one stream is the log, buckets hold the state that the replicas share.
 //!
 //! - [`Engine`]: the connection, and whether the server can be used.
+//! - [`check_stream`], [`check_consumer`]: whether the server made what was asked for.
 //! - [`NatsSettings`]: how the engine is reached, and how it keeps the events.
 
+mod echo;
 mod engine;
 mod settings;
 
+pub use echo::{check_consumer, check_stream};
 pub use engine::{Down, Engine, EngineError, OLDEST, Version};
 pub use settings::{Durability, Login, NatsSettings, NatsTls};

@@ -17,16 +17,59 @@ fn the_commented_file_is_the_defaults() {
 
 #[test]
 fn the_commented_file_names_every_setting() {
-    for section in ["listen", "data", "broker", "lanes", "limits", "tls", "api", "jobs", "proxy", "drain", "log"] {
+    for section in
+        ["listen", "data", "broker", "broker.nats", "lanes", "limits", "tls", "api", "jobs", "proxy", "drain", "log"]
+    {
         let report = mistakes(&format!("[{section}]\nzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz = 1\n"), &[]);
         let known = report.split("known here: ").nth(1).unwrap().lines().next().unwrap();
         let start = DEFAULT_CONFIG.find(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("[{section}]"));
         let table = DEFAULT_CONFIG[start + 1..].split("\n[").next().unwrap();
         for name in known.split(", ") {
             let named = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));
-            assert!(table.lines().any(named), "{section}.{name}");
+            let is_table = DEFAULT_CONFIG.contains(&format!("\n[{section}.{name}]\n"));
+            assert!(is_table || table.lines().any(named), "{section}.{name}");
         }
     }
+}
+
+#[test]
+fn naming_a_server_of_nats_chooses_it() {
+    let text = "[broker]\nurl = \"nats://a:4222\"\nkeep_for = \"1d\"\n[broker.nats]\nhub = \"books\"\ncredentials = \"hub.creds\"\n";
+    let settings = read(text, &[]).unwrap();
+    assert_eq!(settings.broker.kind(), BrokerKind::Nats);
+    let nats = settings.nats().unwrap();
+    assert_eq!((nats.servers, nats.hub, nats.copies), (vec!["nats://a:4222".to_owned()], "books".to_owned(), None));
+    assert_eq!(nats.retention.age, Some(Duration::from_secs(86_400)));
+    assert!(matches!(nats.login, tidings_brokers::nats::Login::Credentials(_)));
+    let several =
+        read("", &[("TIDINGS_BROKER__URL", "nats://a:4222, nats://b:4222"), ("TIDINGS_BROKER__NATS__COPIES", "3")]);
+    let nats = several.unwrap().nats().unwrap();
+    assert_eq!((nats.servers.len(), nats.copies), (2, Some(3)));
+    assert_eq!(read("", &[]).unwrap().nats().map(|nats| nats.hub), None);
+}
+
+#[test]
+fn what_does_not_fit_together_about_nats_is_told_at_its_place() {
+    for (text, line, sentence) in [
+        ("[broker]\nkind = \"disk\"\nurl = \"nats://a\"\n", 2, "leave `kind` away, or `url`"),
+        ("[broker]\nkind = \"nats\"\n", 2, "where NATS is has to be said"),
+        ("[broker]\nurl = [\"http://a\"]\n", 2, "an address of NATS is like"),
+        ("[broker]\nurl = \"nats://a\"\n[broker.nats]\nhub = \"a.b\"\n", 4, "1 to 32 letters"),
+        ("[broker]\nurl = \"nats://a\"\n[broker.nats]\ncopies = 2\n", 4, "on 1, 3 or 5 servers"),
+        ("[broker]\nurl = \"nats://a\"\n[broker.nats]\nuser = \"u\"\n", 4, "`user` and `password` go together"),
+        ("[broker]\nurl = \"nats://a\"\n[broker.nats]\ntoken = \"t\"\nnkey = \"n\"\n", 3, "keep one of"),
+        ("[broker]\nurl = \"nats://a\"\n[broker.nats]\ndurability = \"always\"\n", 4, "power-safe"),
+    ] {
+        let report = mistakes(text, &[]);
+        assert!(report.contains(sentence) && report.contains(&format!("server.toml:{line}:")), "{text}\n{report}");
+    }
+}
+
+#[test]
+fn no_secret_of_nats_is_shown() {
+    let text = "[broker]\nurl = \"nats://u:verysecret@a\"\n[broker.nats]\ntoken = \"verysecret\"\n";
+    let settings = read(text, &[]).unwrap();
+    assert!(!format!("{settings:?} {:?}", settings.nats().map(|nats| nats.login)).contains("verysecret"));
 }
 
 #[test]
@@ -84,7 +127,7 @@ fn the_environment_goes_before_the_file_and_is_typed_by_the_setting() {
     )
     .unwrap();
     assert_eq!((settings.limits.event_data, settings.limits.poll_events), (2 << 20, 7));
-    assert_eq!((settings.lanes.count, settings.api.page, settings.broker.kind), (3, false, BrokerKind::Memory));
+    assert_eq!((settings.lanes.count, settings.api.page, settings.broker.kind()), (3, false, BrokerKind::Memory));
     assert_eq!(settings.listen.http.len(), 2);
     assert_eq!((settings.broker.keep_for, settings.data.dir.to_str()), (None, Some("12")));
     assert_eq!((settings.log.level.as_str(), settings.proxy.trusted.len()), ("debug", 1));

@@ -1,0 +1,116 @@
+//! Where the program keeps what it keeps: the log, and the state beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings::{Broker, Clock};
+use tidings_brokers::nats::{Engine, EngineError, NatsSettings};
+use tidings_brokers::{DiskBroker, DiskSettings, MemoryBroker, MemorySettings, Recovery, Store};
+
+use crate::inspect::LogSource;
+use crate::serve::Failure;
+use crate::settings::{BrokerKind, Settings, data_bytes, message_bytes};
+
+/// How long after a failure NATS is looked for again, at the start.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What was opened.
+pub(crate) struct Storage {
+    /// The log.
+    pub broker: Arc<dyn Broker>,
+    /// Keys, tickets, revocations, jobs.
+    pub store: Arc<Store>,
+    /// What was found when the log was opened, if it is on disk.
+    pub recovery: Option<Recovery>,
+    /// The log, for people who look.
+    pub log: LogSource,
+}
+
+/// Opens what the settings name.
+pub(crate) async fn open(settings: &mut Settings, clock: Arc<dyn Clock>) -> Result<Storage, Failure> {
+    let retention = settings.broker.retention();
+    match settings.broker.kind() {
+        BrokerKind::Memory => {
+            let log = LogSource { broker: "memory", retention: retention.clone(), segments: Box::new(|| None) };
+            let broker = Arc::new(MemoryBroker::with_clock(MemorySettings { retention }, clock.clone()));
+            Ok(Storage { broker, store: open_store(settings, clock)?, recovery: None, log })
+        }
+        BrokerKind::Disk => {
+            let store = open_store(settings, clock.clone())?;
+            let segment_bytes = settings.broker.segment_bytes;
+            let disk = DiskSettings { retention: retention.clone(), segment_bytes, ..DiskSettings::default() };
+            let broker = Arc::new(DiskBroker::open(&settings.data.dir.join("log"), disk, clock)?);
+            let (recovery, counted) = (broker.recovery(), Arc::downgrade(&broker));
+            let segments = Box::new(move || counted.upgrade().map(|broker| broker.segments()));
+            let log = LogSource { broker: "disk", retention, segments };
+            Ok(Storage { broker, store, recovery: Some(recovery), log })
+        }
+        BrokerKind::Nats => {
+            let engine = reach(settings.nats().unwrap_or_default()).await?;
+            fit_limits(settings, &engine)?;
+            Err("the log over NATS is not built yet".into())
+        }
+    }
+}
+
+fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<Store>, Failure> {
+    let dir = &settings.data.dir;
+    std::fs::create_dir_all(dir).map_err(|error| {
+        format!("the data directory {} can't be made: {error}. Give another with --data", dir.display())
+    })?;
+    let store = Arc::new(
+        Store::open(&dir.join("tidings.db"))
+            .map_err(|error| format!("the database {} can't be opened: {error}", dir.join("tidings.db").display()))?,
+    );
+    tokio::spawn(sweep(store.clone(), clock));
+    Ok(store)
+}
+
+/// Throws away what has run out in the database, now and then.
+async fn sweep(store: Arc<Store>, clock: Arc<dyn Clock>) {
+    loop {
+        let (swept, now) = (store.clone(), clock.now());
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || swept.sweep(now)).await {
+            tracing::warn!(%error, "what has run out could not be removed from the database");
+        }
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
+}
+
+/// Connects to NATS. Servers that are not there yet are waited for, as they may be starting too.
+async fn reach(settings: NatsSettings) -> Result<Arc<Engine>, Failure> {
+    let mut is_told = false;
+    loop {
+        match Engine::connect(settings.clone()).await {
+            Ok(engine) => return Ok(engine),
+            Err(error @ EngineError::Unreachable { .. }) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!("{error}; waiting for it");
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Events must fit into messages. Where nobody said how large their data may be, it is what fits.
+fn fit_limits(settings: &mut Settings, engine: &Engine) -> Result<(), Failure> {
+    let (most, wanted) = (engine.max_payload(), message_bytes(&settings.limits));
+    if wanted <= most {
+        return Ok(());
+    }
+    let fits = data_bytes(&settings.limits, most);
+    if fits < 64 << 10 {
+        return Err(format!(
+            "the NATS servers take messages of {most} bytes, and the rest of an event may need {} of that: raise `max_payload` there",
+            wanted - settings.limits.event_data
+        )
+        .into());
+    }
+    tracing::info!(
+        "an event may have {fits} bytes of data, as NATS takes messages of {most}; raise `max_payload` there for more"
+    );
+    settings.limits.event_data = fits;
+    Ok(())
+}
