@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tidings::job::JobCounters;
-use tidings::{CloseReason, GapReason};
+use tidings::{CloseReason, GapReason, Standing};
 use tidings_brokers::Recovery;
 use tidings_transports::lane::BREAKS;
 use tidings_transports::{Service, Stream};
@@ -111,6 +111,8 @@ pub fn render(source: &MetricsSource) -> String {
     text.counter("tidings_connections_refused_total", "Connections and streams refused by a limit.")
         .value(of(&service.limiter.refused));
 
+    text.gauge("tidings_log_cut_off", "1 while the log is kept elsewhere and can't be reached.")
+        .value(u64::from(hub.broker().standing() == Standing::CutOff));
     text.gauge("tidings_log_events", "Events that the log keeps, as near as is known.").value(head.events);
     text.gauge("tidings_log_bytes", "Bytes that the log keeps, as near as is known.").value(head.bytes);
     text.gauge("tidings_log_last_offset", "The offset of the newest event.").value(head.last.0);

@@ -135,7 +135,7 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
     }
 
-    let Storage { broker, store, recovery, log } = tokio::select! {
+    let Storage { broker, store, recovery, log, promises, replaced } = tokio::select! {
         opened = storage::open(&mut settings, clock.clone()) => opened?,
         () = stop.wait() => return Ok(()),
     };
@@ -203,12 +203,19 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
             accepting.push(tokio::spawn(acceptor.clone().run_with(listener, tls.clone())));
         }
     }
+    promises.iter().for_each(|promise| tracing::info!("{promise}"));
     greet(&addresses, dev, &plan, console && !EMBEDDED.is_empty());
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    stop.wait().await;
+    let replaced = tokio::select! {
+        () = stop.wait() => None,
+        why = replaced => Some(why),
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    tracing::info!("told to stop: sending the streams away");
+    match &replaced {
+        None => tracing::info!("told to stop: sending the streams away"),
+        Some(why) => tracing::error!("{why}: sending the streams away, to begin anew"),
+    }
     tokio::select! {
         () = drain(&service, &hub, settings.drain.delay) => {}
         () = stop.wait() => tracing::warn!("told to stop again: not waiting for the streams"),
@@ -222,7 +229,11 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
         () = stop.wait() => tracing::warn!("told to stop again: not waiting for the requests"),
     }
     tracing::info!("stopped");
-    Ok(())
+    match replaced {
+        None => Ok(()),
+        // Whoever looks after the program starts it again: what it held of the old history is no longer so.
+        Some(why) => Err(format!("{why}. Start it again: its clients are told of a gap").into()),
+    }
 }
 
 /// `/ready` says no, then the streams end one after the other; returns when the last has, or at the latest after twice the window.

@@ -1,5 +1,6 @@
 //! Where the program keeps what it keeps: the log, and the state beside it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,17 @@ pub(crate) struct Storage {
     pub recovery: Option<Recovery>,
     /// The log, for people who look.
     pub log: LogSource,
+    /// What stands behind an answered publish, a sentence each.
+    pub promises: Vec<String>,
+    /// Comes with a sentence when the log is no longer the one that was opened.
+    pub replaced: Replaced,
+}
+
+/// Comes with a sentence when the log is no longer the one that was opened. That of one process alone always is.
+type Replaced = Pin<Box<dyn Future<Output = String> + Send>>;
+
+fn never() -> Replaced {
+    Box::pin(std::future::pending())
 }
 
 /// Opens what the settings name.
@@ -33,7 +45,8 @@ pub(crate) async fn open(settings: &mut Settings, clock: Arc<dyn Clock>) -> Resu
         BrokerKind::Memory => {
             let log = LogSource { broker: "memory", retention: retention.clone(), segments: Box::new(|| None) };
             let broker = Arc::new(MemoryBroker::with_clock(MemorySettings { retention }, clock.clone()));
-            Ok(Storage { broker, store: open_store(settings, clock)?, recovery: None, log })
+            let store = open_store(settings, clock)?;
+            Ok(Storage { broker, store, recovery: None, log, promises: Vec::new(), replaced: never() })
         }
         BrokerKind::Disk => {
             let store = open_store(settings, clock.clone())?;
@@ -43,7 +56,8 @@ pub(crate) async fn open(settings: &mut Settings, clock: Arc<dyn Clock>) -> Resu
             let (recovery, counted) = (broker.recovery(), Arc::downgrade(&broker));
             let segments = Box::new(move || counted.upgrade().map(|broker| broker.segments()));
             let log = LogSource { broker: "disk", retention, segments };
-            Ok(Storage { broker, store, recovery: Some(recovery), log })
+            let recovery = Some(recovery);
+            Ok(Storage { broker, store, recovery, log, promises: Vec::new(), replaced: never() })
         }
         BrokerKind::Nats => {
             let engine = reach(settings.nats().unwrap_or_default()).await?;

@@ -116,6 +116,9 @@ pub enum BrokerError {
     /// It can't be reached or written at the moment; trying again may help.
     #[error("the log is unavailable: {0}")]
     Unavailable(String),
+    /// Whether it was taken can't be told: it was handed on, and no answer came. It may be seen, now or later.
+    #[error("whether the log took it can't be told: {0}")]
+    Unclear(String),
     /// What is stored is damaged: starting or reading is refused rather than skipping anything.
     #[error("the log is damaged: {0}")]
     Damaged(String),

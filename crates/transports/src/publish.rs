@@ -320,6 +320,12 @@ fn refused(error: BrokerError) -> Problem {
             tracing::error!(%error, "a publish was refused");
             Problem::unavailable(10, "log-full", "the log has no room at the moment; nothing was published")
         }
+        BrokerError::Unclear(_) => {
+            tracing::error!(%error, "a publish was not answered");
+            let detail = "whether it was published can't be told at the moment; send it again with the same Idempotency-Key, \
+                          and it is published once";
+            Problem::unavailable(1, "publish-unclear", detail)
+        }
         error => {
             tracing::error!(%error, "a publish was refused");
             Problem::unavailable(2, "log-unavailable", "the log can't be written at the moment; nothing was published")

@@ -21,14 +21,35 @@ pub(super) async fn health() -> Json<Value> {
 
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let open = open_by_transport(&shared.streams);
-    let draining = shared.service.draining.load(Ordering::SeqCst);
-    let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let word = if draining { "draining" } else { "ready" };
+    let (status, word) = match standing(&shared.service) {
+        Standing::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        Standing::CutOff => (StatusCode::SERVICE_UNAVAILABLE, "cut-off"),
+        Standing::Ready => (StatusCode::OK, "ready"),
+    };
     (status, Json(json!({ "status": word, "streams": open }))).into_response()
 }
 
+/// Whether new clients should be sent here.
+enum Standing {
+    Ready,
+    /// It is about to stop.
+    Draining,
+    /// The log is kept elsewhere and can't be reached now. Streams that are open stay.
+    CutOff,
+}
+
+fn standing(service: &Service) -> Standing {
+    if service.draining.load(Ordering::SeqCst) {
+        Standing::Draining
+    } else if service.hub.broker().standing() == tidings::Standing::CutOff {
+        Standing::CutOff
+    } else {
+        Standing::Ready
+    }
+}
+
 pub(super) async fn side_endpoint(State((service, side)): State<(Arc<Service>, Arc<Side>)>) -> Response {
-    let draining = service.draining.load(Ordering::SeqCst);
+    let draining = !matches!(standing(&service), Standing::Ready);
     let clients = side.streams.iter().map(|stream| stream.open_now()).sum();
     let status = if draining && !side.lives { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, Json(side.ready.answer(clients, draining))).into_response()
