@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -386,10 +385,10 @@ impl Desk {
     ) -> Result<(Map<String, Value>, Option<Uploaded>), Problem> {
         let limits = service.hub.limits();
         if let Some(file) = &settings.file {
-            let directory: &PathBuf = service.job_files.get().ok_or_else(|| {
-                Problem::unavailable(60, "no-uploads", "this program takes no files: it has no directory for them")
+            let files = service.job_files.get().ok_or_else(|| {
+                Problem::unavailable(60, "no-uploads", "this program takes no files: it has no place for them")
             })?;
-            let received = upload::receive(&parts.headers, body, directory, file, limits).await?;
+            let received = upload::receive(&parts.headers, body, files, file, limits).await?;
             let fields = received.fields.into_iter().map(|(name, value)| (name, Value::from(value)));
             return Ok((fields.collect(), received.file));
         }

@@ -1,7 +1,6 @@
 //! What the handlers share, and the routes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +9,7 @@ use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::{HeaderValue, Method, StatusCode, header};
-use tidings::job::Jobs;
+use tidings::job::{JobFiles, Jobs};
 use tidings::{CloseReason, Hub, Profile, Seated};
 
 use crate::auth::Authenticate;
@@ -38,8 +37,8 @@ pub struct Service {
     pub idempotency: Option<Arc<dyn Idempotency>>,
     /// The jobs; without them there are none, and the paths for them are not served.
     pub jobs: Option<Arc<Jobs>>,
-    /// The directory of the files that come with jobs; until it is set none are taken.
-    pub job_files: OnceLock<PathBuf>,
+    /// Where the files that come with jobs are kept; until it is set none are taken.
+    pub job_files: OnceLock<Arc<dyn JobFiles>>,
     /// Whether the program is about to stop: `/ready` says no from here on.
     pub draining: AtomicBool,
     /// What the handlers counted.

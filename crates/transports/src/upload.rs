@@ -1,22 +1,23 @@
-//! One uploaded file on its way to the disk, as `multipart/form-data` (RFC 7578) or as the body itself.
+//! One uploaded file on its way to where files are kept, as `multipart/form-data` (RFC 7578) or as the body itself.
 //!
-//! The file goes to the disk piece by piece, so that its size takes no memory: `body` reads, `file` writes.
+//! The file goes there piece by piece, so that its size takes no memory: `body` reads, `file` writes.
 
 mod body;
 mod file;
 
-use std::path::Path;
+use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use multer::{Field, Multipart};
 use tidings::Limits;
+use tidings::job::JobFiles;
 
 use crate::problem::Problem;
 use body::{Gate, Pieces, Stopped};
 use file::Partial;
-pub(crate) use file::is_upload;
-pub use file::{Uploaded, sweep};
+pub use file::Uploaded;
 
 /// What a route takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Default for UploadSettings {
 pub struct Received {
     /// The text parts in their order: name and value. A name may come twice.
     pub fields: Vec<(String, String)>,
-    /// The file. `None` only where [`UploadSettings::required`] is off. Deleted when it is dropped, unless [`Uploaded::keep`] was
+    /// The file. `None` only where [`UploadSettings::required`] is off. Discarded when it is dropped, unless [`Uploaded::keep`] was
     /// called.
     pub file: Option<Uploaded>,
 }
@@ -72,11 +73,11 @@ const AROUND: u64 = (FIELDS * FIELD_BYTES + (FIELDS + 3) * HEAD_BYTES) as u64;
 /// The most characters of a boundary (RFC 2046 §5.1.1).
 const BOUNDARY: usize = 70;
 
-/// Reads a request with one file into a new file of the directory `to`. When it returns, file and directory are synced: no crash
-/// takes back what is answered now.
+/// Reads a request with one file into a new file of `to`. When it returns, the file is durable: no crash takes back what is
+/// answered now.
 ///
 /// Nothing stays in `to` after an error, nor where the future is dropped because the client is gone; what a killed process left is
-/// [`sweep`]'s. [`Limits::request_timeout`] bounds how long the client may send no byte, not how long it may take for all of them.
+/// [swept](crate::jobs::files::sweep). [`Limits::request_timeout`] bounds how long the client may send no byte, not how long it may take for all of them.
 ///
 /// # Errors
 /// | status | code | when |
@@ -87,12 +88,12 @@ const BOUNDARY: usize = 70;
 /// | 408 | `slow-request` | no byte came for the timeout |
 /// | 413 | `file-too-large`, `field-too-large`, `too-many-fields` | with `limit`. By `Content-Length` even before it is read |
 /// | 415 | `expected-multipart`, `unsupported-file-type`, `unsupported-encoding` | the request says that it is something else |
-/// | 503 | `upload-unavailable` | the directory can't be written |
-/// | 507 | `no-room` | the disk is full |
+/// | 503 | `upload-unavailable` | files can't be kept now; with `Retry-After` |
+/// | 507 | `no-room` | there is no room for it |
 pub async fn receive(
     headers: &HeaderMap,
     body: Body,
-    to: &Path,
+    to: &Arc<dyn JobFiles>,
     settings: &UploadSettings,
     limits: &Limits,
 ) -> Result<Received, Problem> {
@@ -116,7 +117,7 @@ pub async fn receive(
 }
 
 struct Receiver<'a> {
-    to: &'a Path,
+    to: &'a Arc<dyn JobFiles>,
     settings: &'a UploadSettings,
 }
 
@@ -127,7 +128,7 @@ impl Receiver<'_> {
         self.refuse_type(&of)?;
         let mut partial = Partial::create(self.to).await?;
         while let Some(piece) = pieces.next().await {
-            partial = self.write(partial, &piece?).await?;
+            self.write(&mut partial, piece?).await?;
         }
         let file = self.finish(partial, of).await?;
         Ok(Received { fields: Vec::new(), file: Some(file) })
@@ -169,7 +170,7 @@ impl Receiver<'_> {
         Ok(is_named)
     }
 
-    /// The file in `field`, on the disk; `None` if none was chosen in the form.
+    /// The file in `field`, kept; `None` if none was chosen in the form.
     async fn file(&self, gate: &Gate, mut field: Field<'_>) -> Result<Option<Uploaded>, Problem> {
         let media = text(field.headers(), header::CONTENT_TYPE);
         let of = Described { name: field.file_name().and_then(display_name), media_type: media_type(media) };
@@ -179,7 +180,7 @@ impl Receiver<'_> {
         }
         let mut partial = Partial::create(self.to).await?;
         while let Some(piece) = gate.chunk(&mut field).await.map_err(refused)? {
-            partial = self.write(partial, &piece).await?;
+            self.write(&mut partial, piece).await?;
         }
         if !chosen && partial.bytes() == 0 {
             return Ok(None);
@@ -213,7 +214,7 @@ impl Receiver<'_> {
         }
     }
 
-    async fn write(&self, partial: Partial, piece: &[u8]) -> Result<Partial, Problem> {
+    async fn write(&self, partial: &mut Partial, piece: Bytes) -> Result<(), Problem> {
         self.refuse_large(Some(partial.bytes() + piece.len() as u64))?;
         partial.write(piece).await
     }
@@ -222,7 +223,7 @@ impl Receiver<'_> {
         if partial.bytes() == 0 {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "empty-file", "the file is empty"));
         }
-        partial.finish(of.name, of.media_type).await
+        partial.finish(self.to, of.name, of.media_type).await
     }
 
     fn refuse_large(&self, bytes: Option<u64>) -> Result<(), Problem> {

@@ -14,6 +14,7 @@ use tidings::job::{JobSettings, Jobs, MemoryJobs};
 use tidings::{
     Form, FormNode, Grants, Hub, Implications, Limits, ManualClock, Principal, Profile, PublishRights, Timestamp,
 };
+use tidings_brokers::FileDirectory;
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
 use tidings_transports::desk::{Check, CreateSettings, Desk, DeskSettings, Does, NAMES};
@@ -115,7 +116,7 @@ async fn start() -> App {
     let jobs = Jobs::open(hub.clone(), Arc::new(MemoryJobs::default()), JobSettings::default()).await.unwrap();
     let service = Service::limited(hub.clone(), None, None, Limiter::new(hub.limits()), Some(jobs.clone()));
     let files = TempDir::new().unwrap();
-    service.job_files.set(files.path().to_owned()).unwrap();
+    assert!(service.job_files.set(Arc::new(FileDirectory::new(files.path()))).is_ok());
     let auth: Arc<dyn Authenticate> = Arc::new(Tokens(jobs.clone()));
     let made = form(&[
         ("id", "{data.id}"),

@@ -18,8 +18,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tidings::Limits;
+use tidings::job::JobFiles;
+use tidings_brokers::FileDirectory;
 use tidings_transports::Problem;
-use tidings_transports::upload::{Received, UploadSettings, receive, sweep};
+use tidings_transports::upload::{Received, UploadSettings, receive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const FORM: &str = "multipart/form-data; boundary=XyZ";
@@ -46,8 +48,12 @@ fn files(directory: &Path) -> Vec<std::fs::DirEntry> {
     std::fs::read_dir(directory).unwrap().map(Result::unwrap).collect()
 }
 
+fn kept_in(directory: &Path) -> Arc<dyn JobFiles> {
+    Arc::new(FileDirectory::new(directory))
+}
+
 async fn send(media: &str, body: Body, to: &Path, settings: &UploadSettings) -> Result<Received, Problem> {
-    receive(&headers(&[("content-type", media)]), body, to, settings, &Limits::default()).await
+    receive(&headers(&[("content-type", media)]), body, &kept_in(to), settings, &Limits::default()).await
 }
 
 /// What is received, as a value: fields, name, type, content.
@@ -55,7 +61,7 @@ async fn summary(media: &str, body: Body, settings: &UploadSettings) -> Value {
     let directory = TempDir::new().unwrap();
     let received = send(media, body, directory.path(), settings).await.unwrap();
     let file = received.file.as_ref().map(|file| {
-        let content = std::fs::read(file.path()).unwrap();
+        let content = std::fs::read(directory.path().join(file.key())).unwrap();
         assert_eq!((file.bytes, file.sha256), (content.len() as u64, Sha256::digest(&content).into()));
         json!([file.name, file.media_type, String::from_utf8_lossy(&content)])
     });
@@ -221,7 +227,7 @@ async fn a_body_in_another_encoding_is_refused() {
     let raw = UploadSettings { raw: true, ..UploadSettings::default() };
     let of = async |encoding: &str| {
         let headers = headers(&[("content-type", "text/csv"), ("content-encoding", encoding)]);
-        receive(&headers, Body::from("x"), directory.path(), &raw, &Limits::default()).await
+        receive(&headers, Body::from("x"), &kept_in(directory.path()), &raw, &Limits::default()).await
     };
     of("identity").await.unwrap();
     let problem = of("gzip").await.unwrap_err();
@@ -237,13 +243,14 @@ async fn a_length_that_is_too_large_is_refused_before_a_byte_is_read() {
         let unread = Body::from_stream(stream::poll_fn(|_| -> Poll<Option<Result<Bytes, std::io::Error>>> {
             panic!("the body was read")
         }));
-        let problem = receive(&headers, unread, directory.path(), &settings, &Limits::default()).await.unwrap_err();
+        let problem =
+            receive(&headers, unread, &kept_in(directory.path()), &settings, &Limits::default()).await.unwrap_err();
         assert_eq!((problem.status.as_u16(), problem.code), (413, "file-too-large"));
     }
     // The parts around the file are not the file.
     let body = form(&[("name=job", &"x".repeat(1000)), ("name=file; filename=a", "1234567890")]);
     let headers = headers(&[("content-type", FORM), ("content-length", &body.len().to_string())]);
-    receive(&headers, Body::from(body), directory.path(), &settings, &Limits::default()).await.unwrap();
+    receive(&headers, Body::from(body), &kept_in(directory.path()), &settings, &Limits::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -297,24 +304,12 @@ async fn a_file_stays_only_where_it_is_kept_and_only_its_owner_reads_it() {
     assert_eq!(files(directory.path()).len(), 0);
     let mut received = upload().await;
     received.file.as_mut().unwrap().keep();
-    let path = received.file.as_ref().unwrap().path().to_owned();
+    let path = directory.path().join(received.file.as_ref().unwrap().key());
     drop(received);
     assert_eq!(std::fs::read(&path).unwrap(), b"title\n");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let name = path.file_name().unwrap().to_str().unwrap();
     assert!(name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
-}
-
-#[tokio::test]
-async fn what_a_killed_process_left_is_swept_and_nothing_else() {
-    let directory = TempDir::new().unwrap();
-    for name in ["0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcde0", "tidings.db"] {
-        std::fs::write(directory.path().join(name), "x").unwrap();
-    }
-    assert_eq!(sweep(directory.path(), |name| name.ends_with('0')).unwrap(), 1);
-    let mut left: Vec<_> = files(directory.path()).iter().map(std::fs::DirEntry::file_name).collect();
-    left.sort();
-    assert_eq!(left, ["0123456789abcdef0123456789abcde0", "tidings.db"]);
 }
 
 #[tokio::test]
@@ -400,7 +395,7 @@ async fn over_a_socket_a_form_arrives_and_a_client_that_hangs_up_leaves_nothing(
             let _ended = Ended(ended);
             let (parts, body) = request.into_parts();
             let limits = Limits::default();
-            receive(&parts.headers, body, directory.path(), &UploadSettings::default(), &limits)
+            receive(&parts.headers, body, &kept_in(directory.path()), &UploadSettings::default(), &limits)
                 .await
                 .map(|received| received.file.unwrap().bytes.to_string())
         }

@@ -9,7 +9,7 @@ use axum::Router;
 use serde::Serialize;
 use tidings::job::{JobSettings, Jobs};
 use tidings::{Clock, Cursor, Hub, Limits, Profile};
-use tidings_brokers::{DiskBroker, DiskSettings, Retention, Store};
+use tidings_brokers::{DiskBroker, DiskSettings, FileDirectory, Retention, Store};
 use tidings_server::profile::{LoadedProfile, Loading};
 use tidings_server::settings::Report;
 use tidings_transports::{Acceptor, Lanes, Service};
@@ -218,7 +218,7 @@ async fn open(settings: Settings, profile: Arc<Profile>, clock: Arc<dyn Clock>) 
     let lanes = Lanes::start(&hub, LANES, &tokio::runtime::Handle::current())?;
     let limiter = tidings_transports::Limiter::new(hub.limits());
     let service = Service::limited(hub.clone(), Some(lanes), None, limiter, Some(jobs.clone()));
-    let _ = service.job_files.set(data.join("jobs"));
+    let _ = service.job_files.set(Arc::new(FileDirectory::new(data.join("jobs"))));
     Ok(Arc::new(App {
         wall: Arc::new(Wall::new(db.clone(), profile.clone(), clock.clone())),
         passwords: Passwords::new(settings.password_kib)?,

@@ -149,9 +149,8 @@ fn described(fields: Vec<(String, String)>) -> Result<Wanted, Problem> {
 
 /// The file as the record of its job has it.
 pub(crate) fn job_file(file: &Uploaded) -> JobFile {
-    let path = file.path().file_name().map(|name| name.to_string_lossy().into_owned());
     JobFile {
-        path: path.unwrap_or_default(),
+        path: file.key().to_owned(),
         name: file.name.clone().unwrap_or_else(|| "file".into()),
         media_type: file.media_type.clone(),
         bytes: file.bytes,

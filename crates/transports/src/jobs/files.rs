@@ -1,27 +1,20 @@
 //! The files that come with jobs: handing them out, and sweeping up those that nobody needs any more.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Method, StatusCode, header, request};
-use tidings::job::{JobFault, JobFile, JobId, Jobs};
+use tidings::job::{JobFault, JobFile, JobFileError, JobFileReader, JobFiles, JobId, Jobs};
 
 use super::range::{self, Part};
 use super::{Api, Caller, lease};
 use crate::problem::Problem;
-use crate::upload::is_upload;
-
-/// The most bytes of a file that are read at once.
-const PIECE: usize = 128 << 10;
 
 /// How often it is looked for files that nobody needs.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -45,15 +38,17 @@ impl Api {
             }
         };
         let Some(file) = job.file else { return Err(no_such_file("this job came without a file")) };
-        let path = self.files()?.join(&file.path);
-        let opened = tokio::task::spawn_blocking(move || File::open(path)).await;
-        match opened {
-            Ok(Ok(opened)) => Ok(sent(parts, &file, opened)),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
-                Err(no_such_file("the file is gone: it is kept until the job ends"))
-            }
-            Ok(Err(error)) => Err(JobFault::Unavailable(error.to_string()).into()),
-            Err(_) => Err(JobFault::Unavailable("the file can't be opened".into()).into()),
+        let part = range::wanted(&parts.headers, file.bytes);
+        let opened = match (&part, &parts.method) {
+            // Nothing of it is sent, but whether it is there is told.
+            (Part::Beyond, _) | (_, &Method::HEAD) => 0..0,
+            (Part::Whole, _) => 0..file.bytes,
+            (Part::Bytes(part), _) => part.clone(),
+        };
+        match self.files()?.open(&file.path, opened).await {
+            Ok(reader) => Ok(sent(&file, &part, reader)),
+            Err(JobFileError::NotFound) => Err(no_such_file("the file is gone: it is kept until the job ends")),
+            Err(error) => Err(JobFault::Unavailable(error.to_string()).into()),
         }
     }
 }
@@ -62,10 +57,10 @@ fn no_such_file(detail: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-such-file", detail)
 }
 
-fn sent(parts: &request::Parts, file: &JobFile, opened: File) -> Response {
-    let (status, part) = match range::wanted(&parts.headers, file.bytes) {
+fn sent(file: &JobFile, part: &Part, reader: Box<dyn JobFileReader>) -> Response {
+    let (status, part): (_, Range<u64>) = match part {
         Part::Whole => (StatusCode::OK, 0..file.bytes),
-        Part::Bytes(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Part::Bytes(part) => (StatusCode::PARTIAL_CONTENT, part.clone()),
         Part::Beyond => {
             let detail = format!("the file has {} bytes", file.bytes);
             return Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "invalid-range", detail)
@@ -73,10 +68,7 @@ fn sent(parts: &request::Parts, file: &JobFile, opened: File) -> Response {
                 .into_response();
         }
     };
-    let body = match parts.method {
-        Method::HEAD => Body::empty(),
-        _ => Body::from_stream(pieces(opened, part.start, part.end)),
-    };
+    let body = Body::from_stream(pieces(reader));
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     let unknown = HeaderValue::from_static("application/octet-stream");
@@ -115,65 +107,46 @@ fn disposition(name: &str) -> String {
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
 }
 
-/// The bytes from `start` up to `end`, a piece at a time as they are wanted.
-fn pieces(file: File, start: u64, end: u64) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
-    stream::try_unfold((Arc::new(file), start), move |(file, at)| async move {
-        let length = usize::try_from(end.saturating_sub(at)).unwrap_or(PIECE).min(PIECE);
-        if length == 0 {
-            return Ok(None);
-        }
-        let read = file.clone();
-        let piece = tokio::task::spawn_blocking(move || {
-            let mut piece = vec![0; length];
-            read.read_exact_at(&mut piece, at)?;
-            Ok::<_, io::Error>(Bytes::from(piece))
-        });
-        let piece = piece.await.map_err(io::Error::other)??;
-        Ok(Some((piece, (file, at + length as u64))))
-    })
+/// What is read, a piece at a time as they are wanted.
+fn pieces(reader: Box<dyn JobFileReader>) -> impl futures_util::Stream<Item = Result<Bytes, JobFileError>> + Send {
+    stream::try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|piece| (piece, reader))) })
 }
 
 /// Deletes the file of a job that has ended.
-pub(super) async fn remove(directory: &Path, name: &str) {
-    let path = directory.join(name);
-    let removed = tokio::task::spawn_blocking(move || std::fs::remove_file(path)).await;
-    if let Ok(Err(error)) = removed
-        && error.kind() != io::ErrorKind::NotFound
-    {
+pub(super) async fn remove(files: &Arc<dyn JobFiles>, name: &str) {
+    if let Err(error) = files.remove(name).await {
         tracing::warn!(%error, "the file of a job that has ended can't be deleted; it is tried again");
     }
 }
 
-/// Deletes the files in `directory` that belong to no job that goes on, now and then, for as long as there are jobs.
+/// Deletes the files that belong to no job that goes on, now and then, for as long as there are jobs.
 ///
 /// A file whose job has ended goes at the next look; one that no job is known to have had goes when it is an hour old, as an upload may
 /// be under way.
-pub async fn sweep(directory: PathBuf, jobs: Weak<Jobs>) {
+pub async fn sweep(files: Arc<dyn JobFiles>, jobs: Weak<Jobs>) {
     let mut needed = HashSet::new();
     loop {
         let Some(open) = jobs.upgrade().map(|jobs| jobs.files()) else { return };
         let before = std::mem::replace(&mut needed, open.clone());
-        let directory = directory.clone();
-        let swept = tokio::task::spawn_blocking(move || sweep_once(&directory, &open, &before)).await;
-        match swept {
-            Ok(Ok(0)) | Err(_) => {}
-            Ok(Ok(files)) => tracing::info!(files, "files of jobs that have ended were deleted"),
-            Ok(Err(error)) => tracing::warn!(%error, "files of jobs that have ended can't be deleted"),
+        match sweep_once(&files, &open, &before).await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "files of jobs that have ended were deleted"),
+            Err(error) => tracing::warn!(%error, "files of jobs that have ended can't be deleted"),
         }
         tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 
 /// Deletes all but those of `open`: at once those that were `open` before, others when they are old. Says how many.
-fn sweep_once(directory: &Path, open: &HashSet<String>, before: &HashSet<String>) -> io::Result<usize> {
+async fn sweep_once(
+    files: &Arc<dyn JobFiles>,
+    open: &HashSet<String>,
+    before: &HashSet<String>,
+) -> Result<usize, JobFileError> {
     let mut swept = 0;
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| is_upload(name) && !open.contains(*name)) else { continue };
-        let age = || entry.metadata()?.modified().map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
-        if before.contains(name) || age()? >= YOUNG {
-            std::fs::remove_file(entry.path())?;
+    for name in files.names().await?.iter().filter(|name| !open.contains(*name)) {
+        if before.contains(name) || files.age(name).await?.is_some_and(|age| age >= YOUNG) {
+            files.remove(name).await?;
             swept += 1;
         }
     }
@@ -183,6 +156,9 @@ fn sweep_once(directory: &Path, open: &HashSet<String>, before: &HashSet<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
+    use std::time::SystemTime;
+    use tidings_brokers::FileDirectory;
 
     #[test]
     fn a_name_can_not_leave_its_header() {
@@ -191,21 +167,22 @@ mod tests {
         assert_eq!(disposition("Bücher.csv"), "attachment; filename=\"B_cher.csv\"; filename*=UTF-8''B%C3%BCcher.csv");
     }
 
-    #[test]
-    fn only_what_no_open_job_needs_is_swept_and_what_may_be_under_way_stays() {
+    #[tokio::test]
+    async fn only_what_no_open_job_needs_is_swept_and_what_may_be_under_way_stays() {
         let directory = tempfile::tempdir().unwrap();
         let name = |n: u8| format!("{n:032x}");
         let age = |name: &str, age: Duration| {
             let file = File::create(directory.path().join(name)).unwrap();
             file.set_modified(SystemTime::now() - age).unwrap();
         };
+        let files: Arc<dyn JobFiles> = Arc::new(FileDirectory::new(directory.path()));
         age(&name(1), 2 * YOUNG);
         age(&name(2), 2 * YOUNG);
         age(&name(3), Duration::ZERO);
         age(&name(4), Duration::ZERO);
         age("notes.txt", 2 * YOUNG);
         let (open, before) = (HashSet::from([name(1)]), HashSet::from([name(1), name(3)]));
-        assert_eq!(sweep_once(directory.path(), &open, &before).unwrap(), 2);
+        assert_eq!(sweep_once(&files, &open, &before).await.unwrap(), 2);
         let there = |name: &str| directory.path().join(name).exists();
         assert!(there(&name(1)), "its job goes on");
         assert!(!there(&name(2)), "it is old, and no job has it");

@@ -18,7 +18,6 @@ mod work;
 
 pub(crate) use self::create::{job_file, make, refuse_foreign};
 
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -29,7 +28,7 @@ use axum::routing::any;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
 use serde::Serialize;
-use tidings::job::{Job, JobId, Jobs};
+use tidings::job::{Job, JobFiles, JobId, Jobs};
 use tidings::{Moment, Principal};
 
 use crate::events;
@@ -159,10 +158,10 @@ impl Api {
         Ok(Caller { principal, since })
     }
 
-    /// The directory of the files that come with jobs.
-    fn files(&self) -> Result<&Path, Problem> {
-        self.service.job_files.get().map(|files| files.as_path()).ok_or_else(|| {
-            let detail = "this program takes no files: it has no directory for them";
+    /// The files that come with jobs.
+    fn files(&self) -> Result<&Arc<dyn JobFiles>, Problem> {
+        self.service.job_files.get().ok_or_else(|| {
+            let detail = "this program takes no files: it has no place for them";
             Problem::new(StatusCode::NOT_IMPLEMENTED, "no-uploads", detail)
         })
     }

@@ -204,8 +204,8 @@ impl Api {
 
     /// Deletes the file of a job that needs it no more.
     pub(super) async fn forget_file(&self, job: &Job) {
-        if let (Some(file), Ok(directory)) = (job.file.as_ref().filter(|_| job.state.is_end()), self.files()) {
-            super::files::remove(directory, &file.path).await;
+        if let (Some(file), Ok(files)) = (job.file.as_ref().filter(|_| job.state.is_end()), self.files()) {
+            super::files::remove(files, &file.path).await;
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings::job::{JobSettings, Jobs, MemoryJobs};
 use tidings::{Grants, Hub, Implications, Limits, ManualClock, Principal, Profile, PublishRights, Timestamp};
+use tidings_brokers::FileDirectory;
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
 use tidings_transports::jobs::JobRoutes;
@@ -123,7 +124,7 @@ impl App {
         let jobs = Jobs::open(hub.clone(), Arc::new(MemoryJobs::default()), settings).await.unwrap();
         let service = Service::limited(hub.clone(), None, None, Limiter::new(hub.limits()), Some(jobs.clone()));
         let files = TempDir::new().unwrap();
-        service.job_files.set(files.path().to_owned()).unwrap();
+        assert!(service.job_files.set(Arc::new(FileDirectory::new(files.path()))).is_ok());
         let open = Arc::new(Profile::open());
         let publishing = Publishing {
             path: "/v1/publish".into(),
