@@ -1,51 +1,48 @@
 //! What was answered to a request that may be sent again.
 
-use std::time::Duration;
-
 use rusqlite::{OptionalExtension, params};
 use tidings::Timestamp;
 
 use super::{Store, StoreError, from_sql, to_sql};
+use crate::state::{ANSWERS_KEPT, Answer};
 
-/// How long an answer is kept: a client that retries after a day has other troubles.
-pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// The hash of a body that a crash took: no body has it.
+const UNKNOWN: [u8; 32] = [0; 32];
 
-/// An answer that was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// SHA-256 of the request's body: the same key with another body is a mistake of the client.
-    pub body_hash: [u8; 32],
-    /// The body of the answer.
-    pub answer: String,
-    /// When it was given.
-    pub at: Timestamp,
+/// What was answered before this is forgotten.
+fn oldest(now: Timestamp) -> i64 {
+    to_sql(Timestamp(now.0.saturating_sub(ANSWERS_KEPT.as_millis() as u64)))
 }
 
 impl Store {
-    /// What was answered to this request: the first 16 bytes of SHA-256 over the publisher's id and its `Idempotency-Key`.
-    pub fn idempotent_get(&self, request: [u8; 16]) -> Result<Option<Answer>, StoreError> {
+    /// What was answered to this request, if that is not longer ago than [`ANSWERS_KEPT`].
+    pub fn idempotent_get(&self, request: [u8; 16], now: Timestamp) -> Result<Option<Answer>, StoreError> {
         let connection = self.connection();
         let mut statement =
-            connection.prepare_cached("SELECT body_hash, answer, at FROM idempotency WHERE request = ?1")?;
+            connection.prepare_cached("SELECT body_hash, answer, at FROM idempotency WHERE request = ?1 AND at >= ?2")?;
         let read = |row: &rusqlite::Row<'_>| {
-            Ok(Answer { body_hash: row.get(0)?, answer: row.get(1)?, at: from_sql(row.get(2)?) })
+            let body = Some(row.get(0)?).filter(|body| *body != UNKNOWN);
+            Ok(Answer { body, answer: row.get(1)?, at: from_sql(row.get(2)?) })
         };
-        Ok(statement.query_row([request], read).optional()?)
+        Ok(statement.query_row(params![request, oldest(now)], read).optional()?)
     }
 
-    /// Keeps an answer. The first one stays: a retry must never hear something else.
+    /// Keeps an answer. The first one stays, unless it is forgotten by the time of the new one.
     pub fn idempotent_put(&self, request: [u8; 16], answer: &Answer) -> Result<(), StoreError> {
         let connection = self.connection();
-        let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO idempotency VALUES (?1, ?2, ?3, ?4)")?;
-        statement.execute(params![request, answer.body_hash, answer.answer, to_sql(answer.at)])?;
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO idempotency VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE
+             SET body_hash = excluded.body_hash, answer = excluded.answer, at = excluded.at WHERE at < ?5",
+        )?;
+        let body = answer.body.unwrap_or(UNKNOWN);
+        statement.execute(params![request, body, answer.answer, to_sql(answer.at), oldest(answer.at)])?;
         Ok(())
     }
 
     pub(super) fn sweep_answers(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let oldest = Timestamp(now.0.saturating_sub(KEPT.as_millis() as u64));
         let connection = self.connection();
         let mut statement = connection.prepare_cached("DELETE FROM idempotency WHERE at < ?1")?;
-        Ok(statement.execute([to_sql(oldest)])?)
+        Ok(statement.execute([oldest(now)])?)
     }
 }
 
@@ -56,14 +53,25 @@ mod tests {
     #[test]
     fn a_retry_hears_the_first_answer_for_a_day() {
         let store = Store::in_memory().unwrap();
-        let first = Answer { body_hash: [1; 32], answer: "{\"cursor\":\"a\"}".into(), at: Timestamp(1_000) };
-        assert_eq!(store.idempotent_get([9; 16]).unwrap(), None);
+        let first = Answer { body: Some([1; 32]), answer: "{\"cursor\":\"a\"}".into(), at: Timestamp(1_000) };
+        assert_eq!(store.idempotent_get([9; 16], first.at).unwrap(), None);
         store.idempotent_put([9; 16], &first).unwrap();
         store.idempotent_put([9; 16], &Answer { answer: "other".into(), ..first.clone() }).unwrap();
-        assert_eq!(store.idempotent_get([9; 16]).unwrap(), Some(first));
-        let day = Timestamp(1_000).after(KEPT);
+        let day = Timestamp(1_000).after(ANSWERS_KEPT);
+        assert_eq!(store.idempotent_get([9; 16], day).unwrap(), Some(first));
         assert_eq!(store.sweep(day).unwrap(), 0);
-        assert_eq!(store.sweep(Timestamp(day.0 + 1)).unwrap(), 1);
-        assert_eq!(store.idempotent_get([9; 16]).unwrap(), None);
+        let later = Timestamp(day.0 + 1);
+        assert_eq!(store.idempotent_get([9; 16], later).unwrap(), None);
+        assert_eq!(store.sweep(later).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_forgotten_answer_does_not_stand_in_the_way_of_a_new_one() {
+        let store = Store::in_memory().unwrap();
+        let old = Answer { body: None, answer: "old".into(), at: Timestamp(1_000) };
+        store.idempotent_put([9; 16], &old).unwrap();
+        let new = Answer { body: Some([2; 32]), answer: "new".into(), at: Timestamp(1_001).after(ANSWERS_KEPT) };
+        store.idempotent_put([9; 16], &new).unwrap();
+        assert_eq!(store.idempotent_get([9; 16], new.at).unwrap(), Some(new));
     }
 }

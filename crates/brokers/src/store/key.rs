@@ -50,7 +50,8 @@ pub struct Key {
     pub created_at: Timestamp,
     /// When it was last used, as [`Store::touch_key`] was told.
     pub used_at: Option<Timestamp>,
-    secret: [u8; 32],
+    /// SHA-256 of the secret.
+    pub(crate) secret: [u8; 32],
 }
 
 impl fmt::Debug for Key {
@@ -60,6 +61,16 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
+    /// A new key that no store has, and its token.
+    pub fn generate(rights: NewKey, now: Timestamp) -> Result<(Self, String), getrandom::Error> {
+        let mut random = [0; ID + 32];
+        getrandom::fill(&mut random)?;
+        let id: String = random[..ID].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+        let secret = URL_SAFE_NO_PAD.encode(&random[ID..]);
+        let token = format!("{PREFIX}{id}_{secret}");
+        Ok((Key { id, rights, created_at: now, used_at: None, secret: Sha256::digest(secret.as_bytes()).into() }, token))
+    }
+
     /// Whether `secret`, the third part of a token, is this key's. Takes as long for a nearly right one as for a wrong one.
     pub fn has_secret(&self, secret: &str) -> bool {
         let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
@@ -125,13 +136,7 @@ fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
 impl Store {
     /// Makes a key and returns it with its token, `tdg_<id>_<secret>`. The token is stored nowhere: show it once.
     pub fn create_key(&self, new: NewKey, now: Timestamp) -> Result<(Key, String), StoreError> {
-        let mut random = [0; ID + 32];
-        getrandom::fill(&mut random).map_err(StoreError::Random)?;
-        let id: String = random[..ID].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
-        let secret = URL_SAFE_NO_PAD.encode(&random[ID..]);
-        let token = format!("{PREFIX}{id}_{secret}");
-        let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
-        let key = Key { id, rights: new, created_at: now, used_at: None, secret: hash };
+        let (key, token) = Key::generate(new, now).map_err(StoreError::Random)?;
         let rights = &key.rights;
         self.connection().prepare_cached(
             "INSERT INTO keys (id, secret, name, grants, publish_topics, publish_names, may_publish, operator, profile,
@@ -173,6 +178,14 @@ impl Store {
         let mut statement = connection.prepare_cached("SELECT * FROM keys ORDER BY created_at, id")?;
         let keys = statement.query_map([], read_key)?.collect::<Result<_, _>>()?;
         Ok(keys)
+    }
+
+    /// The ids of all keys.
+    pub fn key_ids(&self) -> Result<Vec<String>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT id FROM keys")?;
+        let ids = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(ids)
     }
 
     /// Removes a key and returns whether there was one.

@@ -6,9 +6,10 @@
 //! - [`idempotency`]: what was answered to a request that may be sent again.
 //! - [`place`]: how far the log has been looked through.
 //! - `job`: jobs, the items of their results and their tokens: the store is a [`JobStore`](tidings::job::JobStore).
+//! - `state`: all but the jobs as a [`StateStore`](crate::state::StateStore).
 //!
-//! The methods block on the disk, most for some microseconds, a write for one sync: call them where that is allowed. Those of
-//! `JobStore` wait without blocking.
+//! The store's own methods block on the disk, most for some microseconds, a write for one sync: call them where that is allowed.
+//! Those of `JobStore` and `StateStore` wait without blocking.
 
 mod group;
 pub mod idempotency;
@@ -16,6 +17,7 @@ mod job;
 pub mod key;
 pub mod place;
 pub mod revocation;
+mod state;
 pub mod ticket;
 
 use std::path::Path;
@@ -26,7 +28,6 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tidings::Timestamp;
 
-pub use idempotency::Answer;
 pub use key::{Key, NewKey};
 pub use revocation::{Revocation, Revoked};
 
@@ -96,13 +97,15 @@ const MIGRATIONS: [&str; 4] = [
     job::TABLES,
 ];
 
-/// The database. One connection behind a lock that is held for one statement; jobs have connections of their own.
+/// The database. One connection behind a lock that is held for one statement; jobs have connections of their own. A clone is the
+/// same database.
+#[derive(Clone)]
 pub struct Store {
     /// Ends before the connection is closed: what was handed in is written first.
-    jobs: job::JobTables,
+    jobs: Arc<job::JobTables>,
     connection: group::Shared,
     /// How often this process changed what a running server remembers.
-    changes: AtomicU64,
+    changes: Arc<AtomicU64>,
 }
 
 /// Why the store could not.
@@ -166,8 +169,8 @@ impl Store {
         change.pragma_update(None, "user_version", known)?;
         change.commit()?;
         let connection = Arc::new(Mutex::new(connection));
-        let jobs = job::JobTables::open(&connection, path)?;
-        Ok(Store { jobs, connection, changes: AtomicU64::new(0) })
+        let jobs = Arc::new(job::JobTables::open(&connection, path)?);
+        Ok(Store { jobs, connection, changes: Arc::default() })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

@@ -2,13 +2,10 @@
 
 use tidings::{Cursor, Timestamp};
 use tidings_brokers::Store;
-use tidings_brokers::store::Answer;
+use tidings_brokers::state::Answer;
 
 use super::{AnswerStore, KEPT_FOR, KeptAnswer};
 use crate::auth::StoreError;
-
-/// The hash of a body that a crash took: no body has it.
-const UNKNOWN: [u8; 32] = [0; 32];
 
 /// The name of the place up to which every request has its answer kept.
 const PLACE: &str = "idempotency";
@@ -19,21 +16,13 @@ fn failed(error: impl std::fmt::Display) -> StoreError {
 
 impl AnswerStore for Store {
     fn answer(&self, request: [u8; 16], now: Timestamp) -> Result<Option<KeptAnswer>, StoreError> {
-        let kept = self.idempotent_get(request).map_err(failed)?.map(|Answer { body_hash, answer, at }| KeptAnswer {
-            body: (body_hash != UNKNOWN).then_some(body_hash),
-            answer,
-            expires_at: at.after(KEPT_FOR),
-        });
-        Ok(kept.filter(|kept| kept.expires_at >= now))
+        let kept = self.idempotent_get(request, now).map_err(failed)?;
+        Ok(kept.map(|Answer { body, answer, at }| KeptAnswer { body, answer, expires_at: at.after(KEPT_FOR) }))
     }
 
     fn keep(&self, request: [u8; 16], answer: &KeptAnswer) -> Result<(), StoreError> {
         let at = Timestamp(answer.expires_at.0.saturating_sub(KEPT_FOR.as_millis() as u64));
-        // The store keeps the first answer; one of days ago must not stand in the way.
-        if self.idempotent_get(request).map_err(failed)?.is_some() && self.answer(request, at)?.is_none() {
-            self.sweep(at).map_err(failed)?;
-        }
-        let answer = Answer { body_hash: answer.body.unwrap_or(UNKNOWN), answer: answer.answer.clone(), at };
+        let answer = Answer { body: answer.body, answer: answer.answer.clone(), at };
         self.idempotent_put(request, &answer).map_err(failed)
     }
 
