@@ -59,6 +59,8 @@ pub enum News {
     Ready,
     /// It has had as many events as it was to have.
     Done,
+    /// Its connection was cut, where that is part of the run.
+    Cut,
 }
 
 /// All connections of one run.
@@ -76,6 +78,8 @@ pub struct Fleet<'a> {
     pub watches: Option<Duration>,
     /// Subscriber 0 notes the ids of its events here.
     pub ids: Option<Vec<String>>,
+    /// Every subscriber notes its newest id here, and goes on with it elsewhere when its connection is cut.
+    pub places: Option<Vec<String>>,
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
@@ -99,6 +103,7 @@ impl<'a> Fleet<'a> {
             is_polite: false,
             watches: None,
             ids: None,
+            places: None,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             buffer: vec![0; BUFFER_BYTES],
@@ -124,7 +129,7 @@ impl<'a> Fleet<'a> {
     pub fn add_publishers(&mut self, count: usize) -> Result<(), Failure> {
         for _ in 0..count {
             let token = Token(PUBLISHERS + self.publishers.len());
-            let stream = self.connect(token)?;
+            let stream = self.connect(token, self.target.publish_address)?;
             self.publishers.push(Publisher::new(stream));
         }
         Ok(())
@@ -134,11 +139,23 @@ impl<'a> Fleet<'a> {
     pub fn subscribe(&mut self, topic: &str, resume: Option<&str>, seen: u32, wanted: u32) -> Result<usize, Failure> {
         let index = self.subscribers.len();
         let (wire, request) = self.target.subscription(topic, resume)?;
-        let stream = self.connect(Token(index))?;
+        let stream = self.connect(Token(index), self.target.address)?;
         self.subscribers.push(Subscriber::new(stream, wire, request, wanted));
+        if let Some(places) = &mut self.places {
+            places.push(String::new());
+        }
         self.seen.extend(std::iter::repeat_n(seen, self.published.len()));
         self.turn_subscriber(index)?;
         Ok(index)
+    }
+
+    /// Connects a subscriber that was cut anew, at `target`, from where it was.
+    pub fn go_on(&mut self, index: usize, topic: &str, target: &Target) -> Result<(), Failure> {
+        let place = self.places.as_ref().and_then(|places| places.get(index)).filter(|place| !place.is_empty());
+        let (wire, request) = target.subscription(topic, place.map(String::as_str))?;
+        let stream = self.connect(Token(index), target.address)?;
+        self.subscribers[index] = Subscriber::new(stream, wire, request, 0);
+        self.turn_subscriber(index)
     }
 
     /// Opens `count` streams, at most `at_once` of them unfinished at any time, and returns when all stand.
@@ -242,8 +259,7 @@ impl<'a> Fleet<'a> {
         &self.published
     }
 
-    fn connect(&mut self, token: Token) -> Result<TcpStream, Failure> {
-        let address = self.target.address;
+    fn connect(&mut self, token: Token, address: SocketAddr) -> Result<TcpStream, Failure> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         if self.target.sources > 1 && address.is_ipv4() {
             self.connected += 1;
@@ -285,7 +301,7 @@ impl<'a> Fleet<'a> {
 
     fn turn_subscriber(&mut self, index: usize) -> Result<(), Failure> {
         let (sign, transport) = (self.target.ready_sign(), self.target.transport);
-        let Fleet { subscribers, buffer, tally, seen, published, news, clock, marks, ids, watches, .. } = self;
+        let Fleet { subscribers, buffer, tally, seen, published, news, clock, marks, ids, places, watches, .. } = self;
         let watches = *watches;
         let series = published.len();
         let seen = &mut seen[index * series..(index + 1) * series];
@@ -297,6 +313,10 @@ impl<'a> Fleet<'a> {
                 news.push((index, News::Ready));
             }
             let Heard::Frame(frame) = heard else { return };
+            if let (Some(places), Some(id)) = (places.as_mut(), transport.id(frame)) {
+                places[index].clear();
+                places[index].push_str(id);
+            }
             if watches.is_some() && frame.starts_with(b"event: job.completed\n") {
                 progress.ends += 1;
                 return;
@@ -335,6 +355,10 @@ impl<'a> Fleet<'a> {
         match turn {
             Turn::On => Ok(()),
             Turn::Over(_) if subscribers[index].progress.ends > 0 => Ok(()),
+            Turn::Over(_) if places.is_some() => {
+                news.push((index, News::Cut));
+                Ok(())
+            }
             Turn::Over(why) => Err(format!("subscriber {index} ended: {why}").into()),
         }
     }

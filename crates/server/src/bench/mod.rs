@@ -9,7 +9,7 @@
 //! - `payload`: the event that is published, with its time and number inside
 //! - `fleet`: the epoll loop with its `subscriber`s and `publisher`s, and the tally of what arrived
 //! - `process`, `disk`, `histogram`: the server's CPU and memory, the raw disk's sync, latencies
-//! - `rate`, `flat_out`, `idle`, `topics`, `open`, `reconnect`, `publish`, `resume`, `jobs`: one file per scenario
+//! - `rate`, `flat_out`, `idle`, `topics`, `open`, `reconnect`, `publish`, `resume`, `jobs`, `takeover`: one file per scenario
 //! - `report`, `table`: the figures of one run, and the comparison of many
 
 mod disk;
@@ -29,6 +29,7 @@ mod report;
 mod resume;
 mod subscriber;
 mod table;
+mod takeover;
 mod target;
 mod topics;
 mod transport;
@@ -68,6 +69,8 @@ enum Scenario {
     Resume(Run<resume::ResumeArgs>),
     /// Many running jobs, each with a watcher, and far more progress than anybody wants to see: CPU, how old what is shown is
     Jobs(Run<jobs::JobsArgs>),
+    /// Kill the replica with all streams; they go on at another: how soon, and whether anything is lost
+    Takeover(Run<takeover::TakeoverArgs>),
     /// Compare the results of many runs with the aims, as Markdown
     Table(table::TableArgs),
 }
@@ -100,6 +103,7 @@ pub fn run(args: BenchArgs) -> ExitCode {
         Scenario::Publish(run) => run.measure(publish::measure),
         Scenario::Resume(run) => run.measure(resume::measure),
         Scenario::Jobs(run) => run.measure(jobs::measure),
+        Scenario::Takeover(run) => run.measure(takeover::measure),
         Scenario::Table(args) => table::print(&args).map(|()| true),
     };
     match result {

@@ -52,6 +52,9 @@ pub struct TargetArgs {
     /// Where it listens
     #[arg(long, default_value = "127.0.0.1:8080")]
     address: String,
+    /// Where events are published, if not there: another replica of the same hub
+    #[arg(long, value_name = "ADDRESS")]
+    publish_address: Option<String>,
     /// What to call it in the results [default: the kind]
     #[arg(long)]
     label: Option<String>,
@@ -82,6 +85,8 @@ pub struct Target {
     pub transport: Transport,
     pub label: String,
     pub address: SocketAddr,
+    /// Where events are published.
+    pub publish_address: SocketAddr,
     pub process: Process,
     pub payload_bytes: usize,
     /// How many addresses 127.0.0.1, 127.0.0.2 … to connect from; 1 leaves the choice to the system.
@@ -100,12 +105,8 @@ pub enum Batch {
 
 impl Target {
     pub fn new(args: &TargetArgs) -> Result<Target, Failure> {
-        let address = args
-            .address
-            .to_socket_addrs()
-            .map_err(|error| format!("{} is no address: {error}", args.address))?
-            .next()
-            .ok_or_else(|| format!("{} has no address", args.address))?;
+        let address = resolve(&args.address)?;
+        let publish_address = args.publish_address.as_deref().map_or(Ok(address), resolve)?;
         let transport = args.transport.unwrap_or(match args.target {
             Kind::Npm => Transport::Socketio,
             Kind::Tidings | Kind::Floor | Kind::Nchan => Transport::Sse,
@@ -130,6 +131,7 @@ impl Target {
             transport,
             label: args.label.clone().unwrap_or_else(|| name.to_owned()),
             address,
+            publish_address,
             process: Process::new(&args.pid),
             payload_bytes: args.payload_bytes,
             sources: if address.ip().is_loopback() { args.sources.max(1) } else { 1 },
@@ -140,6 +142,16 @@ impl Target {
                 None => String::new(),
             },
         })
+    }
+
+    /// Another replica of the same hub.
+    pub fn at(&self, address: SocketAddr) -> Target {
+        Target { address, ..self.clone() }
+    }
+
+    /// The same server, with events published at another replica.
+    pub fn publishing_at(&self, publish_address: SocketAddr) -> Target {
+        Target { publish_address, ..self.clone() }
     }
 
     /// The same server, listened to at another path.
@@ -277,6 +289,12 @@ impl Target {
         request.extend_from_slice(body);
         request
     }
+}
+
+/// The first address that a text names.
+pub fn resolve(text: &str) -> Result<SocketAddr, Failure> {
+    let mut found = text.to_socket_addrs().map_err(|error| format!("{text} is no address: {error}"))?;
+    Ok(found.next().ok_or_else(|| format!("{text} has no address"))?)
 }
 
 /// A key for a WebSocket handshake (RFC 6455 §4.1).
