@@ -9,7 +9,7 @@ use tidings_transports::desk::Does;
 
 use crate::check::{Report, check};
 use crate::profile::{LoadedProfile, Loading, Plan, Transport};
-use crate::settings::Settings;
+use crate::settings::{BrokerKind, Settings};
 
 /// `tidings check-config`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -76,7 +76,17 @@ fn describe_settings(settings: &Settings, out: &mut String) -> Result<(), Report
     };
     let listens = [addresses(&settings.listen.http, "http"), addresses(&settings.listen.https, "https")].concat();
     let _ = writeln!(out, "  listens on {}", listens.join(", "));
-    let _ = writeln!(out, "  keeps its data in {}", settings.base.join(&settings.data.dir).display());
+    let _ = match (settings.broker.kind(), settings.nats()) {
+        (BrokerKind::Nats, Some(nats)) => {
+            writeln!(out, "  keeps its data in NATS at {}, as hub {}", nats.shown_servers(), nats.hub)
+        }
+        (BrokerKind::Memory, _) => writeln!(
+            out,
+            "  keeps its log in memory, and the rest in {}",
+            settings.base.join(&settings.data.dir).display()
+        ),
+        _ => writeln!(out, "  keeps its data in {}", settings.base.join(&settings.data.dir).display()),
+    };
     plan.profiles.iter().for_each(|loaded| describe(loaded, out));
     Ok(())
 }
@@ -124,6 +134,13 @@ mod tests {
     fn settings_without_a_mistake_are_summed_up() {
         let text = check_text("[listen]\nhttp = [\"127.0.0.1:1234\"]\n").unwrap();
         assert!(text.starts_with("ok: ") && text.contains("  listens on http://127.0.0.1:1234\n"), "{text}");
+    }
+
+    #[test]
+    fn where_the_data_is_kept_is_told_without_secrets() {
+        let text = check_text("[broker]\nurl = \"nats://me:secret@a:4222\"\n").unwrap();
+        assert!(text.contains("  keeps its data in NATS at nats://a:4222, as hub hub\n"), "{text}");
+        assert!(check_text("[broker]\nkind = \"memory\"\n").unwrap().contains("keeps its log in memory"));
     }
 
     #[test]
