@@ -132,8 +132,10 @@ impl App {
         }
         tasks.push(tokio::spawn(work::run(app.clone())));
         tasks.push(tokio::spawn(watch_folder(app.clone())));
-        let sweep = tidings_transports::jobs::files::sweep(app.settings.data.join("jobs"), Arc::downgrade(&app.jobs));
-        tasks.push(tokio::spawn(sweep));
+        if let Some(files) = app.service.job_files.get() {
+            let sweep = tidings_transports::jobs::files::sweep(files.clone(), Arc::downgrade(&app.jobs));
+            tasks.push(tokio::spawn(sweep));
+        }
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind(app.settings.listen).await?;
         let address = listener.local_addr()?;

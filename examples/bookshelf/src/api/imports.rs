@@ -26,8 +26,8 @@ pub(super) async fn import(
 ) -> Result<(StatusCode, Json<Value>)> {
     let (parts, body) = request.into_parts();
     let settings = UploadSettings { most_bytes: LIST_BYTES, ..UploadSettings::default() };
-    let folder = app.settings.data.join("jobs");
-    let received = upload::receive(&parts.headers, body, &folder, &settings, app.hub.limits()).await?;
+    let files = app.service.job_files.get().ok_or_else(|| Fault::Broken("there is no place for files".into()))?;
+    let received = upload::receive(&parts.headers, body, files, &settings, app.hub.limits()).await?;
     let is_owned = received.fields.iter().any(|(name, value)| name == "owned" && value == "true");
     let file = received.file.ok_or_else(|| Fault::invalid("file", "send the list as a part `file`"))?;
     let user = visitor.viewer().user;
@@ -63,7 +63,7 @@ pub(super) async fn import(
 
 fn job_file(file: &Uploaded) -> JobFile {
     JobFile {
-        path: file.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        path: file.key().to_owned(),
         name: file.name.clone().unwrap_or_else(|| "list.csv".into()),
         media_type: file.media_type.clone(),
         bytes: file.bytes,
