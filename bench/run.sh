@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 PATH="$PATH:/usr/sbin:/sbin"
 
 quick=${QUICK:-}
-only=${ONLY:-rate flat-out idle topics open reconnect publish resume}
+only=${ONLY:-rate flat-out idle topics open reconnect publish resume replicas}
 servers=${SERVERS:-tidings floor floor-log nchan npm}
 transports=${TRANSPORTS:-sse websocket socketio}
 results=bench/results
@@ -207,5 +207,6 @@ done
 } | tee "$fresh/table.md"
 rm -rf "$results"
 mv "$fresh" "$results"
+if [[ " $only " == *" replicas "* ]]; then bench/replicas.sh || failures=$((failures + 1)); fi
 say "$((SECONDS - begun)) s; all figures are in $results"
 if [ "$failures" -gt 0 ]; then fail "$failures runs failed; the table lacks them or is not to be trusted"; fi
