@@ -121,7 +121,9 @@ test('the checker finds who goes on after its revocation, and who is told of som
   const begin = [[0, made => made.opened(at(10))], [5, made => made.heard(at(11), 'e1')], [10, made => made.wasRevoked()]]
   assert.deepEqual(kinds(told([...begin, [900, made => made.heard(at(12), 'e2')], [1_000, made => made.ended('revoked')]])), [])
   assert.match(told(begin).explain(), /goes on/)
-  assert.match(told([...begin, [1_200, made => made.ended('revoked')]]).explain(), /1190 ms after/)
+  assert.match(told([...begin, [1_200, made => made.ended('revoked')]]).explain(), /ended after 1190/)
+  assert.deepEqual(kinds(told([...begin, [500, made => made.left()], [1_200, made => made.ended('refused')]])), [], 'cut off, it came back and was refused')
+  assert.match(told([...begin, [500, made => made.left()], [1_200, made => made.opened(at(11))], [1_300, made => made.ended('revoked')]]).explain(), /still in/)
   assert.match(told([...begin, [1_200, made => made.heard(at(12), 'e2')]]).explain(), /told of e2 1190 ms after/)
 })
 

@@ -56,12 +56,17 @@ export class History {
   }
 
   /** It is told its position: where it begins, or goes on. */
-  opened(cursor) { this.entries.push({ kind: 'open', place: place(cursor) }) }
+  opened(cursor) { this.entries.push({ kind: 'open', place: place(cursor), at: this.now() }) }
+  /** It was cut off, or sent away. */
+  left() { this.entries.push({ kind: 'left', at: this.now() }) }
   heard(cursor, id) { this.entries.push({ kind: 'event', place: place(cursor), id, at: this.now() }) }
   /** It is told of a gap, up to this position. */
   gap({ resumed, reason }) { this.entries.push({ kind: 'gap', place: place(resumed), reason }) }
   ended(why) { this.end ??= { why, at: this.now() } }
   wasRevoked() { this.revoked = this.now() }
+
+  /** How long it took until a revoked one was out, in ms. */
+  get outAfter() { return Math.max(0, this.end.at - this.revoked) }
 
   get gaps() { return this.entries.filter(({ kind }) => kind === 'gap') }
   get events() { return this.entries.filter(({ kind }) => kind === 'event') }
@@ -161,6 +166,8 @@ class Reading {
     this.#at = place
   }
 
+  left() {}
+
   event({ place, id, at }) {
     this.verdict.delivered++
     const event = this.published.get(id)
@@ -204,7 +211,15 @@ class Reading {
     if (revoked === undefined) {
       if (end && !end.expected) this.#fault('gave up', `ended for good: ${end.why}`)
     } else if (!end) this.#fault('after revocation', 'was revoked, and goes on')
-    else if (end.at > revoked + REVOKED_WITHIN) this.#fault('after revocation', `ended ${end.at - revoked} ms after it was revoked`)
+    else if (this.#wasIn(revoked + REVOKED_WITHIN)) this.#fault('after revocation', `was still in ${REVOKED_WITHIN} ms after it was revoked, and ended after ${end.at - revoked}`)
+  }
+
+  /** Whether it was in at that time, or was let in later. Who is cut off just then may come back later, and is refused. */
+  #wasIn(time) {
+    const { entries, end } = this.history
+    if (end.at <= time) return false
+    const comings = entries.filter(({ kind }) => kind === 'open' || kind === 'left')
+    return comings.findLast(({ at }) => at <= time)?.kind === 'open' || comings.some(({ kind, at }) => kind === 'open' && at > time)
   }
 
   #judgeMissing(event) {

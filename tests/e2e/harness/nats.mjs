@@ -1,6 +1,7 @@
 // Real NATS servers, alone or as a cluster on this machine, each with a folder of its own; ended by their process ids.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import net from 'node:net'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -79,6 +80,12 @@ class NatsCluster {
 
   /** kill -9 of all nodes, as a power cut of the whole room. */
   async kill() { await Promise.all(this.nodes.map(node => node.kill())) }
+
+  /** Deletes a stream with all that is in it, as an operator would who begins anew. */
+  async deleteStream(name) {
+    const answer = JSON.parse(await this.nodes.find(node => node.running).request(`$JS.API.STREAM.DELETE.${name}`))
+    if (!answer.success) throw new Error(`NATS did not delete ${name}: ${JSON.stringify(answer)}`)
+  }
 
   /** Waits until each node that runs is well: it knows the leader, and has what it keeps. */
   async settled() {
@@ -161,6 +168,21 @@ class NatsNode {
     try {
       return await (await fetch(`http://127.0.0.1:${this.monitorPort}/${page}`)).json()
     } catch { return undefined }
+  }
+
+  /** One question by the client protocol (docs.nats.io, NATS Protocol), without a client of its own. */
+  async request(subject, payload = '') {
+    const socket = net.connect(this.port, '127.0.0.1')
+    try {
+      let said = ''
+      socket.setEncoding('utf8').on('data', text => { said += text }).on('error', () => {})
+      socket.write(`CONNECT {"verbose":false}\r\nSUB answer 1\r\nPUB ${subject} answer ${Buffer.byteLength(payload)}\r\n${payload}\r\n`)
+      return await until(() => `NATS to answer ${subject}; it said ${said}`, () => {
+        const [head, bytes] = /MSG answer 1 (\d+)\r\n/.exec(said) ?? []
+        const body = head && said.slice(said.indexOf(head) + head.length)
+        return body?.length >= Number(bytes) && body.slice(0, Number(bytes))
+      }, 10_000)
+    } finally { socket.destroy() }
   }
 
   lastLines() { return this.output.split('\n').slice(-12).join('\n') }
