@@ -198,7 +198,7 @@ def test_a_grace_period_in_which_they_just_do_is_taken(render):
         ({"nats": {"url": ["http://a:4222"]}}, "nats.url"),
         ({"nats": {"url": ["nats://me:secret@a:4222"]}}, "nats.url"),
         ({"nats": {"copies": 2}}, "nats.copies"),
-        ({"nats": {"durability": "power-safe", "copies": 1}}, "nats.copies"),
+        ({"nats": {"durability": "always"}}, "nats.durability"),
         ({"nats": {"hub": "a.b"}}, "nats.hub"),
         ({"nats": {"login": {"user": "me"}}}, "go together"),
         ({"nats": {"login": {"token": {"secret": "a"}, "nkey": {"secret": "b"}}}}, "in more than one way"),
