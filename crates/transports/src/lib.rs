@@ -48,7 +48,7 @@ pub use lane::Lanes;
 pub use latency::{Latency, LatencySummary};
 pub use limiter::{Limiter, Trusts};
 pub use problem::Problem;
-pub use publish::{Begun, Idempotency};
+pub use publish::{Begun, Ended, Idempotency};
 pub use service::{Publishing, Service, router};
 pub use stream::{
     Codec, Cors, Filtering, Greeting, Heartbeat, IdleEnd, Rejection, SocketIoSettings, Stream, StreamSettings,

@@ -31,8 +31,19 @@ pub trait Idempotency: Send + Sync {
     /// Looks the request up, and marks it as under way if it is new. The same key with another body is a 422, and one
     /// that is still under way a 409.
     async fn begin(&self, principal: &Principal, key: &str, body: &[u8]) -> Result<Begun, Problem>;
-    /// Keeps the answer of a request that was begun; `None` forgets that it was begun.
-    async fn end(&self, request: [u8; 16], body: &[u8], answer: Option<&str>);
+    /// Takes note of what came of a request that was begun.
+    async fn end(&self, request: [u8; 16], body: &[u8], ended: Ended<'_>);
+}
+
+/// What came of a request that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended<'a> {
+    /// It was published, and this is the answer to keep.
+    Answered(&'a str),
+    /// Nothing was published: its key is free again.
+    Refused,
+    /// Nobody knows whether it was published: a retry looks into the log.
+    Unclear,
 }
 
 /// What is known of a request.
@@ -193,7 +204,12 @@ impl Publisher {
             Begun::New(request) => request,
         };
         let answer = self.publish_document(&body, Some(request)).await;
-        idempotency.end(request, &body, answer.as_deref().ok()).await;
+        let ended = match &answer {
+            Ok(answer) => Ended::Answered(answer),
+            Err(problem) if problem.code == UNCLEAR => Ended::Unclear,
+            Err(_) => Ended::Refused,
+        };
+        idempotency.end(request, &body, ended).await;
         Ok(answered(answer?))
     }
 
@@ -313,6 +329,9 @@ pub(crate) fn is_idempotency_key(key: &str) -> bool {
     (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// The code of a refusal of which nobody knows whether it is one.
+const UNCLEAR: &str = "publish-unclear";
+
 fn refused(error: BrokerError) -> Problem {
     match error {
         BrokerError::Refused(reason) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", reason),
@@ -324,7 +343,7 @@ fn refused(error: BrokerError) -> Problem {
             tracing::error!(%error, "a publish was not answered");
             let detail = "whether it was published can't be told at the moment; send it again with the same Idempotency-Key, \
                           and it is published once";
-            Problem::unavailable(1, "publish-unclear", detail)
+            Problem::unavailable(1, UNCLEAR, detail)
         }
         error => {
             tracing::error!(%error, "a publish was refused");

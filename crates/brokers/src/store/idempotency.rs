@@ -18,8 +18,8 @@ impl Store {
     /// What was answered to this request, if that is not longer ago than [`ANSWERS_KEPT`].
     pub fn idempotent_get(&self, request: [u8; 16], now: Timestamp) -> Result<Option<Answer>, StoreError> {
         let connection = self.connection();
-        let mut statement =
-            connection.prepare_cached("SELECT body_hash, answer, at FROM idempotency WHERE request = ?1 AND at >= ?2")?;
+        let mut statement = connection
+            .prepare_cached("SELECT body_hash, answer, at FROM idempotency WHERE request = ?1 AND at >= ?2")?;
         let read = |row: &rusqlite::Row<'_>| {
             let body = Some(row.get(0)?).filter(|body| *body != UNKNOWN);
             Ok(Answer { body, answer: row.get(1)?, at: from_sql(row.get(2)?) })

@@ -68,7 +68,10 @@ impl Key {
         let id: String = random[..ID].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
         let secret = URL_SAFE_NO_PAD.encode(&random[ID..]);
         let token = format!("{PREFIX}{id}_{secret}");
-        Ok((Key { id, rights, created_at: now, used_at: None, secret: Sha256::digest(secret.as_bytes()).into() }, token))
+        Ok((
+            Key { id, rights, created_at: now, used_at: None, secret: Sha256::digest(secret.as_bytes()).into() },
+            token,
+        ))
     }
 
     /// Whether `secret`, the third part of a token, is this key's. Takes as long for a nearly right one as for a wrong one.

@@ -1,10 +1,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidings::event::Dedup;
-use tidings::{Audience, Grants, ManualClock, NewEvent};
+use tidings::{Audience, Grants, ManualClock, NewEvent, Timestamp};
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
+use tidings_brokers::state::ANSWERS_KEPT;
 use tidings_brokers::{DiskBroker, DiskSettings, Store};
 
+use super::settle::RECORD_EVERY;
 use super::*;
 
 fn who(id: &str) -> Principal {
@@ -83,7 +85,7 @@ async fn a_retry_hears_the_first_answer_also_after_a_restart() {
     let world = World::new();
     let keys = world.open().await;
     let request = new(begin(&keys, "k", b"1").await);
-    keys.end(request, b"1", Some("the answer")).await;
+    keys.end(request, b"1", Ended::Answered("the answer")).await;
     assert_eq!(answered(begin(&keys, "k", b"1").await), "the answer");
     drop(keys);
     assert_eq!(answered(begin(&world.open().await, "k", b"1").await), "the answer");
@@ -95,7 +97,7 @@ async fn another_body_is_refused_and_another_principal_has_keys_of_its_own() {
     let keys = world.open().await;
     let request = new(begin(&keys, "k", b"1").await);
     assert_eq!(status(begin(&keys, "k", b"2").await), 422);
-    keys.end(request, b"1", Some("the answer")).await;
+    keys.end(request, b"1", Ended::Answered("the answer")).await;
     assert_eq!(status(begin(&keys, "k", b"2").await), 422);
     let other = new(keys.begin(&who("q"), "k", b"2").await);
     assert_ne!(request, other);
@@ -113,7 +115,7 @@ async fn one_that_is_under_way_is_a_409_that_says_when_and_a_failed_one_may_be_s
     let problem = begin(&keys, "k", b"1").await.unwrap_err();
     assert_eq!(problem.status, StatusCode::CONFLICT);
     assert!(problem.headers.iter().any(|(name, value)| name == header::RETRY_AFTER && value == "1"));
-    keys.end(request, b"1", None).await;
+    keys.end(request, b"1", Ended::Refused).await;
     assert_eq!(new(begin(&keys, "k", b"2").await), request);
 }
 
@@ -200,10 +202,10 @@ async fn an_answer_is_forgotten_after_a_day_and_its_key_is_free() {
     let world = World::new();
     let keys = world.open().await;
     let request = new(begin(&keys, "k", b"1").await);
-    keys.end(request, b"1", Some("old")).await;
-    world.clock.advance(KEPT_FOR + Duration::from_millis(1));
+    keys.end(request, b"1", Ended::Answered("old")).await;
+    world.clock.advance(ANSWERS_KEPT + Duration::from_millis(1));
     let request = new(begin(&keys, "k", b"2").await);
-    keys.end(request, b"2", Some("new")).await;
+    keys.end(request, b"2", Ended::Answered("new")).await;
     assert_eq!(answered(begin(&keys, "k", b"2").await), "new");
 }
 
@@ -218,9 +220,9 @@ async fn the_place_that_is_recorded_never_passes_a_request_that_is_under_way() {
         world.broker.publish(vec![event(true); 1024]).await.unwrap();
     }
     let quick = new(begin(&keys, "quick", b"1").await);
-    keys.end(quick, b"1", Some("quick")).await;
+    keys.end(quick, b"1", Ended::Answered("quick")).await;
     assert_eq!(world.store.place("idempotency").unwrap().map(|place| place.offset), Some(after));
-    keys.end(slow, b"1", Some(&slow_answer)).await;
+    keys.end(slow, b"1", Ended::Answered(&slow_answer)).await;
     assert_eq!(world.store.place("idempotency").unwrap().map(|place| place.offset), Some(world.broker.head().last));
 }
 
@@ -230,24 +232,31 @@ struct Full {
     full: AtomicBool,
 }
 
-impl AnswerStore for Full {
-    fn answer(&self, request: [u8; 16], now: Timestamp) -> Result<Option<KeptAnswer>, StoreError> {
-        self.store.answer(request, now)
+#[async_trait]
+impl RequestStore for Full {
+    fn keeps_claims(&self) -> bool {
+        self.store.keeps_claims()
     }
-    fn keep(&self, request: [u8; 16], answer: &KeptAnswer) -> Result<(), StoreError> {
+    async fn claim(&self, request: [u8; 16], claim: &Claim) -> Result<Claimed, StateError> {
+        self.store.claim(request, claim).await
+    }
+    async fn take_over(&self, request: [u8; 16], held: Held, claim: &Claim) -> Result<Option<Held>, StateError> {
+        self.store.take_over(request, held, claim).await
+    }
+    async fn answer(&self, request: [u8; 16], held: Held, answer: &Answer) -> Result<(), StateError> {
         if self.full.load(Ordering::SeqCst) {
-            return Err(StoreError("no room".into()));
+            return Err(StateError::Full("no room".into()));
         }
-        self.store.keep(request, answer)
+        self.store.answer(request, held, answer).await
     }
-    fn forget(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.store.forget(now)
+    async fn give_up(&self, request: [u8; 16], held: Held) -> Result<(), StateError> {
+        self.store.give_up(request, held).await
     }
-    fn known_until(&self) -> Result<Option<Cursor>, StoreError> {
-        self.store.known_until()
+    async fn known_until(&self) -> Result<Option<Cursor>, StateError> {
+        self.store.known_until().await
     }
-    fn record(&self, known_until: Cursor) -> Result<(), StoreError> {
-        self.store.record(known_until)
+    async fn record(&self, known_until: Cursor) -> Result<(), StateError> {
+        self.store.record(known_until).await
     }
 }
 
@@ -257,12 +266,12 @@ async fn an_answer_that_the_store_does_not_take_is_still_given_and_kept_later() 
     let store = Arc::new(Full { store: Store::in_memory().unwrap(), full: AtomicBool::new(true) });
     let keys = IdempotencyKeys::open(store.clone(), world.broker.clone(), world.clock.clone()).await.unwrap();
     let request = new(begin(&keys, "k", b"1").await);
-    keys.end(request, b"1", Some("the answer")).await;
+    keys.end(request, b"1", Ended::Answered("the answer")).await;
     assert_eq!(answered(begin(&keys, "k", b"1").await), "the answer");
     store.full.store(false, Ordering::SeqCst);
     world.clock.advance(LOST);
     keys.0.clone().settle().await;
-    assert_eq!(store.answer(request, world.clock.now()).unwrap().unwrap().answer, "the answer");
+    assert_eq!(store.store.idempotent_get(request, world.clock.now()).unwrap().unwrap().answer, "the answer");
     assert_eq!(keys.0.state().begun.len(), 0);
 }
 

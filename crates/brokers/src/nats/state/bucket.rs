@@ -1,0 +1,253 @@
+//! A bucket of NATS: the newest value of each name, in a stream of its own. Other programs read it as a key-value bucket of NATS
+//! (ADR-8).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use async_nats::jetstream::context::{CreateStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
+use async_nats::jetstream::stream::{
+    self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+};
+use async_nats::jetstream::{Error as JetStreamError, ErrorCode};
+use bytes::Bytes;
+
+use crate::nats::{Engine, EngineError, check_stream};
+use crate::state::StateError;
+
+/// The header that says that a name was removed, and what it says then (ADR-8).
+const OPERATION: &str = "KV-Operation";
+const DELETED: &str = "DEL";
+
+/// What a bucket is to be.
+pub(super) struct Shape {
+    /// What it holds, in a word: part of its name.
+    pub of: &'static str,
+    /// How long a value is kept; zero is for ever.
+    pub max_age: Duration,
+    /// How many names it may hold. Each is some hundred bytes on each server.
+    pub most: u32,
+    /// What happens when there are more.
+    pub discard: DiscardPolicy,
+}
+
+/// A value, with the revision by which it is changed or removed on the condition that nobody else did.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub value: Bytes,
+    pub revision: u64,
+}
+
+/// A bucket. Each question is answered by the leader, so what one replica was told as done, all others see.
+pub(super) struct Bucket {
+    engine: Arc<Engine>,
+    of: &'static str,
+    stream: Stream<()>,
+    name: String,
+    /// What the subjects of its names begin with.
+    prefix: String,
+}
+
+impl Bucket {
+    /// Makes it, or takes the one that is there. One that is not as it should be is refused.
+    pub async fn open(engine: &Arc<Engine>, shape: Shape) -> Result<Self, EngineError> {
+        let bucket = engine.bucket_name(shape.of);
+        let (name, prefix) = (format!("KV_{bucket}"), format!("$KV.{bucket}."));
+        let asked = config(&name, &prefix, engine.copies(), &shape);
+        let unreachable = |why: String| EngineError::Unreachable { at: engine.settings().shown_servers(), why };
+        let made = engine.context().create_stream(asked.clone()).await.map_err(|error| match error.kind() {
+            CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
+                EngineError::Unfit(format!(
+                    "the bucket {bucket} is there in NATS and has other settings than those of this program: compare \
+                     `nats stream info {name}` with `copies` of [broker.nats], remove it there, or give the hub another name"
+                ))
+            }
+            CreateStreamErrorKind::JetStream(error) if !is_passing(&error) => {
+                EngineError::Unfit(format!("NATS does not make the bucket {bucket}: {error}"))
+            }
+            _ => unreachable(format!("it does not answer about the bucket {bucket}: {error}")),
+        })?;
+        check_stream(&asked, &made.cached_info().config)?;
+        let stream =
+            engine.context().get_stream_no_info(&name).await.map_err(|error| unreachable(error.to_string()))?;
+        Ok(Bucket { engine: engine.clone(), of: shape.of, stream, name, prefix })
+    }
+
+    /// The engine it is in.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The name of its stream.
+    pub fn stream_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The subjects of all its names.
+    pub fn subjects(&self) -> String {
+        format!("{}>", self.prefix)
+    }
+
+    /// The name that a subject of the bucket is about.
+    pub fn name_of<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&self.prefix)
+    }
+
+    /// The newest value of a name.
+    pub async fn get(&self, name: &str) -> Result<Option<Entry>, StateError> {
+        let message = self.last_of(&self.subject(name)).await?;
+        Ok(message
+            .filter(|message| !is_deleted(&message.headers))
+            .map(|message| Entry { value: message.payload, revision: message.sequence }))
+    }
+
+    /// The revision of the newest change of any name; 0 if there was none.
+    pub async fn last_revision(&self) -> Result<u64, StateError> {
+        Ok(self.last_of(&self.subjects()).await?.map_or(0, |message| message.sequence))
+    }
+
+    /// Gives a name that has no value this one. `None` if it has one.
+    pub async fn create(&self, name: &str, value: impl Into<Bytes>) -> Result<Option<u64>, StateError> {
+        let value = value.into();
+        if let Some(revision) = self.put(name, value.clone(), Some(0)).await? {
+            return Ok(Some(revision));
+        }
+        // Perhaps it had one that was removed.
+        match self.last_of(&self.subject(name)).await? {
+            Some(last) if is_deleted(&last.headers) => self.put(name, value, Some(last.sequence)).await,
+            Some(_) => Ok(None),
+            None => self.put(name, value, Some(0)).await,
+        }
+    }
+
+    /// Gives a name another value, if nobody has changed it since `revision`. `None` if somebody has.
+    pub async fn update(&self, name: &str, value: impl Into<Bytes>, revision: u64) -> Result<Option<u64>, StateError> {
+        self.put(name, value.into(), Some(revision)).await
+    }
+
+    /// Gives a name a value, whatever it has.
+    pub async fn set(&self, name: &str, value: impl Into<Bytes>) -> Result<(), StateError> {
+        self.put(name, value.into(), None).await.map(drop)
+    }
+
+    /// Removes the value of a name, if nobody has changed it since `revision`, and returns the revision of the removal. `None` if
+    /// somebody has.
+    pub async fn delete(&self, name: &str, revision: u64) -> Result<Option<u64>, StateError> {
+        let message = PublishMessage::build().header(OPERATION, DELETED);
+        self.publish(name, message, Some(revision)).await
+    }
+
+    /// Removes a name up to a revision, and leaves no trace: those who follow the bucket are not told.
+    pub async fn forget(&self, name: &str, revision: u64) -> Result<(), StateError> {
+        self.check_up()?;
+        let purged = self.stream.purge().filter(self.subject(name)).sequence(revision + 1).await;
+        purged.map(drop).map_err(|error| self.unavailable(&error))
+    }
+
+    fn subject(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    async fn last_of(&self, subject: &str) -> Result<Option<StreamMessage>, StateError> {
+        self.check_up()?;
+        match self.stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
+            Err(error) => Err(self.unavailable(&error)),
+        }
+    }
+
+    async fn put(&self, name: &str, value: Bytes, expected: Option<u64>) -> Result<Option<u64>, StateError> {
+        self.publish(name, PublishMessage::build().payload(value), expected).await
+    }
+
+    /// `None` if the newest revision of the name is not the expected one.
+    async fn publish(
+        &self,
+        name: &str,
+        message: PublishMessage,
+        expected: Option<u64>,
+    ) -> Result<Option<u64>, StateError> {
+        self.check_up()?;
+        let message = match expected {
+            Some(revision) => message.header(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string().as_str()),
+            None => message,
+        };
+        let sent = self.engine.context().send_publish(self.subject(name), message).await;
+        let acknowledged = match sent {
+            Ok(sent) => sent.await,
+            Err(error) => Err(error),
+        };
+        let error = match acknowledged {
+            Ok(acknowledged) => return Ok(Some(acknowledged.sequence)),
+            Err(error) => error,
+        };
+        let refused = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<JetStreamError>());
+        match (error.kind(), refused.map(JetStreamError::error_code)) {
+            // In a cluster the leader may know it before it is stored, and then says it with the other code.
+            (PublishErrorKind::WrongLastSequence, _) | (_, Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)) => {
+                Ok(None)
+            }
+            (PublishErrorKind::MaxPayloadExceeded, _) => {
+                Err(StateError::Broken(format!("NATS does not take messages this large: {error}")))
+            }
+            (_, Some(ErrorCode::STREAM_STORE_FAILED)) => {
+                Err(StateError::Full(format!("NATS has no room for more {}: {error}", self.of)))
+            }
+            _ => Err(self.unavailable(&error)),
+        }
+    }
+
+    /// An error while the engine is away: else what is asked would wait for it, and be done when nobody counts on it any more.
+    fn check_up(&self) -> Result<(), StateError> {
+        match self.engine.down() {
+            None => Ok(()),
+            Some(down) => Err(StateError::Unavailable(format!("NATS is away: {}", down.why))),
+        }
+    }
+
+    fn unavailable(&self, error: &dyn std::error::Error) -> StateError {
+        let why = error.source().map_or_else(String::new, |source| format!(": {source}"));
+        StateError::Unavailable(format!("NATS did not answer about {}: {error}{why}", self.of))
+    }
+}
+
+/// Whether a message says that its name was removed.
+pub(super) fn is_deleted(headers: &HeaderMap) -> bool {
+    headers.get(OPERATION).is_some()
+}
+
+/// Whether another try may help: servers that look for a leader.
+fn is_passing(error: &JetStreamError) -> bool {
+    error.code() >= 500 && error.error_code() != ErrorCode::CLUSTER_NO_PEERS
+}
+
+fn config(name: &str, prefix: &str, copies: usize, shape: &Shape) -> stream::Config {
+    stream::Config {
+        name: name.to_owned(),
+        subjects: vec![format!("{prefix}>")],
+        max_messages: i64::from(shape.most),
+        max_messages_per_subject: 1,
+        max_bytes: -1,
+        max_message_size: -1,
+        max_consumers: -1,
+        max_age: shape.max_age,
+        discard: shape.discard,
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: copies,
+        duplicate_window: if shape.max_age.is_zero() { DUPLICATES } else { DUPLICATES.min(shape.max_age) },
+        allow_rollup: true,
+        deny_delete: true,
+        // What is read must be what the leader has.
+        allow_direct: false,
+        metadata: HashMap::new(),
+        ..stream::Config::default()
+    }
+}
+
+/// Nothing in a bucket is sent with a number of its own. It must not be longer than the values are kept.
+const DUPLICATES: Duration = Duration::from_secs(120);
