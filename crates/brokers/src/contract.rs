@@ -2,13 +2,17 @@
 //!
 //! A claim is a function that takes a fresh, empty broker with no retention bound and panics when the claim is false.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tidings::{Audience, Broker, BrokerError, Event, NewEvent, Offset, Query, Tail, Timestamp, TopicPattern};
 
-/// An event for a test: `n` is its data.
+/// An event for a test: `n` is its data. Some say which request they are of, each another one: what is published again with the same
+/// is the same event to a broker that looks.
 pub fn event(topic: &str, n: u64) -> NewEvent {
+    static REQUESTS: AtomicU64 = AtomicU64::new(0);
+    let request = || (u128::from(n) << 64 | u128::from(REQUESTS.fetch_add(1, Ordering::Relaxed))).to_be_bytes();
     NewEvent {
         name: "thing.changed".into(),
         topic: topic.parse().expect("the test's topic is valid"),
@@ -18,7 +22,7 @@ pub fn event(topic: &str, n: u64) -> NewEvent {
         key: n.is_multiple_of(3).then(|| format!("key-{n}").into()),
         time: Timestamp(1_000 + n),
         kept: true,
-        dedup: n.is_multiple_of(5).then_some(tidings::event::Dedup { request: [7; 16], index: n as u32, of: 9 }),
+        dedup: n.is_multiple_of(5).then(|| tidings::event::Dedup { request: request(), index: n as u32, of: 9 }),
     }
 }
 
@@ -81,17 +85,17 @@ fn offsets(events: &[Event]) -> Vec<Offset> {
 }
 
 /// Every claim that takes a shared broker, each on one that `fresh` makes.
-pub async fn all<B: Broker + 'static>(fresh: impl Fn() -> B) {
-    an_empty_log_has_nothing_and_begins_at_the_start(&fresh()).await;
-    what_was_published_reads_back_as_it_was(&fresh()).await;
-    a_batch_of_nothing_returns_at_once(&fresh()).await;
-    a_batch_has_its_places_in_its_order(&fresh()).await;
-    the_tail_is_told_before_publish_returns(&fresh()).await;
-    a_signal_has_its_place_among_the_told_but_none_in_the_log(&fresh()).await;
-    a_page_keeps_its_bounds_and_says_how_far_it_reached(&fresh()).await;
-    a_topic_is_read_alone(&fresh()).await;
-    ten_thousand_events_read_back_page_by_page(&fresh()).await;
-    concurrent_publishers_are_told_in_log_order_each_once(Arc::new(fresh())).await;
+pub async fn all<B: Broker + 'static>(fresh: impl AsyncFn() -> Arc<B>) {
+    an_empty_log_has_nothing_and_begins_at_the_start(&*fresh().await).await;
+    what_was_published_reads_back_as_it_was(&*fresh().await).await;
+    a_batch_of_nothing_returns_at_once(&*fresh().await).await;
+    a_batch_has_its_places_in_its_order(&*fresh().await).await;
+    the_tail_is_told_before_publish_returns(&*fresh().await).await;
+    a_signal_has_its_place_among_the_told_but_none_in_the_log(&*fresh().await).await;
+    a_page_keeps_its_bounds_and_says_how_far_it_reached(&*fresh().await).await;
+    a_topic_is_read_alone(&*fresh().await).await;
+    ten_thousand_events_read_back_page_by_page(&*fresh().await).await;
+    concurrent_publishers_are_told_in_log_order_each_once(fresh().await).await;
 }
 
 /// Nothing in it, nothing before it.

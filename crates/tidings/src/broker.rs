@@ -15,9 +15,9 @@ use crate::topic::TopicPattern;
 pub trait Broker: Send + Sync {
     /// Appends the batch and returns the place of each event, in the batch's order; `None` for a signal.
     ///
-    /// All or nothing: after an error no event of the batch is ever seen. It returns only when a crash can no longer
-    /// take the batch back, and the [`Tail`] is told before it returns. What several callers hand in at the same time may share one
-    /// sync. A batch of nothing returns at once. Dropping the future does not take back what was handed in.
+    /// All or nothing: after an error no event of the batch is ever seen, but for [`BrokerError::Unclear`]. It returns only
+    /// when a crash can no longer take the batch back, and the [`Tail`] is told before it returns. What several callers hand in at
+    /// the same time may share one sync. A batch of nothing returns at once. Dropping the future does not take back what was handed in.
     async fn publish(&self, batch: Vec<NewEvent>) -> Result<Vec<Option<Offset>>, BrokerError>;
 
     /// Reads on from a place, oldest first.

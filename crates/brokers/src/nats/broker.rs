@@ -1,0 +1,180 @@
+//! The log in NATS JetStream, as a broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidings::{Broker, BrokerError, Head, NewEvent, Offset, Page, Query, Standing, Tail};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::announcer::Announcer;
+use super::direct::Direct;
+use super::engine::{Engine, EngineError};
+use super::publisher::{Publisher, signal_subject};
+use super::reader::Reader;
+use super::settings::Durability;
+use super::stream;
+use super::tail::{Follower, TailError};
+
+/// How often the engine is asked where the log begins and how large it is.
+const REFRESH: Duration = Duration::from_secs(2);
+
+/// Keeps the events in one stream of NATS JetStream, which several replicas share.
+///
+/// The offset of an event is its sequence in the stream, and the epoch stands in the stream's metadata. This replica follows the stream with
+/// one consumer: what comes there is announced, and a publish returns when its own events came. Where the engine is away, publishes and
+/// reads are [`BrokerError::Unavailable`]; when it is back, the tail goes on where it was.
+///
+/// On servers below 2.12 a batch of several events is appended one by one: others may come between, and if the engine goes away in the middle,
+/// a part of it stays. A signal that stands between two events of a batch comes behind the batch.
+pub struct NatsBroker {
+    engine: Arc<Engine>,
+    announcer: Arc<Announcer>,
+    publisher: Arc<Publisher>,
+    reader: Arc<Reader>,
+    is_caught_up: Arc<AtomicBool>,
+    copies: u64,
+    is_atomic: bool,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for NatsBroker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NatsBroker").field("engine", &self.engine).field("head", &self.head()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for NatsBroker {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl NatsBroker {
+    /// Opens the log of the hub, and makes it if there is none.
+    pub async fn open(engine: Arc<Engine>) -> Result<Arc<NatsBroker>, EngineError> {
+        let state = stream::open(&engine).await?;
+        let announcer = Arc::new(Announcer::new(&state, random_process()));
+        let is_caught_up = Arc::new(AtomicBool::new(false));
+        let unreachable = |why: String| EngineError::Unreachable { at: engine.settings().shown_servers(), why };
+        let signals = engine.client().subscribe(signal_subject(&engine)).await;
+        let signals = signals.map_err(|error| unreachable(error.to_string()))?;
+        let follower = Follower::new(engine.clone(), announcer.clone(), is_caught_up.clone());
+        let consumer = follower.attach().await.map_err(|error| match error {
+            TailError::Again(why) | TailError::Over(why) => unreachable(why),
+            TailError::Unfit(error) => error,
+        })?;
+        let direct = Direct::new(engine.clone()).await.map_err(|error| error.unreachable(&engine))?;
+        let reader = Arc::new(Reader::new(engine.clone(), announcer.clone(), direct));
+        let is_atomic = state.atomic;
+        let copies = state.config["num_replicas"].as_u64().unwrap_or(1);
+        reader.note(state);
+        let publisher = Arc::new(Publisher::new(engine.clone(), announcer.clone(), is_atomic));
+        let tasks = vec![
+            tokio::spawn(follower.run(signals, consumer)),
+            tokio::spawn(refresh(engine.clone(), announcer.clone())),
+        ];
+        Ok(Arc::new(NatsBroker { engine, announcer, publisher, reader, is_caught_up, copies, is_atomic, tasks }))
+    }
+
+    /// Returns when the history that was announced here is over, with a sentence that says why: the stream was removed or made anew, it lost
+    /// its end, or retention removed events before this replica had them. From then on nothing is announced, and publishes and reads
+    /// are refused: streams have to be ended, and the program starts anew on what is there.
+    pub async fn replaced(&self) -> String {
+        self.announcer.replaced().await
+    }
+
+    /// Whether the tail follows the stream and has what was there when it began to.
+    pub fn is_caught_up(&self) -> bool {
+        self.announcer.ended().is_none() && self.engine.down().is_none() && self.is_caught_up.load(Ordering::Relaxed)
+    }
+
+    /// How many messages in the stream were none of Tidings', and were passed over.
+    pub fn foreign(&self) -> u64 {
+        self.announcer.foreign()
+    }
+
+    /// What an acknowledged publish survives with these settings, in sentences for people who run it.
+    pub fn loss_model(&self) -> Vec<String> {
+        let copies = self.copies;
+        let mut sentences = vec![match copies {
+            1 => "Events are kept on 1 NATS server: while it is away nothing can be published, and if its disk is lost, the log is.".to_owned(),
+            _ => format!(
+                "Events are kept on {copies} NATS servers: an acknowledged one is on {} of them, and {} may fail at once.",
+                copies / 2 + 1,
+                copies / 2
+            ),
+        }];
+        sentences.push(match self.engine.settings().durability {
+            Durability::Engine => "What is acknowledged is written to the servers' disks within their `sync_interval`, which Tidings can't ask for. \
+                 With its default, 2 minutes, a power cut of all copies at once takes back what was acknowledged within that time; a crash of a server's \
+                 process alone takes back nothing."
+                .to_owned(),
+            Durability::PowerSafe => "Publishes are made for servers with `sync_interval: always`, which Tidings can't ask for: look that each server has \
+                 it. What is acknowledged is then on the disks first."
+                .to_owned(),
+        });
+        if !self.is_atomic {
+            sentences.push(
+                "The NATS servers are older than 2.12: a batch of several events is appended one by one, and an outage in the middle leaves a part of it."
+                    .to_owned(),
+            );
+        }
+        sentences
+    }
+}
+
+#[async_trait]
+impl Broker for NatsBroker {
+    async fn publish(&self, batch: Vec<NewEvent>) -> Result<Vec<Option<Offset>>, BrokerError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let publisher = self.publisher.clone();
+        // In a task of its own: who drops the future does not leave a batch half sent.
+        let task = tokio::spawn(async move { publisher.publish(batch).await });
+        task.await.map_err(|_| BrokerError::Unavailable("the program is stopping".into()))?
+    }
+
+    async fn read(&self, query: Query) -> Result<Page, BrokerError> {
+        self.reader.read(query).await
+    }
+
+    fn head(&self) -> Head {
+        self.announcer.head()
+    }
+
+    fn tail(&self, tail: Arc<dyn Tail>) {
+        self.announcer.tell(tail);
+    }
+
+    fn standing(&self) -> Standing {
+        if self.is_caught_up() { Standing::Current } else { Standing::CutOff }
+    }
+}
+
+/// Keeps where the log begins up to date, and notices a stream that was made anew before the consumer's silence does.
+async fn refresh(engine: Arc<Engine>, announcer: Arc<Announcer>) {
+    loop {
+        sleep(REFRESH).await;
+        if announcer.ended().is_some() {
+            return;
+        }
+        if let Ok(now) = stream::info(&engine).await
+            && now.epoch == announcer.epoch
+        {
+            announcer.refresh(&now);
+        }
+    }
+}
+
+fn random_process() -> u64 {
+    let mut bytes = [0; 8];
+    if getrandom::fill(&mut bytes).is_err() {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        return since.as_nanos() as u64 ^ u64::from(std::process::id());
+    }
+    u64::from_le_bytes(bytes)
+}

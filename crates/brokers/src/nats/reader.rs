@@ -1,0 +1,355 @@
+//! Reads the log, and claims no more of it than is proven.
+//!
+//! Any copy of the stream answers, so an answer may come from one that is behind, or has trimmed more than its leader. Read without
+//! topics, the places must follow one on another. Of a topic, where there are several copies, the leader is asked for the first event after
+//! where the reader stands and for the next one after the last that was found. What the leader says afterwards of the history and of
+//! where the log begins holds for both.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tidings::{BrokerError, Event, NewEvent, Offset, Page, Query};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::announcer::{Announcer, Place};
+use super::api::ApiError;
+use super::direct::{Direct, Stored, Wanted, get_from_leader};
+use super::engine::Engine;
+use super::stream::{self, StreamState};
+use super::{subject, tail};
+
+/// How long a read tries, over an election of another leader too.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most messages of one request.
+const MOST: usize = 1_000;
+/// How many topics are asked for at once.
+const TOPICS_AT_ONCE: usize = 32;
+/// About what a message takes beside its data.
+const BESIDE_DATA: usize = 300;
+
+/// Reads pages of the log.
+pub(super) struct Reader {
+    engine: Arc<Engine>,
+    announcer: Arc<Announcer>,
+    direct: Direct,
+    events: String,
+    void: String,
+    latest: Latest,
+    /// A place that the leader surely has.
+    at_leader: AtomicU64,
+}
+
+/// What went wrong with a try.
+enum Trouble {
+    /// To be tried again until patience ends.
+    Again(String),
+    /// To be told.
+    Told(BrokerError),
+}
+
+impl From<ApiError> for Trouble {
+    fn from(error: ApiError) -> Trouble {
+        Trouble::Again(error.to_string())
+    }
+}
+
+impl Reader {
+    pub fn new(engine: Arc<Engine>, announcer: Arc<Announcer>, direct: Direct) -> Reader {
+        let (events, void) = (stream::event_prefix(&engine), stream::void_subject(&engine));
+        Reader { engine, announcer, direct, events, void, latest: Latest::default(), at_leader: AtomicU64::new(0) }
+    }
+
+    /// A page of the log, of what was announced here.
+    pub async fn read(&self, query: Query) -> Result<Page, BrokerError> {
+        let until = query.until.0.min(self.announcer.announced());
+        let after = query.after.0;
+        self.check_trimmed(after)?;
+        if query.limit == 0 || after >= until {
+            return Ok(Page { events: Vec::new(), reached: query.after });
+        }
+        let begun = Instant::now();
+        loop {
+            if let Some(why) = self.announcer.ended() {
+                return Err(BrokerError::Unavailable(why));
+            }
+            let page = match &query.topics {
+                None => self.read_all(&query, until).await,
+                Some(topics) => {
+                    let mut subjects: Vec<String> =
+                        topics.iter().map(|topic| subject::from_topic(&self.events, topic.as_str())).collect();
+                    subjects.sort_unstable();
+                    subjects.dedup();
+                    self.read_topics(&query, until, subjects).await
+                }
+            };
+            match page {
+                Ok(page) => return Ok(page),
+                Err(Trouble::Told(error)) => return Err(error),
+                Err(Trouble::Again(why)) if begun.elapsed() > PATIENCE || self.engine.down().is_some() => {
+                    return Err(BrokerError::Unavailable(format!("the log can't be read in NATS: {why}")));
+                }
+                Err(Trouble::Again(_)) => sleep(Duration::from_millis(25)).await,
+            }
+        }
+    }
+
+    fn check_trimmed(&self, after: u64) -> Result<(), BrokerError> {
+        let resume = self.announcer.head().trimmed;
+        if after < resume.0 { Err(BrokerError::Trimmed { after: Offset(after), resume }) } else { Ok(()) }
+    }
+
+    async fn read_all(&self, query: &Query, until: u64) -> Result<Page, Trouble> {
+        let mut pager = Pager::new(query);
+        let mut reached = query.after.0;
+        'page: while reached < until {
+            let wanted = Wanted { from: reached + 1, subject: None, ..pager.wanted(until - reached) };
+            let got = self.direct.get(wanted).await?;
+            let before = reached;
+            for stored in got.found {
+                if stored.offset != reached + 1 || reached == until {
+                    break;
+                }
+                if !pager.push(self.event(&stored), stored.offset) {
+                    reached = pager.last();
+                    break 'page;
+                }
+                reached += 1;
+                if pager.is_full() {
+                    break 'page;
+                }
+            }
+            if reached == before {
+                // It was trimmed, or whoever answered is behind. Of what was found so far nothing is missing.
+                self.verify(query.after.0, until, false).await?;
+                if reached > query.after.0 {
+                    break;
+                }
+                self.check_trimmed(reached).map_err(Trouble::Told)?;
+                return Err(Trouble::Again(format!("a server does not have place {} yet", reached + 1)));
+            }
+        }
+        // A place that is there proves all before it; only the history has to be the same.
+        self.verify(reached, until, false).await?;
+        Ok(pager.page(reached))
+    }
+
+    async fn read_topics(&self, query: &Query, until: u64, subjects: Vec<String>) -> Result<Page, Trouble> {
+        let is_copied = self.latest.copies() != 1;
+        if is_copied && self.at_leader.load(Ordering::Relaxed) < until {
+            get_from_leader(&self.engine, until, None)
+                .await?
+                .ok_or_else(|| Trouble::Again("the leader is behind".into()))?;
+            self.at_leader.fetch_max(until, Ordering::Relaxed);
+        }
+        let mut pager = Pager::new(query);
+        let mut strands: Vec<Strand> =
+            subjects.into_iter().map(|subject| Strand::new(subject, query.after.0)).collect();
+        let mut reached = query.after.0;
+        'page: while reached < until {
+            let room = pager.wanted(until - reached);
+            let share = Wanted { count: room.count.min(2 * room.count / strands.len().max(1) + 16), ..room };
+            let mut behind: Vec<&mut Strand> = strands.iter_mut().filter(|strand| strand.upto <= reached).collect();
+            for some in behind.chunks_mut(TOPICS_AT_ONCE) {
+                try_join_all(some.iter_mut().map(|strand| self.fill(strand, until, share, is_copied))).await?;
+            }
+            let bound = strands.iter().map(|strand| strand.upto).min().unwrap_or(until);
+            while let Some(stored) = next_of(&mut strands, bound) {
+                if !pager.push(self.event(&stored), stored.offset) || pager.is_full() {
+                    reached = pager.last();
+                    break 'page;
+                }
+            }
+            reached = bound;
+        }
+        self.verify(query.after.0, until, true).await?;
+        Ok(pager.page(reached))
+    }
+
+    /// Gets more of one topic, and says up to where nothing of it is missing.
+    async fn fill(&self, strand: &mut Strand, until: u64, room: Wanted<'_>, is_copied: bool) -> Result<(), Trouble> {
+        let subject = strand.subject.clone();
+        let from = strand.upto + 1;
+        let got = self.direct.get(Wanted { from, subject: Some(&subject), ..room });
+        if !is_copied {
+            let got = got.await?;
+            strand.upto = match got.found.last() {
+                _ if got.is_end => until,
+                Some(last) => last.offset.min(until),
+                None => return Err(Trouble::Again("an answer had nothing in it".into())),
+            };
+            strand.take(got.found, until);
+            return Ok(());
+        }
+        let (got, first) = tokio::join!(got, get_from_leader(&self.engine, from, Some(&subject)));
+        let (got, first) = (got?, first?.filter(|first| first.offset <= until));
+        match (first, got.found.first().map(|found| found.offset)) {
+            // Whoever answered has trimmed more than the leader, or is behind: only what the leader has is sure.
+            (Some(first), found) if found.is_none_or(|found| found > first.offset) => {
+                strand.upto = first.offset;
+                strand.take(vec![first], until);
+                return Ok(());
+            }
+            (None, None) => {
+                strand.upto = until;
+                return Ok(());
+            }
+            _ => {}
+        }
+        let last = got.found.last().map_or(until, |last| last.offset.min(until));
+        strand.upto = last;
+        strand.take(got.found, until);
+        if got.is_end && last < until {
+            match get_from_leader(&self.engine, last + 1, Some(&subject)).await?.filter(|next| next.offset <= until) {
+                None => strand.upto = until,
+                Some(next) => {
+                    strand.upto = next.offset;
+                    strand.take(vec![next], until);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the leader whether the history is the same and, if `strict`, that nothing after `after` is trimmed.
+    async fn verify(&self, after: u64, until: u64, strict: bool) -> Result<(), Trouble> {
+        let now = self.latest.ask(&self.engine).await?;
+        if now.epoch != self.announcer.epoch {
+            return Err(Trouble::Told(BrokerError::Unavailable("the log in NATS has another history now".into())));
+        }
+        if now.last < until {
+            return Err(Trouble::Again(format!("the leader has places up to {} only", now.last)));
+        }
+        self.at_leader.fetch_max(now.last, Ordering::Relaxed);
+        self.announcer.refresh(&now);
+        if strict { self.check_trimmed(after).map_err(Trouble::Told) } else { Ok(()) }
+    }
+
+    fn event(&self, stored: &Stored) -> Option<NewEvent> {
+        match tail::place_of(&self.events, &self.void, &stored.subject, stored.header.as_deref(), &stored.data) {
+            Place::Event(event, _) => Some(*event),
+            Place::Void => None,
+            Place::Foreign(why) => {
+                tracing::warn!(
+                    offset = stored.offset,
+                    why,
+                    "a message in the log is none of Tidings' and is passed over"
+                );
+                None
+            }
+        }
+    }
+
+    /// Takes what the engine says of the stream.
+    pub fn note(&self, stream: StreamState) {
+        self.latest.note(stream);
+    }
+}
+
+/// The events of one topic that were found and not used yet.
+struct Strand {
+    subject: String,
+    found: VecDeque<Stored>,
+    /// Nothing of the topic is missing up to here.
+    upto: u64,
+}
+
+impl Strand {
+    fn new(subject: String, upto: u64) -> Strand {
+        Strand { subject, found: VecDeque::new(), upto }
+    }
+
+    fn take(&mut self, found: Vec<Stored>, until: u64) {
+        self.found.extend(found.into_iter().filter(|stored| stored.offset <= until));
+    }
+}
+
+/// The oldest event of all topics up to `bound`.
+fn next_of(strands: &mut [Strand], bound: u64) -> Option<Stored> {
+    let first = |strand: &Strand| strand.found.front().map(|stored| stored.offset).filter(|offset| *offset <= bound);
+    let strand = strands.iter_mut().filter(|strand| first(strand).is_some()).min_by_key(|strand| first(strand))?;
+    strand.found.pop_front()
+}
+
+/// A page that is being filled.
+struct Pager {
+    limit: usize,
+    max_bytes: usize,
+    bytes: usize,
+    events: Vec<Event>,
+}
+
+impl Pager {
+    fn new(query: &Query) -> Pager {
+        Pager { limit: query.limit, max_bytes: query.max_bytes, bytes: 0, events: Vec::new() }
+    }
+
+    /// How much is asked for at once, of `left` places.
+    fn wanted(&self, left: u64) -> Wanted<'static> {
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let count = (self.limit - self.events.len()).clamp(1, MOST).min(left);
+        let room = self.max_bytes.saturating_sub(self.bytes);
+        let bytes = room.saturating_add(BESIDE_DATA * count.min(room / 8 + 1)).min(8 << 20);
+        Wanted { from: 0, subject: None, count, bytes }
+    }
+
+    /// Adds an event; `false` if there is no room for it any more. A place without one needs none.
+    fn push(&mut self, event: Option<NewEvent>, offset: u64) -> bool {
+        let Some(body) = event else { return true };
+        self.bytes += body.data.len();
+        let is_full = self.events.len() == self.limit || self.bytes > self.max_bytes;
+        if is_full && !self.events.is_empty() {
+            return false;
+        }
+        self.events.push(Event { offset: Offset(offset), body });
+        true
+    }
+
+    /// Whether it has as many events as it may.
+    fn is_full(&self) -> bool {
+        self.events.len() == self.limit
+    }
+
+    fn last(&self) -> u64 {
+        self.events.last().map_or(0, |event| event.offset.0)
+    }
+
+    fn page(self, reached: u64) -> Page {
+        Page { events: self.events, reached: Offset(reached) }
+    }
+}
+
+/// What the leader said last, shared by the reads that run at once: what was asked after a read began to wait serves it.
+#[derive(Default)]
+struct Latest {
+    begun: AtomicU64,
+    last: Mutex<(u64, Option<StreamState>)>,
+    copies: AtomicU64,
+}
+
+impl Latest {
+    async fn ask(&self, engine: &Engine) -> Result<StreamState, ApiError> {
+        let arrived = self.begun.load(Ordering::Acquire);
+        let mut last = self.last.lock().await;
+        if let (number, Some(state)) = &*last
+            && *number > arrived
+        {
+            return Ok(state.clone());
+        }
+        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let state = stream::info(engine).await?;
+        *last = (number, Some(state.clone()));
+        Ok(state)
+    }
+
+    fn note(&self, stream: StreamState) {
+        self.copies.store(stream.config["num_replicas"].as_u64().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn copies(&self) -> u64 {
+        self.copies.load(Ordering::Relaxed)
+    }
+}

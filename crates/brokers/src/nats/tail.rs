@@ -1,0 +1,341 @@
+//! Follows the stream: the one consumer of this replica, and the one subscription to signals.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use futures_util::{FutureExt, StreamExt};
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::announcer::{Announcer, Place, Placed};
+use super::api::{self, ApiError, ask};
+use super::codec::{self, Origin, Signal};
+use super::engine::{Engine, EngineError};
+use super::{echo, stream, subject};
+
+/// How often the consumer is heard of when nothing happens.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// After how long a silence another consumer is made: three heartbeats and some.
+const SILENCE: Duration = Duration::from_millis(3_500);
+/// How long the consumer waits on the server for a client that is away, before it is removed there.
+const ABANDONED: Duration = Duration::from_secs(30);
+/// The most places that are announced at once.
+const MOST_AT_ONCE: usize = 1_024;
+/// How long a stream that seems to have lost its end is looked at again: a server that was just chosen may be a moment behind.
+const DOUBT: Duration = Duration::from_secs(5);
+
+/// Why the stream can't be followed.
+pub(super) enum TailError {
+    /// Trying again may help.
+    Again(String),
+    /// The history that was announced is over.
+    Over(String),
+    /// The server makes other consumers than it was asked for.
+    Unfit(EngineError),
+}
+
+/// What follows the stream.
+pub(super) struct Follower {
+    engine: Arc<Engine>,
+    announcer: Arc<Announcer>,
+    events: String,
+    void: String,
+    is_caught_up: Arc<AtomicBool>,
+}
+
+/// A consumer that is heard.
+pub(super) struct Consumer {
+    messages: Subscriber,
+    /// How many messages it sent.
+    sent: u64,
+    /// How many messages there were for it when it was made.
+    pending: u64,
+}
+
+impl Follower {
+    pub fn new(engine: Arc<Engine>, announcer: Arc<Announcer>, is_caught_up: Arc<AtomicBool>) -> Follower {
+        let (events, void) = (stream::event_prefix(&engine), stream::void_subject(&engine));
+        Follower { engine, announcer, events, void, is_caught_up }
+    }
+
+    /// Announces what comes, for ever: over cuts, restarts and other leaders; until the history is over.
+    pub async fn run(self, mut signals: Subscriber, first: Consumer) {
+        self.announcer.has_started().await;
+        let mut consumer = Some(first);
+        let mut tries = 0_u32;
+        loop {
+            let attached = match consumer.take() {
+                Some(consumer) => Ok(consumer),
+                None => self.attach().await,
+            };
+            let why = match attached {
+                Ok(consumer) => match self.follow(consumer, &mut signals, &mut tries).await {
+                    TailError::Again(why) => why,
+                    TailError::Over(why) => return self.announcer.end(why),
+                    TailError::Unfit(error) => error.to_string(),
+                },
+                Err(TailError::Again(why)) => why,
+                Err(TailError::Over(why)) => return self.announcer.end(why),
+                Err(TailError::Unfit(error)) => error.to_string(),
+            };
+            self.is_caught_up.store(false, Ordering::Relaxed);
+            tries = tries.saturating_add(1);
+            if tries > 1 {
+                tracing::warn!(why, "the log in NATS can't be followed at the moment");
+            } else {
+                tracing::info!(why, "following the log in NATS anew");
+            }
+            sleep(Duration::from_millis(20 << tries.min(5))).await;
+        }
+    }
+
+    /// Makes a consumer that sends what follows on what was announced, if this is still the same log.
+    pub async fn attach(&self) -> Result<Consumer, TailError> {
+        self.check_history().await?;
+        let again = |error: ApiError| TailError::Again(error.to_string());
+        let client = self.engine.client();
+        let inbox = client.new_inbox();
+        let messages = client.subscribe(inbox.clone()).await.map_err(|error| TailError::Again(error.to_string()))?;
+        let name = format!("tidings-{}", inbox.rsplit('.').next().unwrap_or_default());
+        let config = json!({
+            "name": name,
+            "description": "A replica of Tidings that follows the log",
+            "deliver_subject": inbox,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self.announcer.announced() + 1,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "max_deliver": -1,
+            "mem_storage": true,
+            "num_replicas": 1,
+            "flow_control": true,
+            "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
+            "inactive_threshold": ABANDONED.as_nanos() as u64,
+            "filter_subject": "",
+            "filter_subjects": [],
+            "headers_only": false,
+        });
+        let stream = self.engine.stream_name();
+        let body = json!({ "stream_name": stream, "action": "create", "config": config });
+        let made = ask(&self.engine, &format!("CONSUMER.CREATE.{stream}.{name}"), &body).await.map_err(again)?;
+        echo::check(&format!("the consumer {name}"), &config, &made["config"]).map_err(TailError::Unfit)?;
+        Ok(Consumer { messages, sent: 0, pending: made["num_pending"].as_u64().unwrap_or(0) })
+    }
+
+    /// Whether the stream still is what was announced, and has what follows.
+    async fn check_history(&self) -> Result<(), TailError> {
+        let begun = Instant::now();
+        loop {
+            let now = match stream::info(&self.engine).await {
+                Ok(now) => now,
+                Err(error) if error.err_code() == api::STREAM_NOT_FOUND && begun.elapsed() > DOUBT => {
+                    return Err(TailError::Over("the stream of the log was removed in NATS".into()));
+                }
+                Err(error) if error.err_code() == api::STREAM_NOT_FOUND => {
+                    sleep(Duration::from_millis(250)).await;
+                    continue;
+                }
+                Err(error) => return Err(TailError::Again(error.to_string())),
+            };
+            let announced = self.announcer.announced();
+            if now.epoch != self.announcer.epoch {
+                let (was, is) = (self.announcer.epoch, now.epoch);
+                return Err(TailError::Over(format!(
+                    "the log in NATS has another history ({is}) than was announced ({was})"
+                )));
+            }
+            if now.last < announced || !self.has_newest(&now).await? {
+                if begun.elapsed() < DOUBT {
+                    sleep(Duration::from_millis(250)).await;
+                    continue;
+                }
+                // Its places will be given to other events: what was announced needs another epoch than what comes.
+                stream::renew_epoch(&self.engine, &now).await.map_err(|error| TailError::Again(error.to_string()))?;
+                let last = now.last;
+                return Err(TailError::Over(format!(
+                    "NATS lost the end of the log: it ends at {last} and differs from what was announced up to {announced}"
+                )));
+            }
+            if now.trimmed() > announced {
+                let trimmed = now.trimmed();
+                return Err(TailError::Over(format!(
+                    "the log in NATS no longer has the events from {} to {trimmed}, which were not announced here yet",
+                    announced + 1
+                )));
+            }
+            self.announcer.refresh(&now);
+            return Ok(());
+        }
+    }
+
+    /// Whether the last event that was announced here stands where it did. Also if it was trimmed meanwhile.
+    async fn has_newest(&self, now: &stream::StreamState) -> Result<bool, TailError> {
+        let Some((offset, by)) = self.announcer.newest().filter(|(offset, _)| *offset > now.trimmed()) else {
+            return Ok(true);
+        };
+        match super::direct::get_from_leader(&self.engine, offset, None).await {
+            Ok(Some(found)) if found.offset != offset => Ok(false),
+            Ok(Some(found)) => Ok(found.header.as_deref().and_then(|header| codec::origin(header).ok()) == Some(by)),
+            Ok(None) => Ok(false),
+            Err(error) => Err(TailError::Again(error.to_string())),
+        }
+    }
+
+    async fn follow(&self, mut consumer: Consumer, signals: &mut Subscriber, tries: &mut u32) -> TailError {
+        let target = self.announcer.announced() + consumer.pending;
+        if consumer.pending == 0 {
+            self.is_caught_up.store(true, Ordering::Relaxed);
+        }
+        let mut silent_at = Instant::now() + SILENCE;
+        loop {
+            let mut first_signal = None;
+            let first = tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Some(signal) => { first_signal = Some(signal); None }
+                    None => return TailError::Again("the connection was given up".into()),
+                },
+                message = timeout_at(silent_at, consumer.messages.next()) => match message {
+                    Ok(Some(message)) => Some(message),
+                    Ok(None) => return TailError::Again("the subscription ended".into()),
+                    Err(_) => return TailError::Again("nothing was heard of the consumer".into()),
+                },
+            };
+            // What has arrived, and only then the signals: one that was sent before an event is then never found too late.
+            let mut placed = Vec::new();
+            let mut outcome = Ok(());
+            let mut next = first.or_else(|| consumer.messages.next().now_or_never().flatten());
+            if next.is_some() {
+                silent_at = Instant::now() + SILENCE;
+            }
+            while let Some(message) = next {
+                outcome = self.take(&mut consumer, message, &mut placed).await;
+                if outcome.is_err() || placed.len() >= MOST_AT_ONCE {
+                    break;
+                }
+                next = consumer.messages.next().now_or_never().flatten();
+            }
+            let mut heard: Vec<(Signal, Origin)> = first_signal.iter().filter_map(signal_of).collect();
+            while let Some(Some(message)) =
+                (heard.len() < MOST_AT_ONCE).then(|| signals.next().now_or_never().flatten())
+            {
+                heard.extend(signal_of(&message));
+            }
+            if !placed.is_empty() {
+                *tries = 0;
+            }
+            if !placed.is_empty() || !heard.is_empty() {
+                self.announcer.announce(placed, heard);
+            }
+            if let Err(error) = outcome {
+                return error;
+            }
+            if self.announcer.announced() >= target {
+                self.is_caught_up.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes one message of the consumer.
+    async fn take(&self, consumer: &mut Consumer, message: Message, placed: &mut Vec<Placed>) -> Result<(), TailError> {
+        if let Some(status) = message.status.filter(|status| status.as_u16() != 200) {
+            if status.as_u16() != 100 {
+                let what = message.description.unwrap_or_default();
+                return Err(TailError::Again(format!("the consumer says {} {what}", status.as_u16())));
+            }
+            return self.control(consumer, &message).await;
+        }
+        let Some((at, nth)) = message.reply.as_deref().and_then(sequences) else {
+            return Err(TailError::Again("a message came that is not of the consumer".into()));
+        };
+        if nth != consumer.sent + 1 {
+            return Err(TailError::Again(format!(
+                "messages {} to {} of the consumer were lost",
+                consumer.sent + 1,
+                nth - 1
+            )));
+        }
+        consumer.sent = nth;
+        let expected = placed.last().map_or_else(|| self.announcer.announced(), |last| last.offset) + 1;
+        if at != expected {
+            // Nobody may delete, so it was trimmed while this replica was away, or it is damage.
+            return Err(TailError::Over(format!(
+                "the log in NATS has no events from {expected} to {} any more, and they were not announced here yet",
+                at.saturating_sub(1)
+            )));
+        }
+        let bytes = message.length;
+        let header =
+            message.headers.as_ref().and_then(|headers| headers.get(codec::HEADER)).map(|value| value.as_str());
+        let place = place_of(&self.events, &self.void, &message.subject, header, &message.payload);
+        placed.push(Placed { offset: at, place, bytes });
+        Ok(())
+    }
+
+    /// A heartbeat or a question whether the messages so far have arrived.
+    async fn control(&self, consumer: &Consumer, message: &Message) -> Result<(), TailError> {
+        let stalled = message.headers.as_ref().and_then(|headers| headers.get("Nats-Consumer-Stalled"));
+        let reply = message.reply.as_ref().map(|reply| reply.to_string());
+        if let Some(reply) = reply.or_else(|| stalled.map(|subject| subject.as_str().to_owned())) {
+            let _ = self.engine.client().publish(reply, bytes::Bytes::new()).await;
+        }
+        let sent = message.headers.as_ref().and_then(|headers| headers.get("Nats-Last-Consumer"));
+        match sent.and_then(|sent| sent.as_str().parse::<u64>().ok()) {
+            Some(sent) if sent > consumer.sent => {
+                Err(TailError::Again(format!("messages {} to {sent} of the consumer were lost", consumer.sent + 1)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn signal_of(message: &Message) -> Option<(Signal, Origin)> {
+    let header = message.headers.as_ref().and_then(|headers| headers.get(codec::HEADER))?;
+    codec::decode_signal(header.as_str(), message.payload.clone())
+        .inspect_err(|error| tracing::warn!(%error, "a signal in NATS is none of Tidings'"))
+        .ok()
+}
+
+/// What a message of the stream is.
+pub(super) fn place_of(events: &str, void: &str, subject: &str, header: Option<&str>, data: &bytes::Bytes) -> Place {
+    if subject == void {
+        return Place::Void;
+    }
+    let Some(topic) = subject::to_topic(events, subject) else {
+        return Place::Foreign(format!("its subject {subject:?} is not of a topic"));
+    };
+    let Some(header) = header else { return Place::Foreign(format!("it has no header {}", codec::HEADER)) };
+    match codec::decode(topic, header, data.clone()) {
+        Ok((event, by)) => Place::Event(Box::new(event), by),
+        Err(error) => Place::Foreign(error.to_string()),
+    }
+}
+
+/// The place in the stream and the number at the consumer, of the subject to which a message would be acknowledged (ADR-15): the old
+/// form has 9 parts, the new one a domain and an account more.
+fn sequences(reply: &str) -> Option<(u64, u64)> {
+    let parts: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
+    let from = match parts.len() {
+        7 => 3,
+        9.. => 5,
+        _ => return None,
+    };
+    Some((parts[from].parse().ok()?, parts[from + 1].parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_the_subject_for_acknowledging_are_read() {
+        assert_eq!(sequences("$JS.ACK.S.c.1.70.3.1768600000000000000.9"), Some((70, 3)));
+        assert_eq!(sequences("$JS.ACK._.hash.S.c.1.70.3.1768600000000000000.9"), Some((70, 3)));
+        assert_eq!(sequences("$JS.ACK.domain.hash.S.c.1.70.3.1768600000000000000.9.token"), Some((70, 3)));
+        for other in ["", "_INBOX.a", "$JS.ACK.S.c.1.70", "$JS.ACK.S.c.1.x.3.17.9"] {
+            assert_eq!(sequences(other), None, "{other}");
+        }
+    }
+}
