@@ -1,6 +1,7 @@
 //! A hub with jobs, and requests to its router.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidings::job::{JobSettings, Jobs, MemoryJobs};
+use tidings::job::{JobFiles, JobSettings, Jobs, MemoryJobs};
 use tidings::{Grants, Hub, Implications, Limits, ManualClock, Principal, Profile, PublishRights, Timestamp};
 use tidings_brokers::FileDirectory;
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
@@ -116,6 +117,15 @@ impl App {
     }
 
     pub async fn with_limits(settings: JobSettings, limits: Limits) -> App {
+        App::keeping(settings, limits, |path| Arc::new(FileDirectory::new(path))).await
+    }
+
+    /// With files that are kept as `keeping` says, in the directory that it is given.
+    pub async fn keeping(
+        settings: JobSettings,
+        limits: Limits,
+        keeping: impl FnOnce(&Path) -> Arc<dyn JobFiles>,
+    ) -> App {
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
         let memory = MemorySettings { retention: Retention::FOREVER };
         let broker = Arc::new(MemoryBroker::with_clock(memory, clock.clone()));
@@ -124,7 +134,7 @@ impl App {
         let jobs = Jobs::open(hub.clone(), Arc::new(MemoryJobs::default()), settings).await.unwrap();
         let service = Service::limited(hub.clone(), None, None, Limiter::new(hub.limits()), Some(jobs.clone()));
         let files = TempDir::new().unwrap();
-        assert!(service.job_files.set(Arc::new(FileDirectory::new(files.path()))).is_ok());
+        assert!(service.job_files.set(keeping(files.path())).is_ok());
         let open = Arc::new(Profile::open());
         let publishing = Publishing {
             path: "/v1/publish".into(),

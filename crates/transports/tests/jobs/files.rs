@@ -1,7 +1,16 @@
 //! Files that come with jobs.
 
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
 use http::{Method, StatusCode, header};
 use serde_json::json;
+use tidings::Limits;
+use tidings::job::{JobFileError, JobFileReader, JobFiles, JobSettings, NewJobFile};
+use tidings_brokers::FileDirectory;
 
 use super::app::{Answered, App, Work, no};
 
@@ -155,4 +164,69 @@ async fn a_job_that_is_made_for_a_client_that_hung_up_has_its_file() {
     let claimed = app.post("/v1/jobs/claim", "w+work/import", json!({"kinds": ["import"], "wait": "50s"})).await.json();
     let path = format!("/v1/jobs/{}/file", claimed["job"]["id"].as_str().unwrap());
     assert_eq!(app.get(&path, claimed["lease"].as_str().unwrap()).await.body, "a,b");
+}
+
+/// Files that can be away, as those of other machines can.
+struct Remote {
+    files: FileDirectory,
+    away: AtomicBool,
+}
+
+impl Remote {
+    fn there(&self) -> Result<&FileDirectory, JobFileError> {
+        match self.away.load(Ordering::SeqCst) {
+            true => Err(JobFileError::Unavailable("the engine is away".into())),
+            false => Ok(&self.files),
+        }
+    }
+}
+
+#[async_trait]
+impl JobFiles for Remote {
+    async fn begin(&self) -> Result<Box<dyn NewJobFile>, JobFileError> {
+        self.there()?.begin().await
+    }
+    async fn open(&self, name: &str, part: Range<u64>) -> Result<Box<dyn JobFileReader>, JobFileError> {
+        self.there()?.open(name, part).await
+    }
+    async fn remove(&self, name: &str) -> Result<(), JobFileError> {
+        self.there()?.remove(name).await
+    }
+    fn discard(&self, name: &str) {
+        self.files.discard(name);
+    }
+    async fn names(&self) -> Result<Vec<String>, JobFileError> {
+        self.there()?.names().await
+    }
+    async fn age(&self, name: &str) -> Result<Option<Duration>, JobFileError> {
+        self.there()?.age(name).await
+    }
+}
+
+#[tokio::test]
+async fn while_files_are_away_clients_are_told_when_to_come_back_and_nothing_is_half_done() {
+    let mut remote = None;
+    let keeping = |path: &std::path::Path| -> Arc<dyn JobFiles> {
+        let kept = Arc::new(Remote { files: FileDirectory::new(path), away: AtomicBool::new(true) });
+        remote = Some(kept.clone());
+        kept
+    };
+    let app = App::keeping(JobSettings::default(), Limits::default(), keeping).await;
+    let remote = remote.unwrap();
+    let refused = upload(&app, "/v1/jobs", "maker", r#"{"kind":"import"}"#, "a,b").await;
+    assert_eq!(refused.refusal(), no(503, "upload-unavailable"));
+    assert_eq!(refused.header("retry-after"), "10");
+    assert_eq!((app.kept_files(), app.jobs.count_open()), (0, 0));
+
+    remote.away.store(false, Ordering::SeqCst);
+    let work = claimed_with_file(&app).await;
+    remote.away.store(true, Ordering::SeqCst);
+    let path = format!("/v1/jobs/{}/file", work.id);
+    let refused = app.get(&path, &work.lease).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(ranged(&app, &work, &work.lease, "bytes=3-5").await.status, 503);
+    assert_eq!(app.request(Method::HEAD, &path, &work.lease, "", "").await.status, 503);
+    assert_eq!(app.say(&work, "complete", json!({})).await.status, 200, "its file is for the sweep");
+    assert_eq!(app.kept_files(), 1);
 }
