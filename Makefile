@@ -1,6 +1,6 @@
 # Every target explains itself: `make help` prints the text behind the two hash signs.
 .DEFAULT_GOAL := help
-.PHONY: help run bookshelf test setup check release bench fuzz
+.PHONY: help run bookshelf replicas test setup check release bench fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,6 +12,10 @@ run: ## build and start the hub with the embedded log, and a worker for jobs abo
 bookshelf: ## build and start examples/bookshelf, a small app with live pages, on 127.0.0.1:3000. Needs Node
 	@scripts/need-rust
 	@scripts/bookshelf
+
+replicas: ## two replicas, three NATS servers and nginx under load; one after the other is killed, a checker judges. MINUTES=1, CHAOS=off. Needs Node
+	@scripts/need-rust
+	@scripts/replicas
 
 test: setup ## install what the tests need (it says what) and run all of them
 	@scripts/test

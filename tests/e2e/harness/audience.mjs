@@ -1,4 +1,4 @@
-// A publisher and subscribers of all four transports around some replicas, and the checker's word on what they heard.
+// Publishers and subscribers of all four transports around some replicas, and the checker's word on what they heard.
 import assert from 'node:assert/strict'
 import { judge, Published } from './checker.mjs'
 import { listen, LISTENERS } from './listeners.mjs'
@@ -17,10 +17,10 @@ const ROLES = {
 }
 
 /**
- * Opens the listeners, and then lets a publisher begin. `url` is where both go, or `urls` has one for each listener in turn. `each` is
+ * Opens the listeners, and then lets publishers begin. `url` is where all go, or `urls` has one for each listener in turn. `each` is
  * how many listeners there are of each transport and role; with `cursor` they begin there. What was published before stands in `published`.
  */
-export async function startAudience(t, { url, urls = [url], publishTo = url, each = 1, pace, onEvent, cursor, published } = {}) {
+export async function startAudience(t, { url, urls = [url], publishTo = url, each = 1, publishers = 1, pace, onEvent, cursor, published } = {}) {
   const crowd = new Audience(published)
   for (const transport of Object.keys(LISTENERS)) for (const [role, what] of Object.entries(ROLES)) for (let i = 1; i <= each; i++) {
     crowd.listeners.push(listen(t, {
@@ -28,16 +28,19 @@ export async function startAudience(t, { url, urls = [url], publishTo = url, eac
     }))
   }
   await Promise.all(crowd.listeners.map(listener => listener.isIn()))
-  crowd.publisher = new Publisher(t, { name: 'p', url: publishTo, key: keyOf('app'), published: crowd.published, topics: TOPICS, audience, pace })
+  for (let i = 1; i <= publishers; i++) {
+    crowd.publishers.push(new Publisher(t, { name: `p${i}`, url: publishTo, key: keyOf('app'), published: crowd.published, topics: TOPICS, audience, pace }))
+  }
   return crowd
 }
 
 class Audience {
   listeners = []
-  publisher = undefined
+  publishers = []
 
   constructor(published = new Published()) { this.published = published }
 
+  get publisher() { return this.publishers[0] }
   get histories() { return this.listeners.map(({ history }) => history) }
   judge() { return judge(this.published, this.histories) }
 
@@ -48,7 +51,7 @@ class Audience {
 
   /** Waits until more has been published, and everybody has been told of what there was by then. */
   async grows(more = 20) {
-    await this.publisher.grows(more)
+    await Promise.all(this.publishers.map(publisher => publisher.grows(more)))
     await this.hasHeard()
   }
 
@@ -68,7 +71,7 @@ class Audience {
 
   /** Ends publishing, waits until all is heard, and asks the checker. */
   async assertWell({ gaps = 0 } = {}) {
-    await this.publisher.stop()
+    await Promise.all(this.publishers.map(publisher => publisher.stop()))
     await this.hasHeard()
     const verdict = this.judge()
     assert.ok(verdict.isGood, verdict.explain())

@@ -9,8 +9,9 @@ import { until } from './wait.mjs'
 export const leavers = count => Object.fromEntries(Array.from({ length: count }, (_, n) => [`leaver-${n + 1}`, []]))
 
 /**
- * Begins at once; ends with `stop`. `every` and `away` are in ms: how often one of a kind is killed, and how long it is gone.
- * `note(sentence)` is told of each thing that it does. `crowd` is given the listeners whose principals are revoked.
+ * Begins at once; ends with `stop`. `every` has seconds: how often a `replica` and a `node` are killed, which then are gone for a fifth
+ * of that, and how often there is a `revocation`. `note(sentence)` is told of each thing that it does. `crowd` is given the listeners
+ * whose principals are revoked.
  */
 export class Chaos {
   /** How often each was killed or drained, by name. */
@@ -23,13 +24,13 @@ export class Chaos {
   #over = new AbortController()
   #loops = []
 
-  constructor({ url, replicas, nats, crowd, note = () => {}, every = {}, away = {} }) {
-    Object.assign(this, { url, replicas, nats, crowd, note })
-    const { replica = 10_000, node = 30_000, revocation = 30_000 } = every
-    this.away = { replica: 2_000, node: 5_000, ...away }
-    this.#every(replica, round => this.#endReplica(round))
-    this.#every(node, round => this.#killNode(round))
-    this.#every(revocation, round => this.#revoke(round), revocation / 2)
+  constructor(t, { url, replicas, nats, crowd, every, note = () => {} }) {
+    Object.assign(this, { t, url, replicas, nats, crowd, note })
+    this.away = { replica: every.replica / 5, node: every.node / 5 }
+    t.after(() => this.#over.abort())
+    this.#every(every.replica, round => this.#endReplica(round))
+    this.#every(every.node, round => this.#killNode(round))
+    this.#every(every.revocation, round => this.#revoke(round), every.revocation / 2)
   }
 
   /** Kills nothing more, and waits until all is up again. */
@@ -39,20 +40,23 @@ export class Chaos {
     if (this.failed) throw this.failed
   }
 
-  #every(milliseconds, step, first = milliseconds) {
+  #every(seconds, step, first = seconds) {
     const loop = async () => {
-      for (let round = 0, due = performance.now() + first; ; round++, due += milliseconds) {
-        await this.#pause(due - performance.now())
+      const now = () => performance.now() / 1000
+      for (let round = 0, due = now() + first; ; round++) {
+        await this.#pause(due - now())
         if (this.#over.signal.aborted) return
         await step(round)
+        // What took long puts the next off: it is not to follow at once.
+        due = Math.max(due + seconds, now() + seconds / 3)
       }
     }
     this.#loops.push(loop().catch(error => { this.failed ??= error }))
   }
 
   /** Sleeps, or less long if it is over. */
-  async #pause(milliseconds) {
-    await sleep(Math.max(0, milliseconds), undefined, { signal: this.#over.signal }).catch(() => {})
+  async #pause(seconds) {
+    await sleep(Math.max(0, seconds * 1000), undefined, { signal: this.#over.signal }).catch(() => {})
   }
 
   #count({ name }) { this.kills.set(name, (this.kills.get(name) ?? 0) + 1) }
@@ -87,7 +91,7 @@ export class Chaos {
   /** Lets somebody in by every transport, shuts them out, and waits until they are. */
   async #revoke(round) {
     const who = `leaver-${round + 1}`
-    const all = Object.keys(LISTENERS).map(transport => listen({ after() {} }, {
+    const all = Object.keys(LISTENERS).map(transport => listen(this.t, {
       transport, url: this.url, key: keyOf(who), name: `${transport} ${who}`, topics: ['room/*'],
       sees: ({ topic, audience: [grant] }) => topic.startsWith('room/') && grant === 'everyone',
     }))

@@ -31,7 +31,7 @@ export async function startNats(t, { nodes: count = 1, version = NEWEST, links =
     return new NatsNode({ program, home, name: `n${index + 1}`, client, route, monitor, more })
   })
   t.after(async () => {
-    await Promise.all(nodes.map(node => node.kill()))
+    await Promise.all(nodes.map(node => node.retire()))
     await rm(home, { recursive: true, force: true, maxRetries: 5 })
   })
   const cluster = new NatsCluster(nodes)
@@ -108,6 +108,7 @@ class NatsNode {
   }
 
   get url() { return `nats://127.0.0.1:${this.port}` }
+  get pid() { return this.process?.pid }
   get running() { return this.process !== undefined }
 
   async configure(routes) {
@@ -129,6 +130,7 @@ class NatsNode {
 
   /** Starts it, with what it kept before. It is ready for connections then, though perhaps not for streams. */
   async start() {
+    if (this.isOver) throw new Error(`NATS ${this.name} is not started any more: the test is over`)
     const child = spawn(this.program, ['--config', this.config], { stdio: ['ignore', 'ignore', 'pipe'] })
     this.process = child
     this.ended = once(child, 'exit')
@@ -154,6 +156,12 @@ class NatsNode {
     this.process = undefined
     child.kill('SIGKILL')
     await this.ended
+  }
+
+  /** Kills it for good: whoever would start it again comes too late. */
+  async retire() {
+    this.isOver = true
+    await this.kill()
   }
 
   /** Whether it takes streams: its cluster has a leader, and it has caught up with what it keeps. */

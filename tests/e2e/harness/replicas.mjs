@@ -35,7 +35,7 @@ export async function startReplicas(t, { nats, hub, count = 2, links, nginx = tr
     replicas.push(new Replica(name, port, config, join(home, name), env))
   }
   t.after(async () => {
-    await Promise.all(replicas.map(replica => replica.kill()))
+    await Promise.all(replicas.map(replica => replica.retire()))
     await rm(home, { recursive: true, force: true, maxRetries: 5 })
   })
   await Promise.all(replicas.map(replica => replica.start()))
@@ -92,25 +92,35 @@ class Replica extends Program {
     this.letter = name
     this.config = config
     this.port = port
-    this.running = false
+    /** `starting`, `up`, `draining` or `gone`. */
+    this.phase = 'gone'
   }
 
   async start() {
+    if (this.isOver) throw new Error(`${this.name} is not started any more: the test is over`)
+    this.phase = 'starting'
     await super.start()
-    this.running = true
+    this.phase = 'up'
+  }
+
+  /** Kills it for good: whoever would start it again comes too late. */
+  async retire() {
+    this.isOver = true
+    await this.kill()
   }
 
   async kill() {
     if (!this.process) return
-    this.running = false
+    this.phase = 'gone'
     await super.kill()
   }
 
   /** SIGTERM: it sends its streams away, spread out, and ends well. */
   async drain() {
-    this.running = false
+    this.phase = 'draining'
     this.process.kill('SIGTERM')
     const { code, signal } = await within(30_000, this.ended, () => `${this.name} to end; it said:\n${this.output}`)
+    this.phase = 'gone'
     if (code !== 0) throw new Error(`${this.name} ended with ${code ?? signal}:\n${this.output}`)
   }
 
