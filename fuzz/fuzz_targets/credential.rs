@@ -27,7 +27,7 @@ static DOOR: LazyLock<(Runtime, Authenticator)> = LazyLock::new(|| {
             { "kind": "proxy-header", "trusted": ["10.0.0.0/8"] },
         ],
     }));
-    let context = AuthContext::new(Arc::new(MemoryStore::default()), Arc::new(|_, _| {})).expect("a store in memory");
+    let context = AuthContext::new(Arc::new(MemoryStore::default()), Arc::new(|_, _| {}));
     let door = Authenticator::new(&settings.expect("literal settings"), context).expect("good settings");
     (runtime, door)
 });

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tidings::job::Jobs;
 use tidings::{Clock, Hub, Profile};
+use tidings_brokers::state::AccessStore;
 use tidings_transports::desk::Desk;
 use tidings_transports::stream::{Codec, OneJob};
 use tidings_transports::{Answer, Authenticate, Mount, Publishing, Stream, StreamSettings};
 
-use crate::auth::{AuthContext, AuthStore, Authenticator, Client, Recheck, Revocations, RevokeCallback};
+use crate::auth::{AuthContext, Authenticator, Client, Recheck, Revocations, RevokeCallback};
 use crate::inspect::{MountedStreams, ShownProfile};
 use crate::profile::{Plan, Ready, Transport};
 use crate::serve::Failure;
@@ -29,7 +30,7 @@ pub struct Doors {
     /// Asks the app again about open streams.
     pub recheck: Arc<Recheck>,
     /// Keys, tickets, revocations.
-    pub store: Arc<dyn AuthStore>,
+    pub store: Arc<dyn AccessStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// The parameters of the query in which a credential for `/v1` may stand.
@@ -49,15 +50,15 @@ pub struct Side {
     pub streams: Vec<Arc<Stream>>,
 }
 
-pub(crate) fn open_doors(
+pub(crate) async fn open_doors(
     settings: &Settings,
     plan: &Plan,
     hub: &Arc<Hub>,
-    store: Arc<dyn AuthStore>,
+    store: Arc<dyn AccessStore>,
     clock: Arc<dyn Clock>,
     jobs: Arc<Jobs>,
 ) -> Result<Doors, Failure> {
-    let revocations = Arc::new(Revocations::open(store.clone(), clock.clone())?);
+    let revocations = Arc::new(Revocations::open(store.clone(), clock.clone()).await?);
     let revoke: crate::auth::RevokeCallback = {
         let hub = hub.clone();
         Arc::new(move |revocation, reason| hub.close(&revocation, reason))

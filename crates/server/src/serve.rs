@@ -159,7 +159,7 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
     tokio::spawn(tidings_transports::jobs::files::sweep(files.clone(), Arc::downgrade(&jobs)));
     let _ = service.job_files.set(files);
 
-    let doors = assemble::open_doors(&settings, &plan, &hub, store, clock, jobs)?;
+    let doors = assemble::open_doors(&settings, &plan, &hub, store, clock, jobs).await?;
     let mounts = assemble::mounts(&settings, &plan, &doors);
     let sides = assemble::sides(&plan, &mounts);
     let publishing = assemble::publishing(&plan, &doors);

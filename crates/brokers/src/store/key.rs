@@ -67,7 +67,7 @@ impl Key {
         getrandom::fill(&mut random)?;
         let id: String = random[..ID].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
         let secret = URL_SAFE_NO_PAD.encode(&random[ID..]);
-        let token = format!("{PREFIX}{id}_{secret}");
+        let token = format!("{TOKEN_PREFIX}{id}_{secret}");
         Ok((
             Key { id, rights, created_at: now, used_at: None, secret: Sha256::digest(secret.as_bytes()).into() },
             token,
@@ -86,14 +86,16 @@ impl Key {
     }
 }
 
-const PREFIX: &str = "tdg_";
+/// What every token begins with.
+pub const TOKEN_PREFIX: &str = "tdg_";
+
 /// No i, l, o and u: an id is read aloud and typed.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const ID: usize = 8;
 
 /// The id and the secret of a token `tdg_<id>_<secret>`; [`None`] if it is none.
 pub fn split_token(token: &str) -> Option<(&str, &str)> {
-    let (id, secret) = token.strip_prefix(PREFIX)?.split_once('_')?;
+    let (id, secret) = token.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
     (id.len() == ID && id.bytes().all(|b| ALPHABET.contains(&b)) && !secret.is_empty()).then_some((id, secret))
 }
 

@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tidings::principal::PublishRights;
 use tidings::{Clock, Principal, Timestamp, TopicPattern};
+use tidings_brokers::state::AccessStore;
+use tidings_brokers::store::Key;
+use tidings_brokers::store::key::TOKEN_PREFIX;
 use tidings_transports::{Problem, Request};
 
 use super::cache::Cache;
@@ -17,7 +20,6 @@ use super::place::{Found, Places};
 use super::secret::SecretFrom;
 use super::settings::{ApiKeySettings, StaticKeySettings};
 use super::source::{Verdict, invalid, unclear, unreadable};
-use super::store::{AuthStore, KEY_PREFIX, StoredKey};
 use super::words::{Draft, Home, Words};
 use super::{AuthContext, AuthError, Revocations};
 
@@ -34,7 +36,7 @@ const TOUCH_EVERY: Duration = Duration::from_secs(60);
 /// API keys as a source.
 pub struct ApiKeys {
     places: Places,
-    store: Option<Arc<dyn AuthStore>>,
+    store: Option<Arc<dyn AccessStore>>,
     fixed: Vec<Fixed>,
     words: Arc<Words>,
     clock: Arc<dyn Clock>,
@@ -83,7 +85,7 @@ impl ApiKeys {
     }
 
     /// Whose key is in the request.
-    pub fn check(&self, request: &Request<'_>) -> Verdict {
+    pub async fn check(&self, request: &Request<'_>) -> Verdict {
         let token = match self.places.find(request) {
             Found::Absent => return Verdict::Absent,
             Found::Unclear(why) => return Verdict::Refused(unclear(why)),
@@ -101,18 +103,18 @@ impl ApiKeys {
             return Verdict::Accepted(principal.clone());
         }
         match &self.store {
-            Some(store) if token.starts_with(KEY_PREFIX) => self.check_stored(store.as_ref(), &token, hash),
+            Some(store) if token.starts_with(TOKEN_PREFIX) => self.check_stored(store.as_ref(), &token, hash).await,
             _ => Verdict::Refused(invalid("the API key is not known")),
         }
     }
 
-    fn check_stored(&self, store: &dyn AuthStore, token: &str, hash: [u8; 32]) -> Verdict {
+    async fn check_stored(&self, store: &dyn AccessStore, token: &str, hash: [u8; 32]) -> Verdict {
         let now = self.clock.now();
         let known = self.known.get(&hash);
         if let Some((principal, _)) = known.as_ref().filter(|(_, at)| now.since(*at) < BELIEVED && *at <= now) {
             return Verdict::Accepted(principal.clone());
         }
-        let key = match store.verify_key(token) {
+        let key = match store.key_of(token).await {
             Ok(Some(key)) => key,
             Ok(None) => {
                 self.known.remove(&hash);
@@ -120,10 +122,10 @@ impl ApiKeys {
             }
             Err(error) => return Verdict::Unknown(unreadable(&error)),
         };
-        if key.operator && key.profile.is_some() && known.is_none() {
+        if key.rights.operator && key.rights.profile.is_some() && known.is_none() {
             tracing::warn!(key = %key.id, "a key for one profile is no operator's, although it was made with --operator: make one without --profile");
         }
-        let home = key.profile.clone().map_or(Home::Whole, Home::Of);
+        let home = key.rights.profile.clone().map_or(Home::Whole, Home::Of);
         if !self.words.know(&home) {
             return Verdict::Refused(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -153,17 +155,17 @@ impl ApiKeys {
             return;
         }
         self.touched.insert(key.clone(), now);
-        runtime.spawn_blocking(move || {
-            if let Err(error) = store.touch_key(&key, now) {
+        runtime.spawn(async move {
+            if let Err(error) = store.touch_key(&key, now).await {
                 tracing::warn!(%error, "the last use of a key can't be noted");
             }
         });
     }
 }
 
-fn draft(key: StoredKey, home: Home) -> Draft {
+fn draft(Key { id, rights, created_at, .. }: Key, home: Home) -> Draft {
     let patterns = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<TopicPattern>>();
-    let publish = match (key.may_publish, &key.publish_topics, &key.publish_names) {
+    let publish = match (rights.may_publish, &rights.publish_topics, &rights.publish_names) {
         (false, ..) => PublishRights::None,
         (true, None, None) => PublishRights::All,
         (true, topics, names) => PublishRights::Limited {
@@ -172,14 +174,14 @@ fn draft(key: StoredKey, home: Home) -> Draft {
         },
     };
     Draft {
-        key: Some(key.id),
-        expires_at: key.expires_at,
-        issued_at: Some(key.created_at),
+        key: Some(id),
+        expires_at: rights.expires_at,
+        issued_at: Some(created_at),
         publish,
         // An operator sees and ends what is of any app.
-        operator: key.operator && key.profile.is_none(),
+        operator: rights.operator && rights.profile.is_none(),
         home,
-        ..Draft::new(key.name, patterns(&key.grants))
+        ..Draft::new(rights.name, patterns(&rights.grants))
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidings::job::Jobs;
 use tidings::{Clock, Implications, Principal, SystemClock};
+use tidings_brokers::state::AccessStore;
 use tidings_transports::{Authenticate, Problem, Request};
 
 use super::api_key::ApiKeys;
@@ -21,7 +22,7 @@ use super::settings::{AnonymousSettings, AuthSettings, OnInvalid, SourceSettings
 use super::source::{Verdict, expired, revoked};
 use super::ticket::{Tickets, issue_ticket};
 use super::words::{Draft, Words};
-use super::{AuthError, AuthStore, Client, Recheck, Revocations, RevokeCallback, StoreError};
+use super::{AuthError, Client, Recheck, Revocations, RevokeCallback};
 
 /// What the sources work with. Cloned for each profile; what is shared stays shared.
 #[derive(Clone)]
@@ -33,7 +34,7 @@ pub struct AuthContext {
     /// For `/v1`: the implications of each profile by its namespace, for keys that are made for a profile.
     pub profiles: BTreeMap<String, Implications>,
     /// Keys, tickets, revocations.
-    pub store: Arc<dyn AuthStore>,
+    pub store: Arc<dyn AccessStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Who was shut out: one list for the whole program.
@@ -49,29 +50,26 @@ pub struct AuthContext {
 }
 
 impl AuthContext {
-    /// A context for `/v1` with the machine's clock. `revoke` ends live streams, when the app says no about them.
-    pub fn new(store: Arc<dyn AuthStore>, revoke: RevokeCallback) -> Result<Self, StoreError> {
+    /// A context for `/v1` with the machine's clock, where nobody is shut out yet. `revoke` ends live streams, when the app says no
+    /// about them.
+    pub fn new(store: Arc<dyn AccessStore>, revoke: RevokeCallback) -> Self {
         Self::with_clock(store, revoke, Arc::new(SystemClock))
     }
 
     /// The same with another clock.
-    pub fn with_clock(
-        store: Arc<dyn AuthStore>,
-        revoke: RevokeCallback,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StoreError> {
-        Ok(AuthContext {
+    pub fn with_clock(store: Arc<dyn AccessStore>, revoke: RevokeCallback, clock: Arc<dyn Clock>) -> Self {
+        AuthContext {
             namespace: None,
             implications: Implications::default(),
             profiles: BTreeMap::new(),
-            revocations: Arc::new(Revocations::open(store.clone(), clock.clone())?),
+            revocations: Arc::new(Revocations::new(store.clone(), clock.clone())),
             recheck: Arc::new(Recheck::new(clock.clone(), revoke)),
             store,
             clock,
             client: Client::new(),
             jobs: None,
             base: PathBuf::new(),
-        })
+        }
     }
 }
 
@@ -79,7 +77,7 @@ impl AuthContext {
 pub struct Authenticator {
     sources: Vec<(Source, OnInvalid)>,
     anonymous: Option<Arc<Principal>>,
-    store: Arc<dyn AuthStore>,
+    store: Arc<dyn AccessStore>,
     clock: Arc<dyn Clock>,
     revocations: Arc<Revocations>,
     recheck: Arc<Recheck>,
@@ -189,14 +187,14 @@ impl Authenticator {
 
     /// Makes a one-time ticket for `principal` that counts for `ttl`; see [`issue_ticket`].
     pub async fn issue_ticket(&self, principal: &Principal, ttl: Duration) -> Result<String, Problem> {
-        issue_ticket(&self.store, self.clock.as_ref(), &self.recheck, principal, ttl).await
+        issue_ticket(&*self.store, self.clock.as_ref(), &self.recheck, principal, ttl).await
     }
 }
 
 impl Source {
     async fn check(&self, request: &Request<'_>) -> Verdict {
         match self {
-            Source::ApiKey(source) => source.check(request),
+            Source::ApiKey(source) => source.check(request).await,
             Source::Jwt(source) => source.check(request).await,
             Source::Forward(source) => source.check(request).await,
             Source::ProxyHeader(source) => source.check(request),

@@ -5,7 +5,7 @@
 //!   (`jws`, `jwks`, `pem`), `forward`, `proxy_header`, `job_token`, `ticket`.
 //! - [`Words`](words::Words): from what a source says to a principal: implications, `everyone`, the namespace.
 //! - [`Revocations`]: who was shut out. [`Recheck`]: asks the app again about open streams.
-//!   [`AuthStore`]: what is kept.
+//!   What is kept is behind [`AccessStore`](tidings_brokers::state::AccessStore).
 
 pub mod api_key;
 mod asker;
@@ -20,6 +20,7 @@ pub mod job_token;
 pub mod jwks;
 pub mod jws;
 pub mod jwt;
+pub mod memory;
 pub mod pem;
 pub mod place;
 pub mod proxy_header;
@@ -29,7 +30,6 @@ pub mod rights;
 pub mod secret;
 pub mod settings;
 pub mod source;
-pub mod store;
 pub mod template;
 pub mod ticket;
 pub mod words;
@@ -37,11 +37,11 @@ pub mod words;
 pub use authenticator::{AuthContext, Authenticator};
 pub use client::Client;
 pub use error::AuthError;
+pub use memory::MemoryStore;
 pub use recheck::Recheck;
 pub use revocations::{Revocations, RevokeCallback};
 pub use secret::Secret;
 pub use settings::AuthSettings;
-pub use store::{AuthStore, MemoryStore, StoreError, StoredKey, StoredRevocation};
 pub use ticket::issue_ticket;
 
 #[cfg(test)]

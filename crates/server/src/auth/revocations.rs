@@ -3,27 +3,27 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tidings::principal::{Revocation, RevokedIdentity};
 use tidings::{Clock, CloseReason, Principal, Timestamp};
-
-use super::store::{AuthStore, StoreError, StoredRevocation};
+use tidings_brokers::state::{AccessStore, StateError};
+use tidings_brokers::store::{self, Revoked};
 
 /// Ends the live streams that a revocation covers: the hub's part.
 pub type RevokeCallback = Arc<dyn Fn(Revocation, CloseReason) + Send + Sync>;
 
-/// How often the store is asked whether another process revoked something or removed a key. Half of the second
-/// within which it must take effect.
-const WATCH_EVERY: Duration = Duration::from_millis(400);
+/// How long it waits after the store could not tell what others changed.
+const AGAIN: Duration = Duration::from_millis(400);
 
 /// The revocations that still count, asked on every request. A look-up is at most six hashes.
 pub struct Revocations {
     entries: RwLock<HashMap<Revocation, Times>>,
     count: AtomicUsize,
-    known: Mutex<Known>,
-    store: Arc<dyn AuthStore>,
+    /// The keys that there are, and those that are in use here.
+    keys: Mutex<HashSet<Arc<str>>>,
+    store: Arc<dyn AccessStore>,
     clock: Arc<dyn Clock>,
 }
 
@@ -33,35 +33,37 @@ struct Times {
     until: Timestamp,
 }
 
-/// What was last read from the store.
-#[derive(Default)]
-struct Known {
-    generation: Option<u64>,
-    keys: HashSet<Arc<str>>,
+impl Times {
+    fn is_less_than(&self, other: &Times) -> bool {
+        self.at < other.at || self.until < other.until
+    }
 }
 
 impl Revocations {
+    /// Nobody is shut out yet; what the store has is not read.
+    pub fn new(store: Arc<dyn AccessStore>, clock: Arc<dyn Clock>) -> Self {
+        Revocations { entries: RwLock::default(), count: AtomicUsize::new(0), keys: Mutex::default(), store, clock }
+    }
+
     /// Reads what the store has.
-    pub fn open(store: Arc<dyn AuthStore>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let revocations = Revocations {
-            entries: RwLock::default(),
-            count: AtomicUsize::new(0),
-            known: Mutex::default(),
-            store,
-            clock,
-        };
-        revocations.refresh()?;
+    pub async fn open(store: Arc<dyn AccessStore>, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
+        let revocations = Revocations::new(store, clock);
+        revocations.refresh().await?;
         Ok(revocations)
     }
 
-    /// Shuts `of` out: credentials made up to now are refused from now on, and kept so until `until`, which should
-    /// be no earlier than the end of the longest of them. Kept before it returns. Ending the live streams is the
-    /// caller's part.
-    pub fn revoke(&self, of: Revocation, until: Timestamp) -> Result<(), StoreError> {
+    /// Shuts `of` out here: credentials made up to now are refused from now on. Ending the live streams is the caller's part,
+    /// and so is having it kept. Returns when it was.
+    pub fn shut_out(&self, of: Revocation, until: Timestamp) -> Timestamp {
         let at = self.clock.now();
-        // First in memory: if the disk fails, the answer is an error, but the door is shut.
-        self.remember(of.clone(), Times { at, until });
-        self.store.put_revocation(&StoredRevocation { of, at, until })
+        self.remember(of, Times { at, until });
+        at
+    }
+
+    /// Keeps that `of` was shut out at `at`, for a restart and for other replicas, until `until`, which should be no earlier
+    /// than the end of the longest of the credentials that it covers.
+    pub async fn keep(&self, of: Revocation, at: Timestamp, until: Timestamp) -> Result<(), StateError> {
+        self.store.revoke(&to_kept(of, at, until)).await
     }
 
     /// Whether `principal` was shut out. Where the credential's age is unknown it counts as old, except that a
@@ -111,54 +113,59 @@ impl Revocations {
         self.count.store(entries.len(), Ordering::Release);
     }
 
+    fn keys(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes note of a key that is in use, so that its removal is noticed even if it was made after the last look.
     pub(super) fn know_key(&self, id: &Arc<str>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.keys.contains(id) {
-            known.keys.insert(id.clone());
+        let mut keys = self.keys();
+        if !keys.contains(id) {
+            keys.insert(id.clone());
         }
     }
 
-    /// Reads what the store has if it changed; returns whose live streams have to end for it.
-    pub fn refresh(&self) -> Result<Vec<Revocation>, StoreError> {
-        let generation = self.store.generation()?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.generation == Some(generation) {
-            return Ok(Vec::new());
+    /// Reads what the store has; returns whose live streams have to end for it.
+    pub async fn refresh(&self) -> Result<Vec<Revocation>, StateError> {
+        // Before the store is asked: what is not there then is gone, and a key that is first used meanwhile is not.
+        let known = self.keys().clone();
+        let there: HashSet<Arc<str>> = self.store.key_ids().await?.into_iter().map(Arc::from).collect();
+        let mut kept: Vec<_> = self.store.revocations(self.clock.now()).await?.into_iter().map(from_kept).collect();
+        {
+            let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+            kept.retain(|(of, times)| entries.get(of).is_none_or(|known| known.is_less_than(times)));
         }
-        let mut gone = Vec::new();
-        for StoredRevocation { of, at, until } in self.store.revocations(self.clock.now())? {
-            let times = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&of).copied();
-            if times.is_none_or(|times| times.at < at || times.until < until) {
-                self.remember(of.clone(), Times { at, until });
-                gone.push(of);
-            }
-        }
-        let keys: HashSet<Arc<str>> = self.store.key_ids()?.into_iter().map(Arc::from).collect();
-        gone.extend(known.keys.difference(&keys).map(|id| Revocation::key(id.clone())));
-        *known = Known { generation: Some(generation), keys };
+        kept.iter().for_each(|(of, times)| self.remember(of.clone(), *times));
+        let mut gone: Vec<Revocation> = kept.into_iter().map(|(of, _)| of).collect();
+        let removed: HashSet<Arc<str>> = known.difference(&there).cloned().collect();
+        let mut keys = self.keys();
+        keys.retain(|id| !removed.contains(id));
+        keys.extend(there);
+        gone.extend(removed.into_iter().map(Revocation::key));
         Ok(gone)
     }
 
     /// Ends the streams of whom another process revoked, or whose key was removed. Runs until it is dropped.
     pub async fn watch(self: Arc<Self>, revoke: RevokeCallback) {
-        let mut failing = false;
+        let (mut seen, mut is_failing) = (None, false);
         loop {
-            tokio::time::sleep(WATCH_EVERY).await;
-            let revocations = self.clone();
-            let gone = tokio::task::spawn_blocking(move || revocations.refresh()).await;
-            let gone = match gone {
-                Ok(Ok(gone)) => gone,
-                Ok(Err(error)) if !failing => {
-                    failing = true;
-                    tracing::error!(%error, "revocations of other processes can't be read");
-                    continue;
-                }
-                _ => continue,
+            let gone = async {
+                let now = self.store.changed(seen).await?;
+                let gone = self.refresh().await?;
+                seen = Some(now);
+                Ok::<_, StateError>(gone)
             };
-            failing = false;
-            for of in gone {
-                revoke(of, CloseReason::Revoked);
+            match gone.await {
+                Ok(gone) => {
+                    is_failing = false;
+                    gone.into_iter().for_each(|of| revoke(of, CloseReason::Revoked));
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::error!(%error, "revocations of other processes can't be read");
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
         }
     }
@@ -168,4 +175,22 @@ impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Revocations({})", self.count.load(Ordering::Relaxed))
     }
+}
+
+fn to_kept(Revocation { of, namespace }: Revocation, at: Timestamp, until: Timestamp) -> store::Revocation {
+    let (kind, value) = match &of {
+        RevokedIdentity::Principal(id) => (Revoked::Principal, id),
+        RevokedIdentity::Session(id) => (Revoked::Session, id),
+        RevokedIdentity::Key(id) => (Revoked::Key, id),
+    };
+    store::Revocation { kind, value: value.to_string(), namespace: namespace.as_deref().map(Into::into), at, until }
+}
+
+fn from_kept(store::Revocation { kind, value, namespace, at, until }: store::Revocation) -> (Revocation, Times) {
+    let of = match kind {
+        Revoked::Principal => Revocation::principal(value),
+        Revoked::Session => Revocation::session(value),
+        Revoked::Key => Revocation::key(value),
+    };
+    (of.within(namespace.map(Into::into)), Times { at, until })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tidings_brokers::store::key::TOKEN_PREFIX;
 
 use super::duration;
 use super::place::PlaceSettings;
@@ -102,10 +103,10 @@ impl Default for ApiKeySettings {
     fn default() -> Self {
         ApiKeySettings {
             places: vec![
-                PlaceSettings::bearer().prefixed(super::store::KEY_PREFIX),
+                PlaceSettings::bearer().prefixed(TOKEN_PREFIX),
                 PlaceSettings { header: Some("x-api-key".into()), ..Default::default() },
-                PlaceSettings::subprotocol().prefixed(super::store::KEY_PREFIX),
-                PlaceSettings::payload("token").prefixed(super::store::KEY_PREFIX),
+                PlaceSettings::subprotocol().prefixed(TOKEN_PREFIX),
+                PlaceSettings::payload("token").prefixed(TOKEN_PREFIX),
             ],
             on_invalid: OnInvalid::Reject,
             stored: true,

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use tidings::Principal;
+use tidings_brokers::state::StateError;
 use tidings_transports::Problem;
-
-use super::store::StoreError;
 
 /// What a source says about a request.
 pub enum Verdict {
@@ -45,7 +44,7 @@ pub fn unclear(why: &str) -> Problem {
 }
 
 /// 503 when the store can't be read.
-pub fn unreadable(error: &StoreError) -> Problem {
+pub fn unreadable(error: &StateError) -> Problem {
     tracing::error!(%error, "the store of keys and tickets can't be read");
     Problem::unavailable(2, "store-unavailable", "credentials can't be checked at the moment")
 }

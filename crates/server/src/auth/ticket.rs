@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tidings::principal::PublishRights;
 use tidings::{Clock, Grants, Principal, Timestamp};
+use tidings_brokers::state::{AccessStore, LONGEST_TICKET};
 use tidings_transports::{Problem, Request};
 
 use super::place::{Found, Places};
 use super::recheck::Recheck;
 use super::settings::TicketSettings;
 use super::source::{Verdict, invalid, unclear, unreadable};
-use super::store::AuthStore;
 use super::{AuthContext, AuthError};
 
 /// How long a ticket counts where the request does not say: the time to open a stream with it.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
 
 /// The longest a ticket may count.
-pub const MAX_TTL: Duration = Duration::from_secs(300);
+pub const MAX_TTL: Duration = LONGEST_TICKET;
 
 /// How long a ticket's streams last when its login should be asked about again and is not known here any more.
 const UNASKED: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ const UNASKED: Duration = Duration::from_secs(60);
 /// Tickets as a source.
 pub struct Tickets {
     places: Places,
-    store: Arc<dyn AuthStore>,
+    store: Arc<dyn AccessStore>,
     clock: Arc<dyn Clock>,
     recheck: Arc<Recheck>,
 }
@@ -70,19 +70,15 @@ impl Tickets {
             Found::Unclear(why) => return Verdict::Refused(unclear(why)),
             Found::One(ticket) => ticket,
         };
-        let (store, now, hash) = (self.store.clone(), self.clock.now(), hash(&ticket));
-        let taken = tokio::task::spawn_blocking(move || store.take_ticket(hash, now)).await;
-        match taken {
-            Ok(Ok(Some(stub))) => match principal(&stub) {
+        let now = self.clock.now();
+        match self.store.take_ticket(hash(&ticket), now).await {
+            Ok(Some(stub)) => match principal(&stub) {
                 Some((principal, false)) => Verdict::Accepted(Arc::new(principal)),
                 Some((principal, true)) => Verdict::Accepted(self.join(principal, now)),
                 None => Verdict::Refused(invalid("the ticket can't be read")),
             },
-            Ok(Ok(None)) => Verdict::Refused(invalid("the ticket is unknown, used or too old")),
-            Ok(Err(error)) => Verdict::Unknown(unreadable(&error)),
-            Err(_) => {
-                Verdict::Unknown(Problem::unavailable(2, "store-unavailable", "tickets can't be checked at the moment"))
-            }
+            Ok(None) => Verdict::Refused(invalid("the ticket is unknown, used or too old")),
+            Err(error) => Verdict::Unknown(unreadable(&error)),
         }
     }
 }
@@ -105,7 +101,7 @@ impl Tickets {
 /// `principal` may see for as long as its own credential lasts, but may not publish and is no operator: a ticket
 /// stands in a URL.
 pub async fn issue_ticket(
-    store: &Arc<dyn AuthStore>,
+    store: &dyn AccessStore,
     clock: &dyn Clock,
     recheck: &Recheck,
     principal: &Principal,
@@ -132,11 +128,9 @@ pub async fn issue_ticket(
     };
     let stub = serde_json::to_string(&stub)
         .map_err(|_| Problem::unavailable(2, "store-unavailable", "the ticket can't be written"))?;
-    let (store, hash) = (store.clone(), hash(&ticket));
-    match tokio::task::spawn_blocking(move || store.put_ticket(hash, &stub, expires_at)).await {
-        Ok(Ok(())) => Ok(ticket),
-        Ok(Err(error)) => Err(unreadable(&error)),
-        Err(_) => Err(Problem::unavailable(2, "store-unavailable", "the ticket can't be kept at the moment")),
+    match store.put_ticket(hash(&ticket), &stub, expires_at).await {
+        Ok(()) => Ok(ticket),
+        Err(error) => Err(unreadable(&error)),
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) async fn revoke(State(shared): State<Arc<Shared>>, request: Request) 
     }
 }
 
-/// Keeps the revocation and ends the streams it covers. Says whether it could be kept.
+/// Shuts the door, ends the streams that the revocation covers, and keeps it. Says whether it could be kept.
 ///
 /// A task of its own: the streams end also if whoever asked is gone before the revocation is kept.
 async fn in_full(
@@ -76,11 +76,14 @@ async fn in_full(
 ) -> bool {
     let (revocations, revoke) = (revocations.clone(), revoke.clone());
     let shut_out = tokio::spawn(async move {
-        let of = revocation.clone();
-        let kept = tokio::task::spawn_blocking(move || revocations.revoke(of, until)).await;
-        // Live streams end also if it could not be kept: who revokes wants them gone now.
-        revoke(revocation, CloseReason::Revoked);
-        matches!(kept, Ok(Ok(())))
+        let at = revocations.shut_out(revocation.clone(), until);
+        // Before it is kept, and also if it can't be: who revokes wants them gone now.
+        revoke(revocation.clone(), CloseReason::Revoked);
+        let kept = revocations.keep(revocation, at, until).await;
+        if let Err(error) = &kept {
+            tracing::error!(%error, "a revocation could not be kept");
+        }
+        kept.is_ok()
     });
     shut_out.await.unwrap_or(false)
 }
@@ -99,7 +102,7 @@ mod tests {
     async fn the_streams_end_also_if_whoever_asked_goes_away_at_once() {
         let clock = Arc::new(SystemClock);
         let store = Arc::new(MemoryStore::default());
-        let revocations = Arc::new(Revocations::open(store, clock).unwrap());
+        let revocations = Arc::new(Revocations::new(store, clock));
         let (ended, mut told) = tokio::sync::mpsc::unbounded_channel();
         let revoke: RevokeCallback = Arc::new(move |of, _| drop(ended.send(of)));
         let mut asked = Box::pin(in_full(&revocations, &revoke, Revocation::principal("u"), Timestamp(u64::MAX)));

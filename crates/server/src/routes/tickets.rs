@@ -34,7 +34,7 @@ pub(super) async fn tickets(State(shared): State<Arc<Shared>>, request: Request)
     let principal = who(door, &parts).await?;
     let ttl = asked.ttl.map_or(crate::auth::ticket::DEFAULT_TTL, Duration::from_secs).min(crate::auth::ticket::MAX_TTL);
     let doors = &shared.doors;
-    let ticket = issue_ticket(&doors.store, &*doors.clock, &doors.recheck, &principal, ttl).await?;
+    let ticket = issue_ticket(&*doors.store, &*doors.clock, &doors.recheck, &principal, ttl).await?;
     let answer = Json(json!({ "ticket": ticket, "expires_in": ttl.as_secs() }));
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], answer).into_response())
 }

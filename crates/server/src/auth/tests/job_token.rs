@@ -85,7 +85,7 @@ async fn to_revoke_the_job_as_a_principal_shuts_its_tokens_out() {
     let (program, jobs) = with_jobs().await;
     let (first, second) = (token(&jobs, "j1", None).await, token(&jobs, "j2", None).await);
     let door = program.open("");
-    program.revoke(Revocation::principal("job/j1"));
+    program.revoke(Revocation::principal("job/j1")).await;
     assert_eq!(bearer(&first).who(&door).await, "401 revoked-credential");
     assert_eq!(bearer(&second).who(&door).await, "job/j2");
 }

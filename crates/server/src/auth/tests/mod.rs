@@ -15,6 +15,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use tidings::principal::Revocation;
 use tidings::{Clock, CloseReason, Implications, ManualClock, Principal, Timestamp};
+use tidings_brokers::store::{Key, NewKey};
 use tidings_transports::{Problem, Request};
 
 use super::*;
@@ -37,7 +38,7 @@ impl Program {
         let ended = Arc::<Mutex<Vec<_>>>::default();
         let told = ended.clone();
         let revoke: RevokeCallback = Arc::new(move |of, reason| told.lock().unwrap().push((of, reason)));
-        let context = AuthContext::with_clock(store.clone(), revoke, clock.clone()).unwrap();
+        let context = AuthContext::with_clock(store.clone(), revoke, clock.clone());
         Program { clock, store, context, ended }
     }
 
@@ -60,13 +61,19 @@ impl Program {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    fn revoke(&self, of: Revocation) {
-        self.context.revocations.revoke(of, self.clock.now().after(Duration::from_secs(86_400))).unwrap();
+    async fn revoke(&self, of: Revocation) {
+        revoke(&self.context.revocations, of, self.clock.now().after(Duration::from_secs(86_400))).await;
     }
 
     fn ended(&self) -> Vec<(Revocation, CloseReason)> {
         std::mem::take(&mut *self.ended.lock().unwrap())
     }
+}
+
+/// Shuts `of` out, and has it kept.
+async fn revoke(revocations: &Revocations, of: Revocation, until: Timestamp) {
+    let at = revocations.shut_out(of.clone(), until);
+    revocations.keep(of, at, until).await.unwrap();
 }
 
 /// A request to be.
@@ -130,17 +137,29 @@ fn header(problem: &Problem, name: &str) -> String {
     found.map(|(_, value)| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-fn stored(id: &str, profile: Option<&str>) -> StoredKey {
-    StoredKey {
-        id: id.into(),
-        name: format!("name-{id}"),
+/// A key with this id, of a profile or of none.
+fn stored(id: &str, profile: Option<&str>) -> Key {
+    let rights = NewKey {
         grants: vec!["role/admin".into()],
         may_publish: true,
         publish_topics: Some(vec!["job/*".into()]),
-        publish_names: None,
-        operator: false,
         profile: profile.map(Into::into),
-        created_at: Timestamp(NOW * 1000 - 1),
-        expires_at: None,
-    }
+        ..NewKey::named(format!("name-{id}"))
+    };
+    let (mut key, _) = Key::generate(rights, Timestamp(NOW * 1000 - 1)).unwrap();
+    key.id = id.into();
+    key
+}
+
+/// The same as an operator's.
+fn operator(id: &str, profile: Option<&str>) -> Key {
+    let mut key = stored(id, profile);
+    key.rights.operator = true;
+    key
+}
+
+/// The same until a time.
+fn until(expires_at: Option<Timestamp>, mut key: Key) -> Key {
+    key.rights.expires_at = expires_at;
+    key
 }

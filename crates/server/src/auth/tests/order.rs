@@ -121,13 +121,13 @@ async fn a_stored_key_opens_the_door_of_its_profile_and_the_common_one() {
 async fn a_removed_key_is_refused_within_a_second_and_its_streams_are_told() {
     let program = Program::new();
     program.store.add_key("tdg_k1_s", stored("k1", None));
-    program.context.revocations.refresh().unwrap();
+    program.context.revocations.refresh().await.unwrap();
     let door = program.open("");
     let first = bearer("tdg_k1_s").at(&door).await.unwrap();
     program.pass(1);
     assert!(Arc::ptr_eq(&first, &bearer("tdg_k1_s").at(&door).await.unwrap()), "looked up again and shared");
-    program.store.remove_key("k1");
-    assert_eq!(program.context.revocations.refresh().unwrap(), [Revocation::key("k1")]);
+    assert!(program.store.remove_key("k1"));
+    assert_eq!(program.context.revocations.refresh().await.unwrap(), [Revocation::key("k1")]);
     program.pass(1);
     assert_eq!(bearer("tdg_k1_s").who(&door).await, "401 invalid-credential");
 }
@@ -136,7 +136,7 @@ async fn a_removed_key_is_refused_within_a_second_and_its_streams_are_told() {
 async fn an_expired_key_is_refused_and_not_anonymous() {
     let program = Program::new();
     let expires_at = Some(Timestamp((NOW + 5) * 1000));
-    program.store.add_key("tdg_k1_s", StoredKey { expires_at, ..stored("k1", None) });
+    program.store.add_key("tdg_k1_s", until(expires_at, stored("k1", None)));
     let door = program.open("anonymous = { grants = [] }");
     assert_eq!(bearer("tdg_k1_s").who(&door).await, "name-k1");
     program.pass(5);
@@ -163,7 +163,7 @@ async fn a_key_may_be_given_by_its_hash_and_publish_only_what_it_may() {
 async fn keys_tickets_and_revocations_are_kept_in_the_database() {
     let Program { clock, context, .. } = Program::new();
     let store = Arc::new(tidings_brokers::Store::in_memory().unwrap());
-    let revocations = Arc::new(Revocations::open(store.clone(), clock.clone()).unwrap());
+    let revocations = Arc::new(Revocations::open(store.clone(), clock.clone()).await.unwrap());
     let door = Authenticator::new(
         &AuthSettings::default(),
         AuthContext { store: store.clone(), revocations: revocations.clone(), ..context },
@@ -188,12 +188,12 @@ async fn keys_tickets_and_revocations_are_kept_in_the_database() {
     assert_eq!(get(&format!("/?ticket={ticket}")).who(&door).await, "401 invalid-credential");
 
     let of = Revocation::key(key.id.as_str());
-    revocations.revoke(of.clone(), clock.now().after(Duration::from_secs(600))).unwrap();
+    revoke(&revocations, of.clone(), clock.now().after(Duration::from_secs(600))).await;
     assert_eq!(bearer(&token).who(&door).await, "401 revoked-credential");
-    let again = Revocations::open(store.clone(), clock.clone()).unwrap();
+    let again = Revocations::open(store.clone(), clock.clone()).await.unwrap();
     assert!(again.refuse(&principal, false), "also after a restart");
     store.delete_key(&key.id).unwrap();
-    assert_eq!(revocations.refresh().unwrap(), [of]);
+    assert_eq!(revocations.refresh().await.unwrap(), [of]);
     clock.advance(Duration::from_secs(60));
     assert_eq!(bearer(&token).who(&door).await, "401 invalid-credential");
 }

@@ -32,7 +32,7 @@ async fn a_revoked_principal_is_refused_with_what_is_older_and_let_in_with_what_
     let made = |iat: u64| token(json!({"sub": "ann", "exp": NOW + 600, "iat": iat}));
     assert_eq!(bearer(&made(NOW)).who(&door).await, "ann");
     program.pass(10);
-    program.revoke(Revocation::principal("ann"));
+    program.revoke(Revocation::principal("ann")).await;
     assert_eq!(bearer(&made(NOW)).who(&door).await, "401 revoked-credential", "also a remembered one");
     assert_eq!(bearer(&made(NOW + 10)).who(&door).await, "401 revoked-credential", "the same second");
     program.pass(1);
@@ -52,7 +52,7 @@ async fn a_token_from_the_future_does_not_outlast_a_revocation() {
     let early = token(json!({"sub": "ann", "exp": NOW + 600, "iat": NOW + 300}));
     assert_eq!(bearer(&early).who(&door).await, "ann");
     program.pass(10);
-    program.revoke(Revocation::principal("ann"));
+    program.revoke(Revocation::principal("ann")).await;
     assert_eq!(bearer(&early).who(&door).await, "401 revoked-credential");
 }
 
@@ -63,8 +63,8 @@ async fn a_revoked_session_or_key_ends_just_that_one() {
     let login = |jti: &str| token(json!({"sub": "ann", "exp": NOW + 600, "jti": jti}));
     program.store.add_key("tdg_k1_s", stored("k1", None));
     program.store.add_key("tdg_k2_s", stored("k2", None));
-    program.revoke(Revocation::session("a"));
-    program.revoke(Revocation::key("k1"));
+    program.revoke(Revocation::session("a")).await;
+    program.revoke(Revocation::key("k1")).await;
     assert_eq!(bearer(&login("a")).who(&door).await, "401 revoked-credential");
     assert_eq!(bearer(&login("b")).who(&door).await, "ann");
     assert_eq!(bearer("tdg_k1_s").who(&door).await, "401 revoked-credential");
@@ -74,9 +74,10 @@ async fn a_revoked_session_or_key_ends_just_that_one() {
 #[tokio::test]
 async fn a_revocation_outlives_a_restart() {
     let program = Program::new();
-    program.revoke(Revocation::session("a"));
+    program.revoke(Revocation::session("a")).await;
     let revoke: RevokeCallback = Arc::new(|_, _| {});
-    let context = AuthContext::with_clock(program.store.clone(), revoke, program.clock.clone()).unwrap();
+    let context = AuthContext::with_clock(program.store.clone(), revoke, program.clock.clone());
+    context.revocations.refresh().await.unwrap();
     let again = Program { context, ..program };
     let token = token(json!({"sub": "ann", "exp": NOW + 600, "jti": "a"}));
     assert_eq!(bearer(&token).who(&door(&again)).await, "401 revoked-credential");
@@ -88,10 +89,12 @@ struct Doors {
 }
 
 impl Doors {
-    fn open(directory: &std::path::Path, clock: &Arc<ManualClock>) -> Self {
+    async fn open(directory: &std::path::Path, clock: &Arc<ManualClock>) -> Self {
         let store = Arc::new(tidings_brokers::Store::open(&directory.join("store.db")).unwrap());
         let revoke: RevokeCallback = Arc::new(|_, _| {});
-        Doors { context: AuthContext::with_clock(store, revoke, clock.clone()).unwrap() }
+        let context = AuthContext::with_clock(store, revoke, clock.clone());
+        context.revocations.refresh().await.unwrap();
+        Doors { context }
     }
 
     fn of(&self, namespace: Option<&str>) -> Authenticator {
@@ -105,7 +108,7 @@ impl Doors {
 async fn a_user_revoked_in_one_profile_lives_on_under_the_same_id_in_another_also_after_a_restart() {
     let clock = Arc::new(ManualClock::at(Timestamp(NOW * 1000)));
     let directory = tempfile::tempdir().unwrap();
-    let doors = Doors::open(directory.path(), &clock);
+    let doors = Doors::open(directory.path(), &clock).await;
     let u1 = bearer(&token(json!({"sub": "u1", "exp": NOW + 600, "jti": "login"})));
     let mut live = Vec::new();
     for namespace in [Some("a"), Some("b"), None] {
@@ -114,19 +117,19 @@ async fn a_user_revoked_in_one_profile_lives_on_under_the_same_id_in_another_als
     let until = clock.now().after(Duration::from_secs(3600));
     let in_a = Revocation::principal("u1").within(Some("a".into()));
     let login_in_b = Revocation::session("login").within(Some("b".into()));
-    doors.context.revocations.revoke(in_a.clone(), until).unwrap();
+    revoke(&doors.context.revocations, in_a.clone(), until).await;
     assert_eq!(live.iter().map(|who| in_a.covers(who)).collect::<Vec<_>>(), [true, false, false]);
 
-    let again = Doors::open(directory.path(), &clock);
+    let again = Doors::open(directory.path(), &clock).await;
     for (doors, when) in [(&doors, "at once"), (&again, "after a restart")] {
         assert_eq!(u1.who(&doors.of(Some("a"))).await, "401 revoked-credential", "{when}");
         assert_eq!(u1.who(&doors.of(Some("b"))).await, "u1", "{when}");
         assert_eq!(u1.who(&doors.of(None)).await, "u1", "{when}");
     }
-    again.context.revocations.revoke(login_in_b, until).unwrap();
+    revoke(&again.context.revocations, login_in_b, until).await;
     assert_eq!(u1.who(&again.of(Some("b"))).await, "401 revoked-credential");
     assert_eq!(u1.who(&again.of(None)).await, "u1");
-    again.context.revocations.revoke(Revocation::principal("u1"), until).unwrap();
+    revoke(&again.context.revocations, Revocation::principal("u1"), until).await;
     assert_eq!(u1.who(&again.of(None)).await, "401 revoked-credential", "everywhere");
 }
 
@@ -134,7 +137,7 @@ async fn a_user_revoked_in_one_profile_lives_on_under_the_same_id_in_another_als
 async fn a_ticket_stays_that_of_the_profile_it_was_made_in() {
     let clock = Arc::new(ManualClock::at(Timestamp(NOW * 1000)));
     let directory = tempfile::tempdir().unwrap();
-    let doors = Doors::open(directory.path(), &clock);
+    let doors = Doors::open(directory.path(), &clock).await;
     let (a, open) = (doors.of(Some("a")), doors.of(None));
     let u1 = bearer(&token(json!({"sub": "u1", "exp": NOW + 600}))).at(&a).await.unwrap();
     let mut tickets = Vec::new();
@@ -144,7 +147,7 @@ async fn a_ticket_stays_that_of_the_profile_it_was_made_in() {
     let with = |ticket: &str| get(&format!("/?ticket={ticket}"));
     assert_eq!(with(&tickets[0]).at(&open).await.unwrap().namespace.as_deref(), Some("a"));
     let in_a = Revocation::principal("u1").within(Some("a".into()));
-    doors.context.revocations.revoke(in_a, clock.now().after(Duration::from_secs(3600))).unwrap();
+    revoke(&doors.context.revocations, in_a, clock.now().after(Duration::from_secs(3600))).await;
     assert_eq!(with(&tickets[1]).who(&open).await, "401 revoked-credential");
 }
 
@@ -159,13 +162,13 @@ async fn after_a_revocation_the_app_is_asked_again_instead_of_remembered() {
     app.say("/me", reply(200, json!({"id": "ann"})));
     let login = ann().at(&door).await.unwrap();
     program.pass(1);
-    program.revoke(Revocation::principal("ann"));
+    program.revoke(Revocation::principal("ann")).await;
     program.pass(1);
     assert_eq!(ann().who(&door).await, "ann", "the app still says yes");
     assert_eq!(app.asked(), 2);
     app.say("/me", app::status(401));
     assert_eq!(ann().who(&door).await, "ann", "remembered since the revocation");
-    program.revoke(Revocation::session(login.session.clone().unwrap()));
+    program.revoke(Revocation::session(login.session.clone().unwrap())).await;
     app.say("/me", reply(200, json!({"id": "ann"})));
     program.pass(1);
     assert_eq!(ann().who(&door).await, "401 revoked-credential", "this login is over, whatever the app says");
@@ -177,9 +180,10 @@ async fn what_another_process_revoked_ends_live_streams_within_a_second() {
     let told = program.ended.clone();
     let revoke: RevokeCallback = Arc::new(move |of, reason| told.lock().unwrap().push((of, reason)));
     let watch = tokio::spawn(program.context.revocations.clone().watch(revoke));
-    let (at, of) = (program.clock.now(), Revocation::key("k1"));
-    let entry = StoredRevocation { of: of.clone(), at, until: at.after(Duration::from_secs(60)) };
-    program.store.put_revocation(&entry).unwrap();
+    let of = Revocation::key("k1");
+    let at = program.clock.now();
+    let other = Revocations::new(program.store.clone(), program.clock.clone());
+    other.keep(of.clone(), at, at.after(Duration::from_secs(60))).await.unwrap();
     tokio::time::timeout(Duration::from_secs(1), async {
         while program.ended.lock().unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -3,7 +3,7 @@
 use super::*;
 
 async fn login(program: &Program, expires_at: Option<Timestamp>) -> (Authenticator, Arc<Principal>) {
-    program.store.add_key("tdg_k1_s", StoredKey { expires_at, operator: true, ..stored("k1", Some("shelf")) });
+    program.store.add_key("tdg_k1_s", until(expires_at, operator("k1", Some("shelf"))));
     let door = program.open("");
     let principal = bearer("tdg_k1_s").at(&door).await.unwrap();
     (door, principal)
@@ -13,7 +13,7 @@ async fn login(program: &Program, expires_at: Option<Timestamp>) -> (Authenticat
 async fn a_key_for_one_profile_is_no_operators() {
     let program = Program::new();
     for (id, profile) in [("k2", None), ("k3", Some("shelf"))] {
-        program.store.add_key(&format!("tdg_{id}_s"), StoredKey { operator: true, ..stored(id, profile) });
+        program.store.add_key(&format!("tdg_{id}_s"), operator(id, profile));
         let principal = bearer(&format!("tdg_{id}_s")).at(&program.open("")).await.unwrap();
         assert_eq!(principal.operator, profile.is_none(), "{profile:?}");
     }
@@ -74,7 +74,7 @@ async fn a_ticket_ends_with_its_time_its_maker_and_its_makers_key() {
     let (door, principal) = login(&program, Some(Timestamp((NOW + 20) * 1000))).await;
     let issue = || door.issue_ticket(&principal, Duration::from_secs(3600));
     let (late, revoked) = (issue().await.unwrap(), issue().await.unwrap());
-    program.revoke(Revocation::key("k1"));
+    program.revoke(Revocation::key("k1")).await;
     assert_eq!(with_ticket(&revoked).who(&door).await, "401 revoked-credential");
     program.pass(20);
     assert_eq!(with_ticket(&late).who(&door).await, "401 invalid-credential", "no longer than its maker");
