@@ -1,8 +1,12 @@
 //! All stores of jobs keep the contract.
 
+mod nats_server;
+
 use std::cell::Cell;
 
+use nats_server::NatsServer;
 use tidings::job::MemoryJobs;
+use tidings_brokers::nats::{Engine, NatsJobs, NatsSettings};
 use tidings_brokers::{Store, job_contract};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,4 +33,15 @@ async fn a_database_on_disk_keeps_the_contract() {
 #[tokio::test]
 async fn a_program_with_one_thread_keeps_it_as_well() {
     job_contract::all(|| Store::in_memory().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_in_nats_keep_the_contract() {
+    let (server, made) = (NatsServer::start(), Cell::new(0));
+    job_contract::all_of(async || {
+        made.set(made.get() + 1);
+        let settings = NatsSettings { hub: format!("h{}", made.get()), ..server.settings() };
+        NatsJobs::open(Engine::connect(settings).await.unwrap()).await.unwrap()
+    })
+    .await;
 }

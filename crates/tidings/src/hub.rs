@@ -197,16 +197,19 @@ impl Hub {
         let (mut place, mut last) = self.window.head();
         let entries: Vec<Arc<Entry>> = events
             .into_iter()
-            .map(|event| {
+            .filter_map(|event| {
                 if !event.is_signal() {
                     last = event.offset;
                 }
                 let rule = self.profiles.rule(&event);
                 let entry = Arc::new(Entry::new(event, rule, last));
+                if states.is_late(&entry) {
+                    return None;
+                }
                 self.retain(&entry);
                 states.take(&entry, Some(place));
                 place.0 += 1;
-                entry
+                Some(entry)
             })
             .collect();
         self.window.append(entries.iter().cloned());
@@ -308,6 +311,16 @@ impl Hub {
     /// Holds so many bytes of states of ended jobs for latecomers.
     pub(crate) fn hold_ends(&self, most_bytes: usize) {
         self.states().hold_ends(most_bytes);
+    }
+
+    /// The progress of one job may come from several replicas.
+    pub(crate) fn share_jobs(&self) {
+        self.states().share();
+    }
+
+    /// The state that is at hand of the job with this topic.
+    pub(crate) fn shown_state(&self, topic: &str) -> Option<Arc<Entry>> {
+        self.states().entry(topic).cloned()
     }
 
     /// Whoever begins to listen to the job is given this state.

@@ -22,6 +22,24 @@ pub(crate) struct States {
     count: u64,
     ended_bytes: usize,
     most_bytes: usize,
+    /// Whether progress may come late, and of one job from several replicas.
+    is_shared: bool,
+}
+
+/// How far a job is, as an event of its state tells it: what comes later is never less.
+#[derive(PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+struct Stage {
+    revision: u64,
+    progress: Done,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+struct Done {
+    done: u64,
+}
+
+fn stage(entry: &Entry) -> Option<Stage> {
+    serde_json::from_slice(&entry.event.data).ok()
 }
 
 #[derive(Debug)]
@@ -47,6 +65,25 @@ impl States {
     pub(crate) fn hold_ends(&mut self, most_bytes: usize) {
         self.most_bytes = most_bytes;
         self.make_room();
+    }
+
+    /// Progress comes from several replicas, each on its way.
+    pub(crate) fn share(&mut self) {
+        self.is_shared = true;
+    }
+
+    /// Whether this is progress that came too late: after the end of its job, or after more was told. Nobody is given it.
+    pub(crate) fn is_late(&self, entry: &Entry) -> bool {
+        if !self.is_shared || !entry.event.is_signal() || !job::is_state(&entry.event) {
+            return false;
+        }
+        let Some(held) = self.held.get(entry.event.topic.as_str()) else { return false };
+        held.end.is_some() || matches!((stage(entry), stage(&held.entry)), (Some(new), Some(old)) if new < old)
+    }
+
+    /// The held state of the job with this topic.
+    pub(crate) fn entry(&self, topic: &str) -> Option<&Arc<Entry>> {
+        self.held.get(topic).map(|held| &held.entry)
     }
 
     /// Takes note of an entry, if it is the state of a job.
@@ -161,6 +198,29 @@ mod tests {
         assert_eq!(covered(&states, 0, 2_000), [1], "one that runs is always held");
         assert_eq!(covered(&states, 1_000, 2_000), [1_001], "the newest end is held");
         assert!(covered(&states, 1, 2_000).is_empty(), "the oldest has gone");
+    }
+
+    fn progress(job: u64, revision: u64, done: u64) -> Arc<Entry> {
+        let entry = state(job, "job.progress", 0, 0);
+        let data = format!("{{\"progress\":{{\"done\":{done}}},\"revision\":{revision}}}");
+        let body = NewEvent { kept: false, data: data.into(), ..entry.event.body.clone() };
+        let event = Event { offset: Offset::START, body };
+        Arc::new(Entry::new(event, entry.rule.clone(), Offset(1)))
+    }
+
+    #[test]
+    fn progress_of_another_replica_that_comes_after_more_or_after_the_end_is_late() {
+        let mut states = States::default();
+        states.hold_ends(10_000);
+        states.share();
+        assert!(!states.is_late(&progress(1, 2, 5)), "nothing else is known");
+        states.take(&progress(1, 2, 5), None);
+        assert!(!states.is_late(&progress(1, 2, 5)) && !states.is_late(&progress(1, 3, 0)));
+        assert!(states.is_late(&progress(1, 2, 4)) && states.is_late(&progress(1, 1, 9)));
+        assert!(!states.is_late(&state(1, "job.running", 2, 0)), "what is kept is always told");
+        states.take(&state(1, "job.completed", 3, 0), None);
+        assert!(states.is_late(&progress(1, 9, 9)));
+        assert!(!states.is_late(&progress(2, 1, 1)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`Engine`]: the connection, and whether the server can be used.
 //! - [`check_stream`], [`check_consumer`]: whether the server made what was asked for.
 //! - [`NatsFiles`]: the files that come with jobs.
+//! - [`NatsJobs`]: jobs with their last state and leases.
 //! - [`NatsState`]: what the replicas share beside the log and the jobs.
 //! - [`NatsSettings`]: how the engine is reached, and how it keeps the events.
 
@@ -15,6 +16,7 @@ mod direct;
 mod echo;
 mod engine;
 mod files;
+mod jobs;
 mod publisher;
 mod reader;
 mod settings;
@@ -27,6 +29,7 @@ pub use broker::NatsBroker;
 pub use echo::{check_consumer, check_stream};
 pub use engine::{Down, Engine, EngineError, OLDEST, Version};
 pub use files::NatsFiles;
+pub use jobs::NatsJobs;
 pub use settings::{Durability, Login, NatsSettings, NatsTls};
 pub use state::NatsState;
 pub use stream::{CreateError, create_stream};

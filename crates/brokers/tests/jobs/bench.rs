@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tidings::job::{
@@ -118,7 +119,7 @@ impl Bench {
 
     pub fn progress(&self, id: &JobId, lease: &str, done: u64) -> Result<(), JobFault> {
         let update = ProgressUpdate { done: Some(done), ..ProgressUpdate::default() };
-        self.jobs.progress(id, lease, update).map(|_| ())
+        self.jobs.progress(id, lease, update).now_or_never().expect("it is in memory").map(|_| ())
     }
 
     pub async fn cancel(&self, id: &JobId) -> Result<Job, JobFault> {

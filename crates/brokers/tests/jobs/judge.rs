@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use tidings::job::{JobId, JobState};
 
@@ -48,7 +49,8 @@ impl Answered {
         let mut all = self.0.lock().unwrap();
         let facts = all.entry(id.clone()).or_default();
         for old in &facts.leases {
-            assert!(!bench.jobs.is_held(id, old), "two workers have {id}");
+            let kept = bench.jobs.check_lease(id, old).now_or_never().expect("it is in memory");
+            assert!(kept.is_err(), "two workers have {id}");
         }
         facts.leases.push(lease.to_owned());
     }

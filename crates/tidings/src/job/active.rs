@@ -45,6 +45,8 @@ pub(super) struct Shown {
     pub items: u64,
     /// How many of them the log tells, where they are told; not known until it is asked.
     pub items_told: Option<u64>,
+    /// How many there were when this replica last put some, and when that was, in ticks of the clock.
+    pub items_put: Option<(u64, u64)>,
     /// Whether the store may have more than is known here: it failed, and may have done what it was asked to all the same.
     pub is_unsure: bool,
     /// Whether the log may tell of the newest state already, though it is not known to.
@@ -55,6 +57,10 @@ pub(super) struct Shown {
     pub is_told_again: bool,
     /// Whether a progress waits until the state is told that came before it.
     pub is_held_back: bool,
+    /// Whether it comes last when it waits again, and has not its old place.
+    pub comes_last: bool,
+    /// The change that is being stored: news of it are no news.
+    pub pending: Option<Job>,
 }
 
 /// A lease that counts.
@@ -63,12 +69,30 @@ pub(super) struct Held {
     pub hash: [u8; 32],
     /// When it runs out, in ticks of the clock.
     pub until: u64,
+    /// Whether this replica has heard its worker last, as far as it knows.
+    pub is_own: bool,
+    /// Whether this replica has heard its worker since it told the others.
+    pub is_untold: bool,
+    /// When the others were last told of it by this replica, in ticks of the clock.
+    pub told_at: u64,
+}
+
+/// How much longer than its lease a worker may be silent that another replica has heard last, in ms: that one may have heard it later than
+/// it told, and is the first to take its job.
+pub(super) fn slack(lease_ms: u64) -> u64 {
+    renewal_every(lease_ms) + 1_000
+}
+
+/// How often the other replicas are told that a worker lives, in ms.
+pub(super) fn renewal_every(lease_ms: u64) -> u64 {
+    lease_ms / 3
 }
 
 impl Active {
     /// A job as it was made, or found. The lease of one that runs counts anew, and if it was canceled, its worker has `grace`
     /// anew.
-    pub(super) fn new(job: Job, now: u64, grace: Duration) -> Arc<Self> {
+    /// `is_own`: no other replica hears its worker.
+    pub(super) fn new(job: Job, now: u64, grace: Duration, is_own: bool) -> Arc<Self> {
         let mut shown = Shown {
             job: Arc::new(job),
             lease: None,
@@ -81,13 +105,16 @@ impl Active {
             told_at: None,
             items: 0,
             items_told: None,
+            items_put: None,
             is_unsure: false,
             may_be_told: false,
             told_where: None,
             is_told_again: false,
             is_held_back: false,
+            comes_last: false,
+            pending: None,
         };
-        shown.take(shown.job.clone(), now, grace);
+        shown.take(shown.job.clone(), now, grace, is_own);
         Arc::new(Active { turn: tokio::sync::Mutex::new(()), changed: Notify::new(), shown: Mutex::new(shown) })
     }
 
@@ -123,44 +150,70 @@ impl Active {
 }
 
 impl Shown {
-    /// Takes the job as the store has it. A lease that was not known counts anew.
-    pub(super) fn take(&mut self, job: Arc<Job>, now: u64, grace: Duration) {
+    /// Takes the job as the store has it. A lease that was not known counts anew; `is_own`: no other replica hears its worker.
+    pub(super) fn take(&mut self, job: Arc<Job>, now: u64, grace: Duration, is_own: bool) {
         self.is_noted = true;
         self.progress = job.progress.clone();
         self.items = job.items;
         self.is_unsure = false;
-        self.now_is(job, now, grace);
+        self.now_is(job, now, grace, is_own);
     }
 
     /// The job is this now: its lease is the one that was known, or counts from now on.
-    pub(super) fn now_is(&mut self, job: Arc<Job>, now: u64, grace: Duration) {
+    pub(super) fn now_is(&mut self, job: Arc<Job>, now: u64, grace: Duration, is_own: bool) {
         self.cancel_by = job.canceling.map(|_| self.cancel_by.unwrap_or(now + grace.as_millis() as u64));
         let running = job.lease.as_ref().filter(|_| job.state == JobState::Running);
         let latest = self.cancel_by.unwrap_or(u64::MAX);
         self.lease = running.map(|lease| {
             let known = self.lease.filter(|held| held.hash == lease.hash);
-            Held { hash: lease.hash, until: known.map_or(now + job.lease_ms, |held| held.until).min(latest) }
+            let until = now + job.lease_ms + if is_own { 0 } else { slack(job.lease_ms) };
+            let held = known.unwrap_or(Held { hash: lease.hash, until, is_own, is_untold: false, told_at: now });
+            Held { until: held.until.min(latest), ..held }
         });
         self.job = job;
     }
 
     /// The worker that has this lease lives, if the lease counts: then it counts anew. One that was canceled has only so long to
-    /// answer, whatever else it says.
-    pub(super) fn renew(&mut self, hash: &[u8; 32], now: u64) -> Result<Beat, JobFault> {
-        let mut held = *self.held_by(hash, now).ok_or(JobFault::LeaseLost)?;
-        held.until = (now + self.job.lease_ms).min(self.cancel_by.unwrap_or(u64::MAX));
-        self.lease = Some(held);
+    /// answer, whatever else it says. `is_confirmed`: the store says that it counts, however long this replica has not heard of it.
+    pub(super) fn renew(&mut self, hash: &[u8; 32], now: u64, is_confirmed: bool) -> Result<Beat, JobFault> {
+        let latest = self.cancel_by.unwrap_or(u64::MAX);
+        let counts = |held: &&mut Held| held.hash == *hash && latest > now && (held.until > now || is_confirmed);
+        let held = self.lease.as_mut().filter(counts).ok_or(JobFault::LeaseLost)?;
+        held.until = (now + self.job.lease_ms).min(latest);
+        (held.is_own, held.is_untold) = (true, true);
         let lease = Duration::from_millis(held.until.saturating_sub(now));
         Ok(Beat { cancel: self.job.canceling.is_some(), lease })
+    }
+
+    /// Another replica has heard the worker that has this lease.
+    pub(super) fn renewed_elsewhere(&mut self, hash: &[u8; 32], now: u64) {
+        let latest = self.cancel_by.unwrap_or(u64::MAX);
+        if let Some(held) = self.lease.as_mut().filter(|held| held.hash == *hash) {
+            held.is_own = false;
+            held.until = (now + self.job.lease_ms + slack(self.job.lease_ms)).min(latest);
+        }
+    }
+
+    /// No worker could be heard for a while: its lease, and its time to answer a cancel, count anew.
+    pub(super) fn begin_anew(&mut self, now: u64, grace: Duration) {
+        self.cancel_by = self.cancel_by.map(|_| now + grace.as_millis() as u64);
+        let latest = self.cancel_by.unwrap_or(u64::MAX);
+        if let Some(held) = self.lease.as_mut() {
+            held.until = (now + self.job.lease_ms + slack(self.job.lease_ms)).min(latest);
+        }
+    }
+
+    /// Whether the other replicas are to be told that its worker lives; they are taken to be told then.
+    pub(super) fn is_renewal_due(&mut self, now: u64) -> Option<[u8; 32]> {
+        let every = renewal_every(self.job.lease_ms);
+        let is_due = |held: &&mut Held| held.is_untold && now >= held.told_at + every;
+        let held = self.lease.as_mut().filter(is_due)?;
+        (held.is_untold, held.told_at) = (false, now);
+        Some(held.hash)
     }
 
     /// Whether the log tells of the newest state, and the store knows where.
     pub(super) fn is_told(&self) -> bool {
         self.job.announced >= self.job.revision && self.told_where.is_none()
-    }
-
-    /// The lease, if this is it and it counts.
-    fn held_by(&self, hash: &[u8; 32], now: u64) -> Option<&Held> {
-        self.lease.as_ref().filter(|held| held.hash == *hash && held.until > now)
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::active::Active;
 use super::engine::Jobs;
 use super::fault::JobFault;
 use super::progress::Progress;
@@ -173,6 +172,7 @@ impl Jobs {
                 // Whoever makes it at this moment tells of it first.
                 let is_untold = active.shown().job.announced == 0;
                 let _turn = if is_untold { Some(active.turn.lock().await) } else { None };
+                self.tell_before(&active).await?;
                 active.job()
             }
             None if known.state.is_end() => known,
@@ -184,7 +184,10 @@ impl Jobs {
     /// Has a job that the store has stand among the open ones, tells of it and has it wait for a worker. `is_found`: it was not made just now,
     /// so that more may have become of it meanwhile.
     async fn begin_life(self: &Arc<Self>, job: Job, is_found: bool) -> Result<Job, JobFault> {
-        let active = Active::new(job, self.hub.clock().ticks(), self.settings.cancel_grace);
+        if self.replica.is_some() {
+            return self.begin_shared_life(job, is_found).await;
+        }
+        let active = self.taken(job);
         let _turn = active.turn.lock().await;
         let job = active.job();
         if let Some(other) = self.enter(&active) {
@@ -216,5 +219,34 @@ impl Jobs {
         // Before the turn is over: one that is canceled from here on leaves the queue again.
         self.queue.push(active.clone());
         Ok(job)
+    }
+
+    /// The same where other replicas may have heard of it, begun it and ended it by now.
+    async fn begin_shared_life(self: &Arc<Self>, job: Job, is_found: bool) -> Result<Job, JobFault> {
+        let fresh = self.taken(job);
+        let active = match self.enter(&fresh) {
+            Some(other) => other,
+            None => {
+                self.look_again(&fresh).await?;
+                fresh
+            }
+        };
+        let _turn = active.turn.lock().await;
+        let is_mine = !is_found && active.shown().job.revision == 1;
+        if is_mine {
+            // Should another replica have told of it, then within the time in which the log knows what it has.
+            active.shown().may_be_told = false;
+            self.announce(&active).await;
+        } else {
+            self.tell_before(&active).await?;
+        }
+        let (state, has_waited) = {
+            let shown = active.shown();
+            (shown.job.state, shown.place.is_some())
+        };
+        if state == JobState::Queued && !has_waited {
+            self.queue.push_once(&active);
+        }
+        Ok(active.job())
     }
 }

@@ -14,6 +14,7 @@ use super::lookout;
 use super::progress::{self, Due};
 use super::queue::Queue;
 use super::record::{Job, JobId, JobState};
+use super::replica::Replica;
 use super::secret;
 use super::settings::JobSettings;
 use super::store::{JobQuery, JobStore, JobStoreError};
@@ -40,6 +41,8 @@ pub struct Jobs {
     /// What the open jobs take.
     pub(super) held: HeldTotals,
     pub(super) due: Arc<Due>,
+    /// What is of interest where several replicas share the store; none where this program has it alone.
+    pub(super) replica: Option<Replica>,
     /// What was counted since the start.
     pub counters: JobCounters,
 }
@@ -61,13 +64,21 @@ impl Jobs {
         settings: JobSettings,
     ) -> Result<Arc<Jobs>, JobStoreError> {
         hub.hold_ends(settings.held_ends_bytes);
-        let found = store.open_jobs().await?;
+        let replica = store.is_shared().then(Replica::new);
         let (open, queue, due) = (RwLock::default(), Queue::default(), Arc::<Due>::default());
         let counters = JobCounters::default();
         let held = HeldTotals::default();
-        let jobs = Arc::new(Jobs { hub, store, settings, open, queue, held, due, counters });
-        for job in found {
-            jobs.take_up(job).await;
+        let jobs = Arc::new(Jobs { hub, store, settings, open, queue, held, due, replica, counters });
+        if jobs.replica.is_some() {
+            jobs.hub.share_jobs();
+            // Before the store is read: what comes from here on is heard.
+            jobs.store.watch(jobs.watcher());
+        }
+        for job in jobs.store.open_jobs().await? {
+            match jobs.replica {
+                Some(_) => jobs.take_up_shared(job).await?,
+                None => jobs.take_up(job).await,
+            }
         }
         tokio::spawn(progress::tell(Arc::downgrade(&jobs), jobs.due.clone()));
         tokio::spawn(lookout::look_out(Arc::downgrade(&jobs)));
@@ -76,7 +87,7 @@ impl Jobs {
     }
 
     async fn take_up(self: &Arc<Self>, job: Job) {
-        let active = Active::new(job, self.hub.clock().ticks(), self.settings.cancel_grace);
+        let active = self.taken(job);
         let _turn = active.turn.lock().await;
         // The program ended between storing and telling, or after telling and before it took note.
         active.shown().may_be_told = true;
@@ -94,9 +105,14 @@ impl Jobs {
         }
     }
 
+    /// A job that the store has, as the process holds it. Whoever works on it may be heard by another replica.
+    pub(super) fn taken(&self, job: Job) -> Arc<Active> {
+        Active::new(job, self.hub.clock().ticks(), self.settings.cancel_grace, self.replica.is_none())
+    }
+
     /// Has whoever begins to listen to a job be given what the store knows of it, in the place of what the log tells: who goes on from
     /// before that place is told by the log.
-    async fn show_again(&self, job: &Job) {
+    pub(super) async fn show_again(&self, job: &Job) {
         let place = match self.hub.shown_at(&job.topic()) {
             Some(offset) => Some(offset),
             None => self.told(job).await.unwrap_or_default(),
@@ -128,6 +144,9 @@ impl Jobs {
             open.remove(&id);
             drop(open);
             self.held.take_away(&active.shown().job);
+            if let Some(replica) = &self.replica {
+                replica.has_gone(id);
+            }
         }
     }
 
@@ -222,6 +241,7 @@ impl Jobs {
     /// What is known of a job now.
     pub async fn get(&self, id: &JobId) -> Result<Option<Job>, JobFault> {
         match self.active(id) {
+            Some(active) if self.replica.is_some() => self.get_shared(&active).await,
             Some(active) => Ok(Some(active.job())),
             None => Ok(self.store.read(id).await?),
         }
@@ -244,8 +264,10 @@ impl Jobs {
     pub async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, JobFault> {
         let mut found = self.store.list(query).await?;
         for job in &mut found {
-            if let Some(active) = self.active(&job.id) {
-                *job = active.job();
+            if let Some(known) =
+                self.active(&job.id).map(|active| active.job()).filter(|known| known.revision >= job.revision)
+            {
+                *job = Job { items: known.items.max(job.items), ..known };
             }
         }
         Ok(found)
@@ -314,36 +336,57 @@ impl Jobs {
         self.hub.entry(Event { offset, body: NewEvent { time: job.updated, ..body } })
     }
 
-    /// Stores the job as `change` makes it, tells of it, and says what it is then. The caller holds its turn.
+    /// Stores the job as `change` makes it of that with the revision `from`, tells of it, and says what it is then. The caller holds its
+    /// turn, and has looked at it with that revision.
     pub(super) async fn change(
         self: &Arc<Self>,
         active: &Arc<Active>,
+        from: u64,
         change: impl FnOnce(&mut Job),
     ) -> Result<Arc<Job>, JobFault> {
         self.settle(active).await?;
+        self.tell_before(active).await?;
         let before = active.shown().job.clone();
+        if before.revision != from {
+            return Err(self.overtaken());
+        }
         let mut job = active.job();
         change(&mut job);
-        job.revision = before.revision + 1;
+        job.revision = from + 1;
         job.updated = self.hub.clock().now();
         if job.state.is_end() {
+            self.complete_record(active, &mut job).await?;
             job.ended = Some(job.updated);
             job.last_lease = job.lease.take().map(|lease| lease.hash);
             job.canceling = None;
         }
-        self.replace(active, &job, before.revision).await?;
+        if let Err(fault) = self.replace(active, &job, from).await {
+            active.shown().pending = None;
+            return Err(fault);
+        }
         let job = Arc::new(job);
-        {
+        let is_newest = {
             let mut shown = active.shown();
-            // While it was stored, its worker may have said more.
-            if !(before.state == JobState::Running && job.state == JobState::Running) {
-                shown.progress = job.progress.clone();
+            shown.pending = None;
+            let is_newest = shown.job.revision == from;
+            // Else another replica has gone on from here, and it is known here already.
+            if is_newest {
+                // While it was stored, its worker may have said more.
+                if !(before.state == JobState::Running && job.state == JobState::Running) {
+                    shown.progress = job.progress.clone();
+                }
+                shown.now_is(job.clone(), self.hub.clock().ticks(), self.settings.cancel_grace, true);
+                (shown.may_be_told, shown.told_where) = (false, None);
             }
-            shown.now_is(job.clone(), self.hub.clock().ticks(), self.settings.cancel_grace);
-            (shown.may_be_told, shown.told_where) = (false, None);
+            is_newest
+        };
+        if job.state == JobState::Running {
+            self.queue.remove(active);
         }
         active.changed.notify_waiters();
-        self.announce(active).await;
+        if is_newest {
+            self.announce(active).await;
+        }
         if job.state.is_end() {
             self.counters.count_end(job.state);
             self.leave(active);
@@ -353,7 +396,11 @@ impl Jobs {
 
     /// Puts the job in the store in the place of that with the revision `from`.
     async fn replace(self: &Arc<Self>, active: &Arc<Active>, job: &Job, from: u64) -> Result<(), JobFault> {
-        let error = match self.store.replace(job, from).await {
+        if self.replica.is_some() {
+            active.shown().pending = Some(job.clone());
+        }
+        let replaced = self.store.replace(job, from).await;
+        let error = match replaced {
             Ok(true) => return Ok(()),
             Ok(false) => None,
             Err(error) => Some(error),
@@ -371,9 +418,17 @@ impl Jobs {
                 {
                     return Err(error.into());
                 }
-                Err(JobFault::Unavailable("the job was changed meanwhile".into()))
+                Err(self.overtaken())
             }
             None => Err(error.map_or(JobFault::NoSuchJob, JobFault::from)),
+        }
+    }
+
+    /// What was to be changed was changed before.
+    pub(super) fn overtaken(&self) -> JobFault {
+        match self.replica {
+            Some(_) => JobFault::Overtaken,
+            None => JobFault::Unavailable("the job was changed meanwhile".into()),
         }
     }
 
@@ -385,7 +440,7 @@ impl Jobs {
         let id = active.shown().job.id.clone();
         let kept = self.store.read(&id).await?.ok_or(JobFault::NoSuchJob)?;
         match self.catch_up(active, kept).await {
-            true => Err(JobFault::Unavailable("the job was changed meanwhile".into())),
+            true => Err(self.overtaken()),
             false => Ok(()),
         }
     }
@@ -394,7 +449,7 @@ impl Jobs {
     async fn catch_up(self: &Arc<Self>, active: &Arc<Active>, kept: Job) -> bool {
         let is_newer = {
             let mut shown = active.shown();
-            (shown.is_unsure, shown.items) = (false, kept.items);
+            (shown.is_unsure, shown.items, shown.pending) = (false, kept.items, None);
             kept.revision > shown.job.revision
         };
         if is_newer {
@@ -405,10 +460,14 @@ impl Jobs {
 
     /// Goes on with the job as the store has it, tells of it and has it stand where it belongs. The caller holds its turn.
     pub(super) async fn adopt(self: &Arc<Self>, active: &Arc<Active>, kept: Job) {
+        if self.replica.is_some() {
+            // Whoever has changed it tells of it.
+            return self.take_news(active, kept);
+        }
         let job = Arc::new(kept);
         {
             let mut shown = active.shown();
-            shown.take(job.clone(), self.hub.clock().ticks(), self.settings.cancel_grace);
+            shown.take(job.clone(), self.hub.clock().ticks(), self.settings.cancel_grace, true);
             (shown.may_be_told, shown.told_where) = (true, None);
         }
         active.changed.notify_waiters();
@@ -445,7 +504,7 @@ impl Jobs {
         });
     }
 
-    async fn try_announce(&self, active: &Arc<Active>) -> Result<(), JobFault> {
+    pub(super) async fn try_announce(&self, active: &Arc<Active>) -> Result<(), JobFault> {
         if active.shown().is_told() {
             return Ok(());
         }
@@ -460,12 +519,20 @@ impl Jobs {
         };
         {
             let mut shown = active.shown();
-            shown.told_where = Some(offset);
-            shown.job = Arc::new(Job { announced: job.revision, ..(*job).clone() });
+            // Else another replica has changed it meanwhile, and sees to it.
+            if shown.job.revision == job.revision {
+                shown.told_where = Some(offset);
+                shown.job = Arc::new(Job { announced: job.revision, ..(*shown.job).clone() });
+            }
         }
         self.catch_up_progress(active);
         self.note(&job, offset).await?;
-        active.shown().told_where = None;
+        {
+            let mut shown = active.shown();
+            if shown.job.revision == job.revision {
+                shown.told_where = None;
+            }
+        }
         Ok(())
     }
 
@@ -483,6 +550,7 @@ impl Jobs {
             false => active.shown().progress.clone(),
         };
         let event = self.event(job, &event_name(job), job.document_with(&progress, first.as_deref()));
+        let event = NewEvent { dedup: self.dedup(job, None), ..event };
         // From here on it may be told, whatever the log answers.
         active.shown().may_be_told = true;
         let published = self.hub.append(vec![event]).await.map_err(|error| JobFault::Unavailable(error.to_string()))?;
@@ -507,7 +575,7 @@ impl Jobs {
 }
 
 /// Whether what is kept is what was to be kept: no other change has the same lease, end and time.
-fn is_same_change(kept: &Job, job: &Job) -> bool {
+pub(super) fn is_same_change(kept: &Job, job: &Job) -> bool {
     let change = |job: &Job| (job.revision, job.state, job.attempt, job.updated, job.canceling, job.last_lease);
     change(kept) == change(job) && kept.lease == job.lease
 }

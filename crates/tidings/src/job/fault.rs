@@ -75,6 +75,9 @@ pub enum JobFault {
     /// There are as many items as there may be.
     #[error("a job has at most {0} items")]
     TooManyItems(u64),
+    /// Another replica has changed it meanwhile, and again whenever it was tried anew.
+    #[error("the job was changed meanwhile")]
+    Overtaken,
     /// It can't be done at the moment.
     #[error("{0}")]
     Unavailable(String),

@@ -31,6 +31,11 @@ pub(super) async fn look_out(jobs: Weak<Jobs>) {
         if jobs.hub.is_draining() {
             jobs.wake_waiting();
         }
+        jobs.watch_store();
+        jobs.tell_for_others();
+        if let Err(fault) = jobs.tell_renewals(&jobs.all_open()).await {
+            tracing::warn!(%fault, "other replicas can't be told which workers live");
+        }
         jobs.end_leases().await;
         if let Err(fault) = jobs.note_progress(round % NOTE_EVERY).await {
             tracing::warn!(%fault, "the progress of jobs can't be kept");
@@ -65,11 +70,17 @@ impl Jobs {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
             open.values().filter(is_over).cloned().collect()
         };
+        if over.is_empty() || !self.may_end_leases().await {
+            return;
+        }
         for some in over.chunks(ENDED_AT_ONCE) {
             let end = |active: &Arc<Active>| tokio::spawn(self.clone().end_lease(active.clone()));
             let ending: Vec<_> = some.iter().map(end).collect();
             for ended in ending {
-                if let Ok(Err(fault)) = ended.await {
+                if let Ok(Err(fault)) = ended.await
+                    // Another replica was faster.
+                    && !matches!(fault, JobFault::Overtaken)
+                {
                     // It is found again in the next round.
                     tracing::error!(%fault, "a job can't be taken from a worker that is gone");
                 }
@@ -83,7 +94,7 @@ impl Jobs {
         self.all_open().iter().for_each(|active| active.changed.notify_waiters());
     }
 
-    fn all_open(&self) -> Vec<Arc<Active>> {
+    pub(super) fn all_open(&self) -> Vec<Arc<Active>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
@@ -98,13 +109,14 @@ impl Jobs {
             shown.job.clone()
         };
         tracing::info!(job = %job.id, kind = job.kind, attempt = job.attempt, "a worker was silent for too long");
+        let from = job.revision;
         if job.canceling.is_some() {
-            self.change(&active, |job| job.state = JobState::Canceled).await?;
+            self.change(&active, from, |job| job.state = JobState::Canceled).await?;
         } else if job.attempt < job.attempts {
-            self.requeue(&active, None, false).await?;
+            self.requeue(&active, from, None, false).await?;
         } else {
             let message = format!("its worker went away, in attempt {} of {}", job.attempt, job.attempts);
-            self.change(&active, |job| {
+            self.change(&active, from, |job| {
                 job.state = JobState::Lost;
                 job.error = Some(Failure { code: "worker-lost".into(), message, retryable: true });
             })
@@ -142,7 +154,7 @@ impl Jobs {
         let old = self.store.ended_before(crate::Timestamp(before), FORGOTTEN_AT_ONCE).await?;
         let count = old.len();
         for job in old {
-            self.store.remove(&job.id).await?;
+            self.store.remove_ended(&job).await?;
             self.hub.forget(&job.topic());
         }
         Ok(count)

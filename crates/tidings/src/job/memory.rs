@@ -1,24 +1,29 @@
 //! Jobs in memory.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::progress::Progress;
 use super::record::{Job, JobId};
-use super::store::{JobQuery, JobStore, JobStoreError};
+use super::store::{JobNews, JobQuery, JobStore, JobStoreError, JobWatcher, Renewal};
 use crate::clock::Timestamp;
 
 /// Keeps jobs in memory: for programs that embed the hub, and for tests. They end with the process.
 ///
 /// A token goes with its job, whether it has expired or not.
 #[derive(Debug, Default)]
-pub struct MemoryJobs(Mutex<Kept>);
+pub struct MemoryJobs {
+    kept: Mutex<Kept>,
+    is_shared: bool,
+}
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept {
+    watchers: Vec<Weak<dyn JobWatcher>>,
     jobs: HashMap<JobId, Entry>,
     /// Their order: that of a list, backwards.
     by_creation: BTreeSet<(Timestamp, JobId)>,
@@ -42,7 +47,24 @@ impl Entry {
     }
 }
 
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("jobs", &self.jobs.len()).finish_non_exhaustive()
+    }
+}
+
 impl Kept {
+    /// Tells everybody. Under the lock, so that nobody is told of two changes in the wrong order.
+    fn tell(&mut self, news: &JobNews) {
+        self.watchers.retain(|watcher| watcher.upgrade().inspect(|watcher| watcher.heard(news.clone())).is_some());
+    }
+
+    fn tell_changed(&mut self, id: &JobId) {
+        if let Some(job) = self.jobs.get(id).map(Entry::job).filter(|_| !self.watchers.is_empty()) {
+            self.tell(&JobNews::Changed(Box::new(job)));
+        }
+    }
+
     fn entry(&mut self, id: &JobId) -> Result<&mut Entry, JobStoreError> {
         self.jobs.get_mut(id).ok_or_else(|| JobStoreError(format!("there is no job {id}")))
     }
@@ -54,8 +76,13 @@ impl Kept {
 }
 
 impl MemoryJobs {
+    /// Jobs that several hubs of one process share.
+    pub fn shared() -> Self {
+        MemoryJobs { is_shared: true, ..MemoryJobs::default() }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,6 +101,7 @@ impl JobStore for MemoryJobs {
         kept.by_creation.insert((job.created, job.id.clone()));
         let entry = Entry { job: job.clone(), items: Vec::new(), tokens: HashSet::new() };
         kept.jobs.insert(job.id.clone(), entry);
+        kept.tell_changed(&job.id);
         Ok(None)
     }
 
@@ -91,6 +119,7 @@ impl JobStore for MemoryJobs {
             kept.by_creation.remove(&(before.created, before.id));
             kept.by_creation.insert((job.created, job.id.clone()));
         }
+        kept.tell_changed(&job.id);
         Ok(true)
     }
 
@@ -98,16 +127,19 @@ impl JobStore for MemoryJobs {
         let mut kept = self.kept();
         for (id, progress) in progress {
             if let Some(entry) = kept.jobs.get_mut(&id).filter(|entry| entry.job.ended.is_none()) {
-                entry.job.progress = progress;
+                entry.job.progress = progress.clone();
+                kept.tell(&JobNews::Progress { id, progress });
             }
         }
         Ok(())
     }
 
     async fn note_announced(&self, id: &JobId, revision: u64, end: Option<String>) -> Result<(), JobStoreError> {
-        if let Some(Entry { job, .. }) = self.kept().jobs.get_mut(id) {
+        let mut kept = self.kept();
+        if let Some(Entry { job, .. }) = kept.jobs.get_mut(id) {
             job.announced = job.announced.max(revision);
             job.end = end.or(job.end.take());
+            kept.tell(&JobNews::Announced { id: id.clone(), revision });
         }
         Ok(())
     }
@@ -178,11 +210,34 @@ impl JobStore for MemoryJobs {
     async fn remove(&self, id: &JobId) -> Result<(), JobStoreError> {
         let mut kept = self.kept();
         if let Some(Entry { job, tokens, .. }) = kept.jobs.remove(id) {
-            kept.by_creation.remove(&(job.created, job.id));
+            kept.by_creation.remove(&(job.created, job.id.clone()));
             for token in tokens {
                 kept.tokens.remove(&token);
             }
+            kept.tell(&JobNews::Removed { id: id.clone(), namespace: job.namespace });
         }
+        Ok(())
+    }
+
+    async fn remove_ended(&self, job: &Job) -> Result<(), JobStoreError> {
+        let is_this = |entry: &Entry| (entry.job.created, entry.job.revision) == (job.created, job.revision);
+        if !self.kept().jobs.get(&job.id).is_some_and(is_this) {
+            return Ok(());
+        }
+        self.remove(&job.id).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    fn watch(&self, watcher: Weak<dyn JobWatcher>) {
+        self.kept().watchers.push(watcher);
+    }
+
+    async fn renew(&self, renewals: Vec<Renewal>) -> Result<(), JobStoreError> {
+        let mut kept = self.kept();
+        renewals.into_iter().for_each(|renewal| kept.tell(&JobNews::Renewed(renewal)));
         Ok(())
     }
 }

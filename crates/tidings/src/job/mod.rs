@@ -16,6 +16,7 @@ mod memory;
 mod progress;
 mod queue;
 mod record;
+mod replica;
 mod secret;
 mod settings;
 mod store;
@@ -32,7 +33,7 @@ pub use self::progress::{Beat, Progress, ProgressUpdate};
 pub use self::record::{Failure, Job, JobFile, JobId, JobState, Lease, MAX_ID_BYTES, MAX_KIND_BYTES};
 pub use self::secret::{LEASE_PREFIX, TOKEN_PREFIX};
 pub use self::settings::{JobSettings, KindSettings};
-pub use self::store::{JobQuery, JobStore, JobStoreError};
+pub use self::store::{JobNews, JobQuery, JobStore, JobStoreError, JobWatcher, Renewal};
 pub use self::work::{Claimed, Outcome};
 
 use crate::event::NewEvent;

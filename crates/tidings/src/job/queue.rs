@@ -55,6 +55,18 @@ impl Queue {
         waiting.call(&kind);
     }
 
+    /// A job waits: where it stands already, if it stands anywhere, else last.
+    pub(super) fn push_once(&self, active: &Arc<Active>) {
+        let (kind, place) = (kind_of(active), active.shown().place);
+        let stands = |waiting: &Waiting| {
+            let found = place.and_then(|place| waiting.lines.get(&kind)?.get(&place));
+            found.is_some_and(|found| Arc::ptr_eq(found, active))
+        };
+        if !stands(&self.waiting()) {
+            self.push(active.clone());
+        }
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.waiting().lines.values().map(BTreeMap::len).sum()
@@ -175,7 +187,7 @@ mod tests {
             "id": id, "kind": "k", "audience": [], "state": "queued", "attempt": 0, "attempts": 1, "lease_ms": 1,
             "created": 0, "updated": 0, "revision": 1, "request": vec![0; 32],
         });
-        Active::new(serde_json::from_str(&record.to_string()).unwrap(), 0, Duration::ZERO)
+        Active::new(serde_json::from_str(&record.to_string()).unwrap(), 0, Duration::ZERO, true)
     }
 
     async fn is_called(claimer: &Claimer<'_>) -> bool {

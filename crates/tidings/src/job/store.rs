@@ -1,5 +1,7 @@
 //! The seam to what keeps the jobs.
 
+use std::sync::Weak;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -52,6 +54,82 @@ pub trait JobStore: Send + Sync {
 
     /// Forgets a job with its items and tokens.
     async fn remove(&self, id: &JobId) -> Result<(), JobStoreError>;
+
+    /// Forgets this job that has ended: not another one that was made under its id since.
+    async fn remove_ended(&self, job: &Job) -> Result<(), JobStoreError> {
+        self.remove(&job.id).await
+    }
+
+    /// Whether other replicas change the jobs too. What follows is of use only then.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// From now on tells `watcher` what becomes of jobs, whoever has changed them: of each job in the order of its changes, and the newest at
+    /// least. What it does itself it may be told too. Called once.
+    fn watch(&self, _watcher: Weak<dyn JobWatcher>) {}
+
+    /// Whether it can't be reached at this moment, as far as is known.
+    fn is_away(&self) -> bool {
+        false
+    }
+
+    /// Returns when the watcher has been told of all changes and renewals that were stored when this was called.
+    async fn heard_all(&self) -> Result<(), JobStoreError> {
+        Ok(())
+    }
+
+    /// Has the other replicas be told that these workers live.
+    async fn renew(&self, _renewals: Vec<Renewal>) -> Result<(), JobStoreError> {
+        Ok(())
+    }
+}
+
+/// Is told what becomes of the jobs of a store that several replicas share.
+pub trait JobWatcher: Send + Sync {
+    /// Takes a piece of news. Must return at once.
+    fn heard(&self, news: JobNews);
+}
+
+/// What became of a job.
+#[derive(Clone, Debug)]
+pub enum JobNews {
+    /// It was made or changed: this is its record. The number of its items may be an older one.
+    Changed(Box<Job>),
+    /// The log tells of it up to this revision.
+    Announced {
+        /// Which job.
+        id: JobId,
+        /// Up to which revision.
+        revision: u64,
+    },
+    /// A replica took note of how far it is.
+    Progress {
+        /// Which job.
+        id: JobId,
+        /// How far.
+        progress: Progress,
+    },
+    /// A replica has heard its worker.
+    Renewed(Renewal),
+    /// It was forgotten.
+    Removed {
+        /// Which job.
+        id: JobId,
+        /// Its namespace.
+        namespace: Option<String>,
+    },
+}
+
+/// A worker that lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// Its job.
+    pub id: JobId,
+    /// SHA-256 of its lease.
+    pub lease: [u8; 32],
+    /// Which replica has heard it: a number that it has given itself.
+    pub replica: u64,
 }
 
 /// Which jobs are asked for.

@@ -103,10 +103,16 @@ impl Jobs {
     ) -> Result<Option<Claimed>, JobFault> {
         let _turn = active.turn.lock().await;
         let begun = self.try_begin(&active, worker, lease).await;
-        if begun.is_err() && active.shown().job.state == JobState::Queued {
-            self.queue.push_back(active.clone());
+        match begun {
+            // Another replica was faster: the next one.
+            Err(JobFault::Overtaken) => Ok(None),
+            begun => {
+                if begun.is_err() && active.shown().job.state == JobState::Queued {
+                    self.queue.push_back(active.clone());
+                }
+                begun
+            }
         }
-        begun
     }
 
     async fn try_begin(
@@ -115,13 +121,17 @@ impl Jobs {
         worker: String,
         lease: Option<Duration>,
     ) -> Result<Option<Claimed>, JobFault> {
-        if active.shown().job.state != JobState::Queued {
-            // It was canceled while it waited.
-            return Ok(None);
-        }
+        let from = {
+            let shown = active.shown();
+            if shown.job.state != JobState::Queued {
+                // It was canceled while it waited.
+                return Ok(None);
+            }
+            shown.job.revision
+        };
         let (secret, hash) = secret::new(secret::LEASE_PREFIX)?;
         let now = self.hub.clock().now();
-        let begun = self.change(active, |job| {
+        let begun = self.change(active, from, |job| {
             job.state = JobState::Running;
             job.attempt += 1;
             job.started = Some(now);
@@ -137,33 +147,46 @@ impl Jobs {
     }
 
     /// The job that a lease is for, if it counts: then it counts anew.
-    fn hold(&self, id: &JobId, lease: &str) -> Result<(Arc<Active>, Beat), JobFault> {
-        let active = self.active(id).ok_or(JobFault::LeaseLost)?;
-        let beat = self.renew(&active, &secret::hash(lease))?;
-        Ok((active, beat))
+    async fn hold(&self, id: &JobId, lease: &str) -> Result<(Arc<Active>, Beat), JobFault> {
+        self.check_store()?;
+        let hash = secret::hash(lease);
+        if let Some(active) = self.active(id)
+            && let Ok(beat) = active.shown().renew(&hash, self.hub.clock().ticks(), false)
+        {
+            return Ok((active.clone(), beat));
+        }
+        self.confirm(id, &hash).await
     }
 
-    fn renew(&self, active: &Active, hash: &[u8; 32]) -> Result<Beat, JobFault> {
-        active.shown().renew(hash, self.hub.clock().ticks())
+    async fn renew(&self, active: &Active, hash: &[u8; 32]) -> Result<Beat, JobFault> {
+        self.check_store()?;
+        let id = {
+            let mut shown = active.shown();
+            match shown.renew(hash, self.hub.clock().ticks(), false) {
+                Ok(beat) => return Ok(beat),
+                Err(_) => shown.job.id.clone(),
+            }
+        };
+        Ok(self.confirm(&id, hash).await?.1)
     }
 
-    /// Whether this is the lease of the job, and counts.
-    pub fn is_held(&self, id: &JobId, lease: &str) -> bool {
-        self.hold(id, lease).is_ok()
+    /// An error if this is not the lease of the job, or does not count. If it does, it counts anew.
+    pub async fn check_lease(&self, id: &JobId, lease: &str) -> Result<(), JobFault> {
+        self.hold(id, lease).await.map(drop)
     }
 
     /// A worker lives. With `wait` it is answered when the job is canceled or the lease is lost, or after that time; the lease counts
     /// meanwhile.
     pub async fn heartbeat(&self, id: &JobId, lease: &str, wait: Duration) -> Result<Beat, JobFault> {
         let hash = secret::hash(lease);
-        let (active, first) = self.hold(id, lease)?;
+        let (active, first) = self.hold(id, lease).await?;
         let deadline = tokio::time::Instant::now() + wait.min(self.settings.longest_wait);
         let renew_every = first.lease / 3;
         loop {
             let changed = active.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let beat = self.renew(&active, &hash)?;
+            let beat = self.renew(&active, &hash).await?;
             let now = tokio::time::Instant::now();
             if beat.cancel || now >= deadline || self.hub.is_draining() {
                 return Ok(beat);
@@ -173,19 +196,41 @@ impl Jobs {
     }
 
     /// A worker says how far it is. Cheap: watchers are told the newest, now and then.
-    pub fn progress(&self, id: &JobId, lease: &str, update: ProgressUpdate) -> Result<Beat, JobFault> {
-        let beat;
-        let active = self.active(id).ok_or(JobFault::LeaseLost)?;
+    pub async fn progress(&self, id: &JobId, lease: &str, update: ProgressUpdate) -> Result<Beat, JobFault> {
+        self.check_store()?;
         let hash = secret::hash(lease);
+        if let Some(active) = self.active(id)
+            && let Some(taken) = self.take_progress(&active, &hash, &update)
+        {
+            return taken;
+        }
+        let (active, _) = self.confirm(id, &hash).await?;
+        self.take_progress(&active, &hash, &update).unwrap_or(Err(JobFault::LeaseLost))
+    }
+
+    /// `None` if the lease does not count, as far as is known here.
+    fn take_progress(
+        &self,
+        active: &Arc<Active>,
+        hash: &[u8; 32],
+        update: &ProgressUpdate,
+    ) -> Option<Result<Beat, JobFault>> {
+        if active.shown().lease.is_some_and(|held| !held.is_own) {
+            self.learn_progress(active);
+        }
+        let beat;
         {
             // In one go: what a worker says whose lease is lost does not become the next one's progress.
             let mut shown = active.shown();
-            beat = shown.renew(&hash, self.hub.clock().ticks())?;
-            shown.progress = shown.progress.updated(update, self.settings.item_bytes)?;
+            beat = shown.renew(hash, self.hub.clock().ticks(), false).ok()?;
+            match shown.progress.updated(update.clone(), self.settings.item_bytes) {
+                Ok(progress) => shown.progress = progress,
+                Err(fault) => return Some(Err(fault)),
+            }
             shown.is_noted = false;
         }
-        self.tell_soon(&active);
-        Ok(beat)
+        self.tell_soon(active);
+        Some(Ok(beat))
     }
 
     /// Appends items of the result, the first at index `from`; those that are there already are passed over. With `tell` each is
@@ -198,13 +243,19 @@ impl Jobs {
         items: Vec<Bytes>,
         tell: bool,
     ) -> Result<(u64, Beat), JobFault> {
-        let (active, _) = self.hold(id, lease)?;
+        let (active, _) = self.hold(id, lease).await?;
         if let Some(item) = items.iter().find(|item| item.len() > self.settings.item_bytes) {
             return Err(JobFault::TooLarge { field: "item", bytes: item.len(), most: self.settings.item_bytes });
         }
-        let (jobs, hash) = (self.clone(), secret::hash(lease));
-        let appended = tokio::spawn(async move { jobs.append(active, hash, from, items, tell).await }).await;
-        appended.unwrap_or_else(|_| Err(JobFault::Unavailable("the items could not be kept".into())))
+        let hash = secret::hash(lease);
+        self.insist(|| {
+            let (jobs, active, items) = (self.clone(), active.clone(), items.clone());
+            async move {
+                let appended = tokio::spawn(async move { jobs.append(active, hash, from, items, tell).await }).await;
+                appended.unwrap_or_else(|_| Err(JobFault::Unavailable("the items could not be kept".into())))
+            }
+        })
+        .await
     }
 
     async fn append(
@@ -216,8 +267,9 @@ impl Jobs {
         tell: bool,
     ) -> Result<(u64, Beat), JobFault> {
         let _turn = active.turn.lock().await;
-        let beat = self.renew(&active, &hash)?;
+        let beat = self.renew(&active, &hash).await?;
         self.settle(&active).await?;
+        self.look_at_items(&active, &hash).await?;
         let (job, count) = {
             let shown = active.shown();
             (shown.job.clone(), shown.items)
@@ -260,7 +312,10 @@ impl Jobs {
                 return Err(error.into());
             }
         }
-        active.shown().items = after;
+        {
+            let mut shown = active.shown();
+            (shown.items, shown.items_put) = (after, Some((after, self.hub.clock().ticks())));
+        }
         Ok((after, beat))
     }
 
@@ -268,14 +323,21 @@ impl Jobs {
         let mut data = format!("{{\"id\":\"{}\",\"index\":{index},\"item\":", job.id).into_bytes();
         data.extend_from_slice(item);
         data.push(b'}');
-        NewEvent { key: None, ..self.event(job, super::ITEM_EVENT, data.into()) }
+        let dedup = self.dedup(job, Some(index));
+        NewEvent { key: None, dedup, ..self.event(job, super::ITEM_EVENT, data.into()) }
     }
 
     /// A worker is done with a job, in one way or another. The same again is the same.
     pub async fn finish(self: &Arc<Self>, id: &JobId, lease: &str, outcome: Outcome) -> Result<Job, JobFault> {
         self.check_outcome(&outcome)?;
-        let Ok((active, _)) = self.hold(id, lease) else {
-            return self.finished_before(id, secret::hash(lease), &outcome).await;
+        self.insist(|| self.try_finish(id, lease, outcome.clone())).await
+    }
+
+    async fn try_finish(self: &Arc<Self>, id: &JobId, lease: &str, outcome: Outcome) -> Result<Job, JobFault> {
+        let active = match self.hold(id, lease).await {
+            Ok((active, _)) => active,
+            Err(JobFault::LeaseLost) => return self.finished_before(id, secret::hash(lease), &outcome).await,
+            Err(fault) => return Err(fault),
         };
         let (jobs, hash) = (self.clone(), secret::hash(lease));
         let finished = tokio::spawn(async move { jobs.end(active, hash, outcome).await }).await;
@@ -303,7 +365,11 @@ impl Jobs {
 
     /// A worker says again what it has said: its answer was lost, or its lease.
     async fn finished_before(&self, id: &JobId, hash: [u8; 32], outcome: &Outcome) -> Result<Job, JobFault> {
-        let Some(job) = self.get(id).await? else { return Err(JobFault::NoSuchJob) };
+        let job = match self.replica {
+            Some(_) => self.store.read(id).await?,
+            None => self.get(id).await?,
+        };
+        let Some(job) = job else { return Err(JobFault::NoSuchJob) };
         if !job.state.is_end() {
             return Err(JobFault::LeaseLost);
         }
@@ -326,18 +392,22 @@ impl Jobs {
     async fn end(self: Arc<Self>, active: Arc<Active>, hash: [u8; 32], outcome: Outcome) -> Result<Job, JobFault> {
         let turn = active.turn.lock().await;
         // Whoever had the turn before may have ended it.
-        if let Err(fault) = self.renew(&active, &hash) {
+        if let Err(fault) = self.renew(&active, &hash).await {
             let job = active.shown().job.clone();
             drop(turn);
-            return if job.state.is_end() { self.finished_before(&job.id, hash, &outcome).await } else { Err(fault) };
+            let is_over = job.state.is_end() || (self.replica.is_some() && fault == JobFault::LeaseLost);
+            return if is_over { self.finished_before(&job.id, hash, &outcome).await } else { Err(fault) };
         }
-        let (attempt, attempts, canceling) = {
-            let shown = active.shown();
-            (shown.job.attempt, shown.job.attempts, shown.job.canceling.is_some())
+        let (from, attempt, attempts, canceling) = {
+            let job = &active.shown().job;
+            if job.lease.as_ref().is_none_or(|lease| lease.hash != hash) {
+                return Err(self.overtaken());
+            }
+            (job.revision, job.attempt, job.attempts, job.canceling.is_some())
         };
         let job = match outcome {
             Outcome::Completed(result) => {
-                self.change(&active, |job| {
+                self.change(&active, from, |job| {
                     job.state = JobState::Completed;
                     job.result = result;
                     if let Some(total) = job.progress.total {
@@ -348,7 +418,7 @@ impl Jobs {
             }
             Outcome::Canceled(_) if !canceling => return Err(JobFault::NotCanceling),
             Outcome::Canceled(result) => {
-                self.change(&active, |job| {
+                self.change(&active, from, |job| {
                     job.state = JobState::Canceled;
                     job.result = result;
                 })
@@ -356,19 +426,19 @@ impl Jobs {
             }
             // Who has canceled it does not want it tried again.
             Outcome::Failed(_) | Outcome::Released if canceling => {
-                self.change(&active, |job| job.state = JobState::Canceled).await?
+                self.change(&active, from, |job| job.state = JobState::Canceled).await?
             }
             Outcome::Failed(failure) if failure.retryable && attempt < attempts => {
-                self.requeue(&active, Some(failure), false).await?
+                self.requeue(&active, from, Some(failure), false).await?
             }
             Outcome::Failed(failure) => {
-                self.change(&active, |job| {
+                self.change(&active, from, |job| {
                     job.state = JobState::Failed;
                     job.error = Some(failure);
                 })
                 .await?
             }
-            Outcome::Released => self.requeue(&active, None, true).await?,
+            Outcome::Released => self.requeue(&active, from, None, true).await?,
         };
         drop(turn);
         Ok((*job).clone())
@@ -378,10 +448,11 @@ impl Jobs {
     pub(super) async fn requeue(
         self: &Arc<Self>,
         active: &Arc<Active>,
+        from: u64,
         error: Option<Failure>,
         is_undone: bool,
     ) -> Result<Arc<Job>, JobFault> {
-        let job = self.change(active, |job| {
+        let job = self.change(active, from, |job| {
             job.state = JobState::Queued;
             job.lease = None;
             job.error = error;
@@ -401,16 +472,25 @@ impl Jobs {
     /// Cancels a job. One that waits has ended then; of one that runs the worker is asked to stop, and `wait` says how long to wait for that.
     /// Again is the same.
     pub async fn cancel(self: &Arc<Self>, id: &JobId, wait: Duration) -> Result<Job, JobFault> {
-        let Some(active) = self.active(id) else {
+        let known = match self.active(id) {
+            None if self.replica.is_some() => self.look_up(id).await?,
+            known => known,
+        };
+        let Some(active) = known else {
             let Some(job) = self.get(id).await? else { return Err(JobFault::NoSuchJob) };
             return match job.state {
                 JobState::Canceled => Ok(job),
                 other => Err(JobFault::AlreadyEnded(other)),
             };
         };
-        let (jobs, its) = (self.clone(), active.clone());
-        let begun = tokio::spawn(async move { jobs.begin_cancel(its).await }).await;
-        begun.unwrap_or_else(|_| Err(JobFault::Unavailable("the job could not be canceled".into())))?;
+        self.insist(|| {
+            let (jobs, its) = (self.clone(), active.clone());
+            async move {
+                let begun = tokio::spawn(async move { jobs.begin_cancel(its).await }).await;
+                begun.unwrap_or_else(|_| Err(JobFault::Unavailable("the job could not be canceled".into())))
+            }
+        })
+        .await?;
         let deadline = tokio::time::Instant::now() + wait.min(self.settings.longest_wait);
         loop {
             let changed = active.changed.notified();
@@ -430,17 +510,17 @@ impl Jobs {
 
     async fn begin_cancel(self: Arc<Self>, active: Arc<Active>) -> Result<(), JobFault> {
         let _turn = active.turn.lock().await;
-        let (state, canceling) = {
+        let (from, state, canceling) = {
             let shown = active.shown();
-            (shown.job.state, shown.job.canceling.is_some())
+            (shown.job.revision, shown.job.state, shown.job.canceling.is_some())
         };
         match state {
             JobState::Queued => {
-                self.change(&active, |job| job.state = JobState::Canceled).await?;
+                self.change(&active, from, |job| job.state = JobState::Canceled).await?;
             }
             JobState::Running if !canceling => {
                 let now = self.hub.clock().now();
-                self.change(&active, |job| job.canceling = Some(now)).await?;
+                self.change(&active, from, |job| job.canceling = Some(now)).await?;
             }
             _ => {}
         }

@@ -25,8 +25,10 @@ const YOUNG: Duration = Duration::from_secs(3600);
 impl Api {
     pub(super) async fn file(&self, id: &JobId, parts: &request::Parts) -> Result<Response, Problem> {
         let job = match lease::of(&parts.headers) {
-            Some(lease) if self.jobs.is_held(id, lease) => self.jobs.get(id).await?.ok_or(JobFault::LeaseLost)?,
-            Some(_) => return Err(JobFault::LeaseLost.into()),
+            Some(lease) => {
+                self.jobs.check_lease(id, lease).await?;
+                self.jobs.get(id).await?.ok_or(JobFault::LeaseLost)?
+            }
             None => {
                 let Caller { principal, .. } = self.caller(parts).await?;
                 let job = self.seen(id, &principal).await?;

@@ -58,7 +58,7 @@ impl Api {
         let body = collect(body, self.service.hub.limits()).await?;
         let mut answer = Answer::default();
         for (index, update) in ask::elements(&ask::media(&parts), &body, UPDATES)?.iter().enumerate() {
-            match self.take_one(update) {
+            match self.take_one(update).await {
                 Ok((beat, job)) => {
                     answer.taken += 1;
                     if beat.cancel && !answer.canceling.contains(&*job) {
@@ -74,11 +74,11 @@ impl Api {
         Ok(answered(StatusCode::OK, &answer))
     }
 
-    fn take_one<'a>(&self, update: &'a [u8]) -> Result<(Beat, Cow<'a, str>), Problem> {
+    async fn take_one<'a>(&self, update: &'a [u8]) -> Result<(Beat, Cow<'a, str>), Problem> {
         let update: Update<'a> = ask::object("the update", update)?;
         let Update { job, lease, done, total, message, item } = update;
         let id: JobId = job.parse().map_err(|_| JobFault::LeaseLost)?;
-        let beat = self.jobs.progress(&id, &lease, ProgressUpdate { done, total, message, item })?;
+        let beat = self.jobs.progress(&id, &lease, ProgressUpdate { done, total, message, item }).await?;
         Ok((beat, job))
     }
 }

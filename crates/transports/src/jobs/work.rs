@@ -119,9 +119,9 @@ impl Api {
     pub(super) async fn work(&self, id: &JobId, part: &str, asked: Asked) -> Result<Response, Problem> {
         let Asked { parts, body } = asked;
         let lease = lease::needed(&parts.headers)?;
-        if matches!(part, "items" | "progress") && !self.jobs.is_held(id, lease) {
+        if matches!(part, "items" | "progress") {
             // Before a large body is read of somebody who has no right to send it.
-            return Err(JobFault::LeaseLost.into());
+            self.jobs.check_lease(id, lease).await?;
         }
         let outcome = match part {
             "heartbeat" => {
@@ -134,7 +134,7 @@ impl Api {
             }
             "progress" => {
                 let update: ProgressUpdate = self.read(&parts, body).await?;
-                let beat = self.jobs.progress(id, lease, update)?;
+                let beat = self.jobs.progress(id, lease, update).await?;
                 return Ok(answered(StatusCode::OK, &Heard::new(&self.service.hub, beat)));
             }
             "items" => return self.append_items(id, lease, &parts, body).await,

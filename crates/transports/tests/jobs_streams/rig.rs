@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -274,7 +275,7 @@ pub struct Work {
 impl Work {
     pub fn progress(&self, done: u64) {
         let update = ProgressUpdate { done: Some(done), ..ProgressUpdate::default() };
-        self.jobs.progress(&self.id, &self.lease, update).unwrap();
+        self.jobs.progress(&self.id, &self.lease, update).now_or_never().expect("it is in memory").unwrap();
     }
 
     pub async fn items(&self, from: u64, items: &[Value], tell: bool) {

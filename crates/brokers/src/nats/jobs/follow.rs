@@ -1,0 +1,170 @@
+//! What other replicas do with jobs, as the stream tells it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use async_nats::{Subscriber, jetstream};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use tidings::job::{JobId, JobNews, JobStoreError, Renewal};
+
+use super::Shared;
+use super::key::{self, Part};
+use super::record::Record;
+use super::told::Told;
+
+/// How long it waits to follow again after that failed.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// The header of a message by which another program has removed a key (ADR-8).
+const OPERATION: &str = "KV-Operation";
+
+/// A job was forgotten. Told without being kept: who misses it finds out when it would forget the job itself.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Removal {
+    pub id: JobId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Up to which sequence.
+    pub until: u64,
+}
+
+/// A worker that was heard.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Heard {
+    pub lease: [u8; 32],
+    pub replica: u64,
+}
+
+/// Follows the stream for as long as the task is let.
+pub(super) async fn follow(shared: Arc<Shared>, mut removals: Subscriber) {
+    loop {
+        if let Err(error) = follow_once(&shared, &mut removals).await {
+            tracing::warn!(%error, "jobs can't be followed in NATS; it is tried again");
+        }
+        shared.follows.store(false, Ordering::SeqCst);
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn follow_once(shared: &Arc<Shared>, removals: &mut Subscriber) -> Result<(), JobStoreError> {
+    let seen = *shared.seen.borrow();
+    let mut messages = shared.stream.follow(key::FOLLOWED, seen + 1).await?;
+    shared.follows.store(true, Ordering::SeqCst);
+    loop {
+        tokio::select! {
+            message = messages.next() => match message {
+                Some(Ok(message)) => shared.take(message).await?,
+                Some(Err(error)) => return Err(JobStoreError(error.to_string())),
+                None => return Err(JobStoreError("it ended".into())),
+            },
+            Some(removal) = removals.next() => {
+                if let Ok(Removal { id, until, .. }) = serde_json::from_slice(&removal.payload) {
+                    shared.forget(&id, until);
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn take(&self, message: Message) -> Result<(), JobStoreError> {
+        let sequence = match message.info() {
+            Ok(info) => info.stream_sequence,
+            Err(error) => return Err(JobStoreError(format!("a message without its place: {error}"))),
+        };
+        let part = self.stream.key(&message.subject).and_then(key::read);
+        if let Some((id, part)) = part {
+            self.take_part(sequence, id, part, &message).await?;
+        }
+        self.seen.send_replace(sequence);
+        Ok(())
+    }
+
+    /// What can't be read is told, and passed over: it would be the same the next time.
+    async fn take_part(
+        &self,
+        sequence: u64,
+        id: JobId,
+        part: Part,
+        message: &jetstream::Message,
+    ) -> Result<(), JobStoreError> {
+        let damaged =
+            |error: &dyn std::fmt::Display| tracing::error!(job = %id, %error, "what NATS has of a job is damaged");
+        if message.headers.as_ref().is_some_and(|headers| headers.get(OPERATION).is_some()) {
+            if part == Part::Record {
+                self.forget(&id, sequence);
+            }
+            return Ok(());
+        }
+        let payload = &message.payload;
+        match part {
+            Part::Record => match Record::read(payload) {
+                Ok(record) => self.take_record(sequence, record).await?,
+                Err(error) => damaged(&error),
+            },
+            Part::Announced => match serde_json::from_slice::<Told>(payload) {
+                Ok(told) => self.take_told(sequence, id, &told),
+                Err(error) => damaged(&error),
+            },
+            Part::Progress => match serde_json::from_slice::<tidings::job::Progress>(payload) {
+                Ok(progress) => {
+                    self.index().take_progress(&id, sequence, progress.clone());
+                    self.tell(|| JobNews::Progress { id, progress });
+                }
+                Err(error) => damaged(&error),
+            },
+            Part::Renewal => match serde_json::from_slice::<Heard>(payload) {
+                Ok(Heard { lease, replica }) => self.tell(|| JobNews::Renewed(Renewal { id, lease, replica })),
+                Err(error) => damaged(&error),
+            },
+        }
+        Ok(())
+    }
+
+    async fn take_record(&self, sequence: u64, record: Record) -> Result<(), JobStoreError> {
+        let id = record.job.id.clone();
+        let known = self.index().get(&id).and_then(|known| known.input.clone());
+        let is_open = record.job.ended.is_none();
+        let (job, input) = record.whole(&self.stream, is_open, known).await?;
+        let announced = {
+            let mut index = self.index();
+            index.take(sequence, &job, input);
+            index.announced(&id, job.created)
+        };
+        self.tell(|| JobNews::Changed(Box::new(tidings::job::Job { announced: job.announced.max(announced), ..job })));
+        Ok(())
+    }
+
+    fn take_told(&self, sequence: u64, id: JobId, told: &Told) {
+        let revision = told.revision;
+        let is_its = {
+            let mut index = self.index();
+            let is_its = index.get(&id).is_some_and(|known| known.created == told.created);
+            if is_its {
+                index.take_told(&id, super::index::Told { sequence, revision });
+            }
+            is_its
+        };
+        if is_its {
+            self.tell(|| JobNews::Announced { id, revision });
+        }
+    }
+
+    /// A job was removed, by whomever.
+    pub(super) fn forget(&self, id: &JobId, until: u64) {
+        let removed = self.index().remove(id, until);
+        if let Some(namespace) = removed {
+            let namespace = namespace.map(|namespace| namespace.to_string());
+            self.tell(|| JobNews::Removed { id: id.clone(), namespace });
+        }
+    }
+
+    fn tell(&self, news: impl FnOnce() -> JobNews) {
+        if let Some(watcher) = self.watcher().as_ref().and_then(std::sync::Weak::upgrade) {
+            watcher.heard(news());
+        }
+    }
+}
