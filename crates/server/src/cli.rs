@@ -56,7 +56,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Tail(args) => wait(commands::tail::run(args)),
         Command::Job(args) => wait(commands::job::run(args)),
         Command::Explain(args) => wait(commands::explain::run(args)),
-        Command::Key(args) => commands::key::run(args),
+        Command::Key(args) => wait(commands::key::run(args)),
         Command::Token(args) => commands::token::run(args),
         Command::Health(args) => wait(commands::health::run(args)),
         Command::CheckConfig(args) => commands::check_config::run(args),

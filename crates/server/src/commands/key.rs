@@ -1,11 +1,15 @@
-//! `tidings key`: the API keys in the database. It works beside a running hub, which sees a change within a second.
+//! `tidings key`: the API keys, in the database or, where replicas share them, in NATS. It works beside running hubs, which see a change
+//! within a second.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tidings::{Clock, SystemClock, Timestamp, TopicPattern};
 use tidings_brokers::Store;
+use tidings_brokers::nats::{Engine, NatsSettings, NatsState};
+use tidings_brokers::state::AccessStore;
 use tidings_brokers::store::{Key, NewKey};
 
 use super::time::date;
@@ -30,13 +34,13 @@ enum Command {
     Delete(DeleteArgs),
 }
 
-/// Which database.
+/// Where the keys are.
 #[derive(Clone, Debug, clap::Args)]
 struct Place {
-    /// The data directory of the hub; goes before the one of the settings
+    /// The data directory of the hub; goes before what the settings say
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The settings, which say where the data directory is
+    /// The settings, which say where the data directory or NATS is
     #[arg(long, value_name = "FILE", env = "TIDINGS_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -90,42 +94,62 @@ fn pattern(text: &str) -> Result<String, String> {
 }
 
 /// Makes, lists or deletes keys.
-pub fn run(args: KeyArgs) -> ExitCode {
+pub async fn run(args: KeyArgs) -> ExitCode {
+    end(answer(args.command).await.map(|text| drop(super::print(&text))))
+}
+
+async fn answer(command: Command) -> Result<String, Failure> {
     let now = SystemClock.now();
-    let done = match args.command {
-        Command::Create(args) => args.place.open(true).and_then(|store| create(&store, *args, now)),
-        Command::List(args) => args.place.open(false).and_then(|store| list(&store, now)),
-        Command::Delete(args) => args.place.open(false).and_then(|store| delete(&store, &args.id)),
-    };
-    end(done.map(|text| drop(super::print(&text))))
+    match command {
+        Command::Create(args) => create(&*args.place.open(true).await?, *args, now).await,
+        Command::List(args) => list(&*args.place.open(false).await?, now).await,
+        Command::Delete(args) => delete(&*args.place.open(false).await?, &args.id).await,
+    }
+}
+
+/// What keeps the keys.
+enum Keeper {
+    /// The database in this directory.
+    Directory(PathBuf),
+    /// NATS.
+    Nats(Box<NatsSettings>),
 }
 
 impl Place {
-    fn dir(&self) -> Result<PathBuf, Failure> {
+    fn keeper(&self) -> Result<Keeper, Failure> {
         if let Some(dir) = &self.data {
-            return Ok(dir.clone());
+            return Ok(Keeper::Directory(dir.clone()));
         }
         let settings =
             Settings::load(self.config.as_deref()).map_err(|report| Failure::new(report.to_string().trim_end()))?;
-        Ok(settings.base.join(&settings.data.dir))
+        Ok(match settings.nats() {
+            Some(nats) => Keeper::Nats(Box::new(nats)),
+            None => Keeper::Directory(settings.base.join(&settings.data.dir)),
+        })
     }
 
-    fn open(&self, make: bool) -> Result<Store, Failure> {
-        let dir = self.dir()?;
-        let file = dir.join("tidings.db");
-        if make {
-            std::fs::create_dir_all(&dir)
-                .map_err(|error| Failure::new(format!("the directory {} can't be made: {error}", dir.display())))?;
-        } else if !file.exists() {
-            let sentence = format!("there is no database at {}: --data or --config says where it is", file.display());
-            return Err(Failure::new(sentence));
+    /// `make`: whether a database may be made where there is none.
+    async fn open(&self, make: bool) -> Result<Arc<dyn AccessStore>, Failure> {
+        match self.keeper()? {
+            Keeper::Directory(dir) => Ok(Arc::new(database(&dir, make)?)),
+            Keeper::Nats(settings) => {
+                let engine = Engine::connect(*settings).await.map_err(failed)?;
+                Ok(NatsState::open(engine).await.map_err(failed)?)
+            }
         }
-        open(&file)
     }
 }
 
-fn open(file: &Path) -> Result<Store, Failure> {
-    Store::open(file).map_err(|error| {
+fn database(dir: &Path, make: bool) -> Result<Store, Failure> {
+    let file = dir.join("tidings.db");
+    if make {
+        std::fs::create_dir_all(dir)
+            .map_err(|error| Failure::new(format!("the directory {} can't be made: {error}", dir.display())))?;
+    } else if !file.exists() {
+        let sentence = format!("there is no database at {}: --data or --config says where it is", file.display());
+        return Err(Failure::new(sentence));
+    }
+    Store::open(&file).map_err(|error| {
         let hint = "run it as the user that the hub runs as";
         Failure::new(format!("the database {} can't be opened: {error}; {hint}", file.display()))
     })
@@ -135,7 +159,7 @@ fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::new(error.to_string())
 }
 
-fn create(store: &Store, args: CreateArgs, now: Timestamp) -> Result<String, Failure> {
+async fn create(store: &dyn AccessStore, args: CreateArgs, now: Timestamp) -> Result<String, Failure> {
     let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
     let (topics, names) = (some(args.publish_topic), some(args.publish_name));
     if args.name.trim().is_empty() {
@@ -158,21 +182,21 @@ fn create(store: &Store, args: CreateArgs, now: Timestamp) -> Result<String, Fai
         profile: args.profile,
         expires_at: args.expires.map(|expires| now.after(expires)),
     };
-    let (key, token) = store.create_key(new, now).map_err(failed)?;
+    let (key, token) = store.create_key(new, now).await.map_err(failed)?;
     // The token alone on standard output: `KEY=$(tidings key create …)`.
     eprintln!("key {}: {}. Its token is shown this once and stored nowhere; keep it:", key.id, rights(&key));
     Ok(format!("{token}\n"))
 }
 
-fn delete(store: &Store, id: &str) -> Result<String, Failure> {
-    match store.delete_key(id).map_err(failed)? {
+async fn delete(store: &dyn AccessStore, id: &str) -> Result<String, Failure> {
+    match store.delete_key(id).await.map_err(failed)? {
         true => Ok(format!("deleted {id}\n")),
         false => Err(Failure::new(format!("there is no key {id:?}; `tidings key list` shows their ids"))),
     }
 }
 
-fn list(store: &Store, now: Timestamp) -> Result<String, Failure> {
-    let keys = store.keys().map_err(failed)?;
+async fn list(store: &dyn AccessStore, now: Timestamp) -> Result<String, Failure> {
+    let keys = store.keys().await.map_err(failed)?;
     if keys.is_empty() {
         return Ok("there is no key; `tidings key create --name …` makes one\n".into());
     }
@@ -239,16 +263,16 @@ mod tests {
         Cli::try_parse_from(["key"].iter().chain(words)).map(|cli| cli.args.command)
     }
 
-    fn make(store: &Store, words: &[&str]) -> String {
+    async fn make(store: &Store, words: &[&str]) -> String {
         let Command::Create(args) = parse(&[&["create"], words].concat()).unwrap() else { panic!("create") };
-        create(store, *args, Timestamp(0)).unwrap().trim().to_owned()
+        create(store, *args, Timestamp(0)).await.unwrap().trim().to_owned()
     }
 
-    #[test]
-    fn a_key_is_made_with_the_rights_that_were_asked_for() {
+    #[tokio::test]
+    async fn a_key_is_made_with_the_rights_that_were_asked_for() {
         let store = Store::in_memory().unwrap();
         let words = ["--name", "app", "--publish-topic", "book/*", "--grant", "library/*/read", "--expires", "90d"];
-        let token = make(&store, &words);
+        let token = make(&store, &words).await;
         let key = store.verify(&token, Timestamp(1)).unwrap().unwrap();
         assert!(key.rights.may_publish && !key.rights.operator);
         assert_eq!(key.rights.publish_topics, Some(vec!["book/*".into()]));
@@ -257,21 +281,21 @@ mod tests {
         assert_eq!(rights(&key), "publishes on book/*; sees library/*/read");
     }
 
-    #[test]
-    fn an_operator_is_of_the_whole_hub_and_no_profiles() {
+    #[tokio::test]
+    async fn an_operator_is_of_the_whole_hub_and_no_profiles() {
         let store = Store::in_memory().unwrap();
         let words = ["create", "--name", "ops", "--operator", "--profile", "shop"];
         let Command::Create(args) = parse(&words).unwrap() else { panic!("create") };
-        let sentence = create(&store, *args, Timestamp(0)).unwrap_err().to_string();
+        let sentence = create(&store, *args, Timestamp(0)).await.unwrap_err().to_string();
         assert!(sentence.contains("--profile") && sentence.contains("--operator"), "{sentence}");
         assert!(store.keys().unwrap().is_empty());
     }
 
-    #[test]
-    fn the_list_shows_the_rights_and_never_a_token() {
+    #[tokio::test]
+    async fn the_list_shows_the_rights_and_never_a_token() {
         let store = Store::in_memory().unwrap();
-        let token = make(&store, &["--name", "ops", "--operator", "--publish", "--expires", "1d"]);
-        let text = list(&store, Timestamp(2 * 86_400_000)).unwrap();
+        let token = make(&store, &["--name", "ops", "--operator", "--publish", "--expires", "1d"]).await;
+        let text = list(&store, Timestamp(2 * 86_400_000)).await.unwrap();
         assert!(text.contains("ops") && text.contains("1970-01-01") && text.contains("expired"), "{text}");
         assert!(text.contains("operator; publishes; sees what everyone sees"), "{text}");
         // `tdk_<id>_<secret>`: the secret itself may have an underscore anywhere.
@@ -279,14 +303,14 @@ mod tests {
         assert!(secret.len() >= 32 && !text.contains(secret), "{text}");
     }
 
-    #[test]
-    fn a_deleted_key_is_gone_and_a_second_time_is_a_sentence() {
+    #[tokio::test]
+    async fn a_deleted_key_is_gone_and_a_second_time_is_a_sentence() {
         let store = Store::in_memory().unwrap();
-        make(&store, &["--name", "a"]);
+        make(&store, &["--name", "a"]).await;
         let id = store.keys().unwrap()[0].id.clone();
-        assert_eq!(delete(&store, &id).unwrap(), format!("deleted {id}\n"));
-        assert!(delete(&store, &id).unwrap_err().to_string().contains("tidings key list"));
-        assert!(list(&store, Timestamp(0)).unwrap().contains("there is no key"));
+        assert_eq!(delete(&store, &id).await.unwrap(), format!("deleted {id}\n"));
+        assert!(delete(&store, &id).await.unwrap_err().to_string().contains("tidings key list"));
+        assert!(list(&store, Timestamp(0)).await.unwrap().contains("there is no key"));
     }
 
     #[test]
@@ -296,15 +320,15 @@ mod tests {
         assert!(parse(&["create"]).is_err());
     }
 
-    #[test]
-    fn the_database_is_where_the_data_is_and_only_create_makes_one() {
+    #[tokio::test]
+    async fn the_database_is_where_the_data_is_and_only_create_makes_one() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place { data: Some(dir.path().join("data")), config: None };
-        let error = place.open(false).err().unwrap().to_string();
+        let error = place.open(false).await.err().unwrap().to_string();
         assert!(error.contains("there is no database at ") && error.contains("--data"), "{error}");
-        place.open(true).unwrap();
+        place.open(true).await.unwrap();
         assert!(dir.path().join("data/tidings.db").exists());
         std::fs::write(dir.path().join("server.toml"), "[data]\ndir = \"data\"\n").unwrap();
-        Place { data: None, config: Some(dir.path().join("server.toml")) }.open(false).unwrap();
+        Place { data: None, config: Some(dir.path().join("server.toml")) }.open(false).await.unwrap();
     }
 }
