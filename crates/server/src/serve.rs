@@ -135,7 +135,7 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
     }
 
-    let Storage { broker, store, recovery, log, promises, replaced } = tokio::select! {
+    let Storage { broker, state, jobs, files, recovery, log, promises, replaced } = tokio::select! {
         opened = storage::open(&mut settings, clock.clone()) => opened?,
         () = stop.wait() => return Ok(()),
     };
@@ -146,20 +146,17 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
         count => count,
     };
     let lanes = Lanes::start(&hub, lanes, &tokio::runtime::Handle::current())?;
-    let idempotency = IdempotencyKeys::open(store.clone(), broker, clock.clone()).await?;
+    let idempotency = IdempotencyKeys::open(state.clone(), broker, clock.clone()).await?;
     let trusted = settings.proxy.trusted.clone();
     let limiter =
         Limiter::behind(&settings.limits, Box::new(move |peer| crate::auth::proxy_header::is_in(&trusted, peer)));
     let engine = JobSettings { kinds: plan.kinds(), ..settings.jobs.engine() };
-    let jobs = Jobs::open(hub.clone(), store.clone(), engine).await?;
+    let jobs = Jobs::open(hub.clone(), jobs, engine).await?;
     let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter, Some(jobs.clone()));
-    let files = settings.data.dir.join("jobs");
-    std::fs::create_dir_all(&files).map_err(|error| format!("{} can't be made: {error}", files.display()))?;
-    let files: Arc<dyn tidings::job::JobFiles> = Arc::new(tidings_brokers::FileDirectory::new(files));
     tokio::spawn(tidings_transports::jobs::files::sweep(files.clone(), Arc::downgrade(&jobs)));
     let _ = service.job_files.set(files);
 
-    let doors = assemble::open_doors(&settings, &plan, &hub, store, clock, jobs).await?;
+    let doors = assemble::open_doors(&settings, &plan, &hub, state, clock, jobs).await?;
     let mounts = assemble::mounts(&settings, &plan, &doors);
     let sides = assemble::sides(&plan, &mounts);
     let publishing = assemble::publishing(&plan, &doors);

@@ -1,12 +1,15 @@
 //! Where the program keeps what it keeps: the log, and the state beside it.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings::job::{JobFiles, JobStore};
 use tidings::{Broker, Clock};
-use tidings_brokers::nats::{Engine, EngineError, NatsSettings};
-use tidings_brokers::{DiskBroker, DiskSettings, MemoryBroker, MemorySettings, Recovery, Store};
+use tidings_brokers::nats::{Engine, EngineError, NatsBroker, NatsFiles, NatsJobs, NatsSettings, NatsState};
+use tidings_brokers::state::StateStore;
+use tidings_brokers::{DiskBroker, DiskSettings, FileDirectory, MemoryBroker, MemorySettings, Recovery, Store};
 
 use crate::inspect::LogSource;
 use crate::serve::Failure;
@@ -19,8 +22,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Storage {
     /// The log.
     pub broker: Arc<dyn Broker>,
-    /// Keys, tickets, revocations, jobs.
-    pub store: Arc<Store>,
+    /// Keys, tickets, revocations, requests.
+    pub state: Arc<dyn StateStore>,
+    /// Jobs.
+    pub jobs: Arc<dyn JobStore>,
+    /// The files that come with jobs.
+    pub files: Arc<dyn JobFiles>,
     /// What was found when the log was opened, if it is on disk.
     pub recovery: Option<Recovery>,
     /// The log, for people who look.
@@ -40,52 +47,87 @@ fn never() -> Replaced {
 
 /// Opens what the settings name.
 pub(crate) async fn open(settings: &mut Settings, clock: Arc<dyn Clock>) -> Result<Storage, Failure> {
-    let retention = settings.broker.retention();
-    match settings.broker.kind() {
+    let storage = match settings.broker.kind() {
         BrokerKind::Memory => {
+            let retention = settings.broker.retention();
             let log = LogSource { broker: "memory", retention: retention.clone(), segments: Box::new(|| None) };
             let broker = Arc::new(MemoryBroker::with_clock(MemorySettings { retention }, clock.clone()));
-            let store = open_store(settings, clock)?;
-            Ok(Storage { broker, store, recovery: None, log, promises: Vec::new(), replaced: never() })
+            local(settings, broker, None, log)?
         }
         BrokerKind::Disk => {
-            let store = open_store(settings, clock.clone())?;
+            let files = local_directory(settings)?;
+            let retention = settings.broker.retention();
             let segment_bytes = settings.broker.segment_bytes;
             let disk = DiskSettings { retention: retention.clone(), segment_bytes, ..DiskSettings::default() };
-            let broker = Arc::new(DiskBroker::open(&settings.data.dir.join("log"), disk, clock)?);
+            let broker = Arc::new(DiskBroker::open(&files.join("log"), disk, clock.clone())?);
             let (recovery, counted) = (broker.recovery(), Arc::downgrade(&broker));
             let segments = Box::new(move || counted.upgrade().map(|broker| broker.segments()));
-            let log = LogSource { broker: "disk", retention, segments };
-            let recovery = Some(recovery);
-            Ok(Storage { broker, store, recovery, log, promises: Vec::new(), replaced: never() })
+            local(settings, broker, Some(recovery), LogSource { broker: "disk", retention, segments })?
         }
-        BrokerKind::Nats => {
-            let engine = reach(settings.nats().unwrap_or_default()).await?;
-            fit_limits(settings, &engine)?;
-            Err("the log over NATS is not built yet".into())
-        }
-    }
+        BrokerKind::Nats => shared(settings).await?,
+    };
+    tokio::spawn(sweep(storage.state.clone(), clock));
+    Ok(storage)
 }
 
-fn open_store(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<Store>, Failure> {
+/// The directory of this process, made if it is not there.
+fn local_directory(settings: &Settings) -> Result<&Path, Failure> {
     let dir = &settings.data.dir;
     std::fs::create_dir_all(dir).map_err(|error| {
         format!("the data directory {} can't be made: {error}. Give another with --data", dir.display())
     })?;
+    Ok(dir)
+}
+
+/// What stands beside the log of one process alone: a database, and a directory for files.
+fn local(
+    settings: &Settings,
+    broker: Arc<dyn Broker>,
+    recovery: Option<Recovery>,
+    log: LogSource,
+) -> Result<Storage, Failure> {
+    let dir = local_directory(settings)?;
     let store = Arc::new(
         Store::open(&dir.join("tidings.db"))
             .map_err(|error| format!("the database {} can't be opened: {error}", dir.join("tidings.db").display()))?,
     );
-    tokio::spawn(sweep(store.clone(), clock));
-    Ok(store)
+    let files = dir.join("jobs");
+    std::fs::create_dir_all(&files).map_err(|error| format!("{} can't be made: {error}", files.display()))?;
+    Ok(Storage {
+        broker,
+        state: store.clone(),
+        jobs: store,
+        files: Arc::new(FileDirectory::new(files)),
+        recovery,
+        log,
+        promises: Vec::new(),
+        replaced: never(),
+    })
 }
 
-/// Throws away what has run out in the database, now and then.
-async fn sweep(store: Arc<Store>, clock: Arc<dyn Clock>) {
+/// What replicas share: all of it is kept by NATS.
+async fn shared(settings: &mut Settings) -> Result<Storage, Failure> {
+    let engine = reach(settings.nats().unwrap_or_default()).await?;
+    fit_limits(settings, &engine)?;
+    let broker = NatsBroker::open(engine.clone()).await?;
+    let (retention, watched) = (settings.broker.retention(), broker.clone());
+    Ok(Storage {
+        state: NatsState::open(engine.clone()).await?,
+        jobs: NatsJobs::open(engine.clone()).await?,
+        files: NatsFiles::open(engine).await?,
+        recovery: None,
+        log: LogSource { broker: "nats", retention, segments: Box::new(|| None) },
+        promises: broker.loss_model(),
+        replaced: Box::pin(async move { watched.replaced().await }),
+        broker,
+    })
+}
+
+/// Throws away what has run out, now and then.
+async fn sweep(state: Arc<dyn StateStore>, clock: Arc<dyn Clock>) {
     loop {
-        let (swept, now) = (store.clone(), clock.now());
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || swept.sweep(now)).await {
-            tracing::warn!(%error, "what has run out could not be removed from the database");
+        if let Err(error) = state.sweep(clock.now()).await {
+            tracing::warn!(%error, "what has run out could not be removed");
         }
         tokio::time::sleep(Duration::from_secs(600)).await;
     }
