@@ -16,7 +16,7 @@ use super::publisher::{Publisher, signal_subject};
 use super::reader::Reader;
 use super::settings::Durability;
 use super::stream;
-use super::tail::{Follower, TailError};
+use super::tail::{self, Follower, TailError};
 
 /// How often the engine is asked where the log begins and how large it is.
 const REFRESH: Duration = Duration::from_secs(2);
@@ -155,17 +155,18 @@ impl Broker for NatsBroker {
     }
 }
 
-/// Keeps where the log begins up to date, and notices a stream that was made anew before the consumer's silence does.
+/// Keeps where the log begins up to date, and notices another epoch: the one that another replica gave the log, say, as it had lost its end.
 async fn refresh(engine: Arc<Engine>, announcer: Arc<Announcer>) {
-    loop {
+    let mut is_other = false;
+    while announcer.ended().is_none() {
         sleep(REFRESH).await;
-        if announcer.ended().is_some() {
-            return;
-        }
-        if let Ok(now) = stream::info(&engine).await
-            && now.epoch == announcer.epoch
-        {
+        let Ok(now) = stream::info(&engine).await else { continue };
+        if now.epoch == announcer.epoch {
             announcer.refresh(&now);
+            is_other = false;
+        } else if std::mem::replace(&mut is_other, true) {
+            // Said twice: not by a server that was a moment behind.
+            announcer.end(tail::other_history(announcer.epoch, now.epoch));
         }
     }
 }

@@ -6,6 +6,7 @@
 //! - [`NatsFiles`]: the files that come with jobs.
 //! - [`NatsJobs`]: jobs with their last state and leases.
 //! - [`NatsState`]: what the replicas share beside the log and the jobs.
+//! - [`LogMove`]: a log on disk that is moved there.
 //! - [`NatsSettings`]: how the engine is reached, and how it keeps the events.
 
 mod announcer;
@@ -17,6 +18,7 @@ mod echo;
 mod engine;
 mod files;
 mod jobs;
+mod moving;
 mod publisher;
 mod reader;
 mod settings;
@@ -30,6 +32,7 @@ pub use echo::{check_consumer, check_stream};
 pub use engine::{Down, Engine, EngineError, OLDEST, Version};
 pub use files::NatsFiles;
 pub use jobs::NatsJobs;
+pub use moving::{LogMove, MoveError, Progress, Survey};
 pub use settings::{Durability, Login, NatsSettings, NatsTls};
 pub use state::NatsState;
 pub use stream::{CreateError, create_stream};

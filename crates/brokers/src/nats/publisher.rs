@@ -237,9 +237,7 @@ impl Publisher {
         again: bool,
         deadline: Instant,
     ) -> Result<Vec<Offset>, BrokerError> {
-        let late = || {
-            unclear(&format!("NATS took it as event {last}, which is not announced here yet"))
-        };
+        let late = || unclear(&format!("NATS took it as event {last}, which is not announced here yet"));
         let announced = async {
             if again {
                 // Of the first time, perhaps by another process.

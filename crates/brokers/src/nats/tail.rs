@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
+use tidings::Epoch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::announcer::{Announcer, Place, Placed};
@@ -141,10 +142,11 @@ impl Follower {
             };
             let announced = self.announcer.announced();
             if now.epoch != self.announcer.epoch {
-                let (was, is) = (self.announcer.epoch, now.epoch);
-                return Err(TailError::Over(format!(
-                    "the log in NATS has another history ({is}) than was announced ({was})"
-                )));
+                if begun.elapsed() < DOUBT / 4 {
+                    sleep(Duration::from_millis(250)).await;
+                    continue;
+                }
+                return Err(TailError::Over(other_history(self.announcer.epoch, now.epoch)));
             }
             if now.last < announced || !self.has_newest(&now).await? {
                 if begun.elapsed() < DOUBT {
@@ -296,6 +298,11 @@ fn signal_of(message: &Message) -> Option<(Signal, Origin)> {
     codec::decode_signal(header.as_str(), message.payload.clone())
         .inspect_err(|error| tracing::warn!(%error, "a signal in NATS is none of Tidings'"))
         .ok()
+}
+
+/// A sentence about a log that is not the one that was announced.
+pub(super) fn other_history(was: Epoch, is: Epoch) -> String {
+    format!("the log in NATS has another history ({is}) than was announced ({was})")
 }
 
 /// What a message of the stream is.

@@ -5,9 +5,14 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tidings_brokers::nats::NatsSettings;
+use tidings_brokers::Retention;
+use tidings_brokers::nats::{Engine, EngineError, NatsBroker, NatsSettings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The newest server that the tests know.
 pub const NEWEST: &str = "2.15.1";
@@ -146,4 +151,105 @@ fn run(version: &str, config: &Path) -> Child {
     // Else it would stand still once the pipe is full.
     std::thread::spawn(move || lines.for_each(drop));
     process
+}
+
+/// Settings for a hub that nobody used yet, which keeps everything.
+pub fn fresh(settings: NatsSettings) -> NatsSettings {
+    static HUBS: AtomicUsize = AtomicUsize::new(0);
+    let hub = format!("hub{}", HUBS.fetch_add(1, Ordering::Relaxed));
+    NatsSettings { hub, retention: Retention::FOREVER, ..settings }
+}
+
+/// A replica's log. A cluster that was just started is given a while to find its leaders.
+pub async fn open(settings: NatsSettings) -> Arc<NatsBroker> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let opened = async { NatsBroker::open(Engine::connect(settings.clone()).await?).await }.await;
+        match opened {
+            Ok(broker) => return broker,
+            Err(EngineError::Unreachable { .. }) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
+            Err(error) => panic!("the log opens: {error}"),
+        }
+    }
+}
+
+/// How long a condition is waited for before the test fails, and how often it is looked at.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Returns when `so` is the case.
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// A link to a server that can be cut, and can swallow everything.
+pub struct Link {
+    port: u16,
+    state: Arc<tokio::sync::watch::Sender<LinkState>>,
+}
+
+/// What a [`Link`] does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// It carries what comes.
+    Open,
+    /// It ends connections, and takes none.
+    Cut,
+    /// It takes what comes and carries nothing, as a wall that drops packets.
+    Silent,
+}
+
+impl Link {
+    /// A link to `server`.
+    pub async fn to(server: &NatsServer) -> Link {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let state = Arc::new(tokio::sync::watch::Sender::new(LinkState::Open));
+        let (target, seen) = (server.port, state.clone());
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                tokio::spawn(carry(near, target, seen.clone()));
+            }
+        });
+        Link { port, state }
+    }
+
+    /// What it does from now on.
+    pub fn set(&self, state: LinkState) {
+        self.state.send_replace(state);
+    }
+
+    /// Settings for the server behind it.
+    pub fn settings(&self) -> NatsSettings {
+        NatsSettings { servers: vec![format!("nats://127.0.0.1:{}", self.port)], ..NatsSettings::default() }
+    }
+}
+
+async fn carry(near: tokio::net::TcpStream, target: u16, state: Arc<tokio::sync::watch::Sender<LinkState>>) {
+    let mut cut = state.subscribe();
+    let Ok(far) = tokio::net::TcpStream::connect(("127.0.0.1", target)).await else { return };
+    let ((near_reader, near_writer), (far_reader, far_writer)) = (near.into_split(), far.into_split());
+    tokio::select! {
+        _ = cut.wait_for(|state| *state == LinkState::Cut) => {}
+        () = pump(near_reader, far_writer, state.clone()) => {}
+        () = pump(far_reader, near_writer, state.clone()) => {}
+    }
+}
+
+async fn pump(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    state: Arc<tokio::sync::watch::Sender<LinkState>>,
+) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let is_silent = *state.borrow() == LinkState::Silent;
+        if !is_silent && to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
 }

@@ -1,0 +1,195 @@
+//! The broker over NATS JetStream while servers are killed and links are cut: nothing that was acknowledged is missing, doubled or out of order.
+
+mod nats_server;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nats_server::{Link, LinkState, NatsCluster, NatsServer, fresh, open, until};
+use tidings::event::Dedup;
+use tidings::{Broker, BrokerError, Event, NewEvent, Offset, Standing};
+use tidings_brokers::contract::{Recorder, after, event, of, read_all, signal};
+use tidings_brokers::nats::{Durability, Engine, NatsBroker, NatsSettings};
+
+/// Publishes at several replicas until it is stopped, each batch again until it is acknowledged, and remembers what was.
+struct Load {
+    replicas: Vec<Arc<NatsBroker>>,
+    told: Vec<Arc<Recorder>>,
+    acknowledged: Mutex<Vec<(Offset, NewEvent)>>,
+    count: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Load {
+    /// Two replicas, each at an end of its own.
+    async fn start(settings: [NatsSettings; 2]) -> (Arc<Load>, Vec<tokio::task::JoinHandle<()>>) {
+        let mut replicas = Vec::new();
+        for settings in settings {
+            replicas.push(open(settings).await);
+        }
+        let told: Vec<_> = replicas.iter().map(|_| Arc::new(Recorder::default())).collect();
+        replicas.iter().zip(&told).for_each(|(replica, told)| replica.tail(told.clone()));
+        let load = Arc::new(Load {
+            replicas,
+            told,
+            acknowledged: Mutex::default(),
+            count: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        });
+        let publishers = (0..6).map(|publisher| tokio::spawn(publish(load.clone(), publisher))).collect();
+        (load, publishers)
+    }
+
+    /// Returns when more was acknowledged, at each replica.
+    async fn goes_on(&self) {
+        let before = self.count.load(Ordering::Relaxed);
+        until("publishing goes on", async || self.count.load(Ordering::Relaxed) > before + 60).await;
+        until("both replicas follow", async || {
+            self.replicas.iter().all(|replica| replica.standing() == Standing::Current)
+        })
+        .await;
+    }
+
+    /// Stops, and judges what came of it.
+    async fn judge(&self, publishers: Vec<tokio::task::JoinHandle<()>>) {
+        self.stop.store(true, Ordering::Relaxed);
+        for publisher in publishers {
+            publisher.await.expect("no publisher fails");
+        }
+        let acknowledged = self.acknowledged.lock().expect("no panic").clone();
+        let last = acknowledged.iter().map(|(offset, _)| *offset).max().expect("something was acknowledged");
+        until("both replicas announce all", async || self.replicas.iter().all(|replica| replica.head().last >= last))
+            .await;
+        let kept = |told: &Recorder| told.told().into_iter().filter(|event| !event.is_signal()).collect::<Vec<Event>>();
+        for (replica, told) in self.replicas.iter().zip(&self.told) {
+            let told = kept(told);
+            assert!(
+                told.is_sorted_by(|a, b| a.offset.next() == b.offset),
+                "in order, once each, and no place left out"
+            );
+            let read = read_all(&**replica, after(Offset::START)).await.expect("it reads");
+            assert_eq!(told, read, "what was told is what is read");
+            for (offset, body) in &acknowledged {
+                let at =
+                    told.binary_search_by_key(offset, |event| event.offset).expect("what was acknowledged is there");
+                assert_eq!(told[at].body, *body);
+            }
+            // Each with its key: what was sent again is there once.
+            assert_eq!(told.len(), acknowledged.len(), "once each");
+            let topic = read_all(&**replica, of(&["p/3", "nothing"])).await.expect("it reads");
+            let expected: Vec<Event> = told.iter().filter(|event| event.topic.as_str() == "p/3").cloned().collect();
+            assert_eq!(topic, expected);
+        }
+    }
+}
+
+async fn publish(load: Arc<Load>, publisher: u64) {
+    let mut n = 0;
+    while !load.stop.load(Ordering::Relaxed) {
+        n += 1;
+        let replica = &load.replicas[publisher as usize % 2];
+        let of = 1 + (n % 3) as u32;
+        let request = (u128::from(publisher) << 64 | u128::from(n)).to_be_bytes();
+        let batch: Vec<NewEvent> = (0..of)
+            .map(|index| NewEvent {
+                dedup: Some(Dedup { request, index, of }),
+                ..event(&format!("p/{publisher}"), n * 10 + u64::from(index))
+            })
+            .collect();
+        let places = loop {
+            match replica.publish(batch.clone()).await {
+                Ok(places) => break places,
+                Err(BrokerError::Unavailable(_) | BrokerError::Unclear(_)) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        load.acknowledged.lock().expect("no panic").extend(places.into_iter().flatten().zip(batch));
+        load.count.fetch_add(u64::from(of), Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_again_and_again_takes_back_nothing() {
+    let mut server = NatsServer::start();
+    let settings = fresh(server.settings());
+    let (load, publishers) = Load::start([settings.clone(), settings]).await;
+    for _ in 0..3 {
+        load.goes_on().await;
+        server.kill();
+        until("it is noticed", async || load.replicas.iter().all(|replica| replica.standing() == Standing::CutOff))
+            .await;
+        server.restart();
+    }
+    load.goes_on().await;
+    load.judge(publishers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_node_of_a_cluster_may_be_killed_in_turn() {
+    for durability in [Durability::Engine, Durability::PowerSafe] {
+        let mut cluster = NatsCluster::start(3);
+        let settings = NatsSettings { durability, ..fresh(cluster.settings()) };
+        let (load, publishers) = Load::start([settings.clone(), settings.clone()]).await;
+        for node in 0..3 {
+            load.goes_on().await;
+            until("all copies are current", async || has_all_copies(&settings).await).await;
+            cluster.nodes()[node].kill();
+            load.goes_on().await;
+            cluster.nodes()[node].restart();
+        }
+        load.goes_on().await;
+        load.judge(publishers).await;
+    }
+}
+
+async fn has_all_copies(settings: &NatsSettings) -> bool {
+    let Ok(engine) = Engine::connect(settings.clone()).await else { return false };
+    let question = format!("$JS.API.STREAM.INFO.{}", engine.stream_name());
+    let Ok(answer) = engine.client().request(question, "".into()).await else { return false };
+    let info: serde_json::Value = serde_json::from_slice(&answer.payload).expect("JSON");
+    let copies = info["cluster"]["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
+    copies.len() == 2 && copies.iter().all(|copy| copy["current"] == true)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_cut_or_goes_silent_costs_a_replica_nothing_but_time() {
+    let server = NatsServer::start();
+    let link = Link::to(&server).await;
+    let near = fresh(server.settings());
+    let far = NatsSettings { servers: link.settings().servers, ..near.clone() };
+    let (load, publishers) = Load::start([near, far]).await;
+    for state in [LinkState::Cut, LinkState::Silent, LinkState::Cut] {
+        load.goes_on().await;
+        link.set(state);
+        until("it is noticed", async || load.replicas[1].standing() == Standing::CutOff).await;
+        assert_eq!(load.replicas[0].standing(), Standing::Current);
+        link.set(LinkState::Open);
+    }
+    load.goes_on().await;
+    load.judge(publishers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_engine_is_away_publishes_and_reads_are_unavailable_and_soon_say_so() {
+    let mut server = NatsServer::start();
+    let broker = open(fresh(server.settings())).await;
+    broker.publish(vec![event("a", 1)]).await.expect("it is taken");
+    server.kill();
+    until("it is refused at once", async || {
+        let begun = std::time::Instant::now();
+        let refused = broker.publish(vec![event("a", 2)]).await;
+        matches!(refused, Err(BrokerError::Unavailable(_))) && begun.elapsed() < Duration::from_millis(100)
+    })
+    .await;
+    assert!(matches!(broker.publish(vec![signal("a", 2)]).await, Err(BrokerError::Unavailable(_))));
+    assert!(matches!(broker.read(after(Offset::START)).await, Err(BrokerError::Unavailable(_))));
+    assert_eq!(broker.standing(), Standing::CutOff);
+    server.restart();
+    until("it is back", async || broker.publish(vec![event("a", 3)]).await.is_ok()).await;
+    let read = read_all(&*broker, after(Offset::START)).await.expect("it reads");
+    assert_eq!(read.first().map(|event| event.data.clone()), Some("1".into()));
+    assert_eq!(read.last().map(|event| event.data.clone()), Some("3".into()));
+}
