@@ -8,8 +8,12 @@ import urllib.request
 import pytest
 
 from conftest import DEPLOY, ROOT, free_port, replaced, until
+from test_compose import read
 
 VERSIONS = ["2.15.1", "2.12.8"]
+
+# What the health check of compose.yaml asks.
+HEALTHY = read("compose.yaml")["services"]["nats-1"]["healthcheck"]["test"][-1].partition(":8222")[2]
 
 
 @pytest.fixture(params=VERSIONS)
@@ -17,8 +21,8 @@ def server(request):
     return ROOT / f".make/nats/{request.param}/nats-server"
 
 
-def configured(folder, number, ports):
-    """The folder of one of the three servers: the files as they are, with addresses of this machine."""
+def configured(folder, number, ports, change=str):
+    """The configuration of one of the three servers: the files as they are but for `change`, with addresses of this machine."""
     home = folder / f"nats-{number}"
     home.mkdir()
     client, monitor, route = ports[number]
@@ -28,7 +32,7 @@ def configured(folder, number, ports):
         '"0.0.0.0:6222"': f'"127.0.0.1:{route}"',
         '"/data"': f'"{home}/data"',
     }
-    (home / "nats.conf").write_text(replaced((DEPLOY / "nats.conf").read_text(), changes))
+    (home / "nats.conf").write_text(change(replaced((DEPLOY / "nats.conf").read_text(), changes)))
     addresses = {f"@nats-{n}:6222": f"@127.0.0.1:{ports[n][2]}" for n in ports}
     (home / "nats-logins.conf").write_text(replaced((folder / "secrets/nats-logins.conf").read_text(), addresses))
     return home / "nats.conf"
@@ -44,13 +48,19 @@ def ask(port, path):
         return {}
 
 
-@pytest.fixture
-def cluster(tmp_path, server, start):
+def start_cluster(tmp_path, server, start, change=str):
+    """Starts the three, and returns the ports of each: for clients, for looking at it, for the others; and the processes."""
     subprocess.run([DEPLOY / "make-secrets", tmp_path / "secrets"], check=True, stdout=subprocess.DEVNULL)
     ports = {number: (free_port(), free_port(), free_port()) for number in (1, 2, 3)}
-    for number in ports:
-        start(server, "--config", configured(tmp_path, number, ports), NATS_NAME=f"nats-{number}")
-    return ports
+    processes = [
+        start(server, "--config", configured(tmp_path, number, ports, change), NATS_NAME=f"nats-{number}") for number in ports
+    ]
+    return ports, processes
+
+
+@pytest.fixture
+def cluster(tmp_path, server, start):
+    return start_cluster(tmp_path, server, start)[0]
 
 
 def test_the_server_takes_the_file_as_it_is(tmp_path, server):
@@ -64,13 +74,22 @@ def test_the_server_takes_the_file_as_it_is(tmp_path, server):
 
 def test_three_of_them_are_a_cluster_with_jetstream_that_takes_the_largest_event(cluster):
     for _, monitor, _ in cluster.values():
-        # What the health check of compose.yaml asks.
-        until("JetStream", lambda: ask(monitor, "/healthz?js-server-only=true").get("status") == "ok")
+        until("JetStream", lambda: ask(monitor, HEALTHY).get("status") == "ok")
         until("the cluster", lambda: ask(monitor, "/jsz").get("meta_cluster", {}).get("cluster_size") == 3)
         about = ask(monitor, "/varz")
         # limits.event_data and what belongs to an event.
         assert about["max_payload"] >= (1 << 20) + (64 << 10)
         assert about["auth_required"] is True
+
+
+def test_the_health_check_says_no_to_one_that_is_alone(tmp_path, server, start):
+    ports, (alone, *others) = start_cluster(tmp_path, server, start)
+    monitor = ports[1][1]
+    until("JetStream", lambda: ask(monitor, HEALTHY).get("status") == "ok")
+    for other in others:
+        other.kill()
+    until("it to notice", lambda: ask(monitor, HEALTHY).get("status") == "unavailable")
+    assert alone.poll() is None
 
 
 def test_who_does_not_know_the_password_is_sent_away(cluster):
