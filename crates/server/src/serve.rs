@@ -109,7 +109,12 @@ fn load(args: &ServeArgs) -> Result<Settings, Failure> {
 }
 
 fn start_log(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // What the client of NATS says beside its warnings, the engine says in better words; who names it hears all.
+    let level = match settings.log.level.contains("async_nats") {
+        true => settings.log.level.clone(),
+        false => format!("{},async_nats=warn", settings.log.level),
+    };
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A second start in one process, as in tests, keeps the first log.

@@ -3,7 +3,8 @@
 mod lines;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -332,6 +333,18 @@ pub(crate) fn is_idempotency_key(key: &str) -> bool {
 /// The code of a refusal of which nobody knows whether it is one.
 const UNCLEAR: &str = "publish-unclear";
 
+/// A log that is away refuses every publish: one line a second says enough.
+static ONCE_A_SECOND: OnceASecond = OnceASecond(AtomicU64::new(0));
+
+struct OnceASecond(AtomicU64);
+
+impl OnceASecond {
+    fn is_due(&self) -> bool {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.0.swap(since, Ordering::Relaxed) != since
+    }
+}
+
 fn refused(error: BrokerError) -> Problem {
     match error {
         BrokerError::Refused(reason) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", reason),
@@ -340,13 +353,17 @@ fn refused(error: BrokerError) -> Problem {
             Problem::unavailable(10, "log-full", "the log has no room at the moment; nothing was published")
         }
         BrokerError::Unclear(_) => {
-            tracing::error!(%error, "a publish was not answered");
+            if ONCE_A_SECOND.is_due() {
+                tracing::error!(%error, "a publish was not answered");
+            }
             let detail = "whether it was published can't be told at the moment; send it again with the same Idempotency-Key, \
                           and it is published once";
             Problem::unavailable(1, UNCLEAR, detail)
         }
         error => {
-            tracing::error!(%error, "a publish was refused");
+            if ONCE_A_SECOND.is_due() {
+                tracing::error!(%error, "a publish was refused");
+            }
             Problem::unavailable(2, "log-unavailable", "the log can't be written at the moment; nothing was published")
         }
     }
