@@ -1,0 +1,95 @@
+// Two replicas of a hub over a cluster of three NATS servers: their clients do not notice which one they are at.
+import { after, test } from 'node:test'
+import assert from 'node:assert/strict'
+import { startAudience } from './harness/audience.mjs'
+import { LISTENERS } from './harness/listeners.mjs'
+import { startNats } from './harness/nats.mjs'
+import { startReplicas } from './harness/replicas.mjs'
+import { until } from './harness/wait.mjs'
+
+const nats = await startNats({ after }, { nodes: 3 })
+
+// Each test has a hub of its own on the cluster.
+let hubs = 0
+const start = (t, options) => startReplicas(t, { nats, hub: `t${++hubs}`, ...options })
+
+/** How many streams and waiting polls a replica holds. */
+async function streams(replica) {
+  const { body } = await replica.ready()
+  return Object.values(body.streams).reduce((sum, count) => sum + count, 0)
+}
+
+test('what is published at one replica is heard at the other, by every transport', async t => {
+  const { replicas } = await start(t, { nginx: false })
+  const urls = replicas.map(({ url }) => url)
+  let turn = 0
+  // Of each transport and role one listens at each replica, and every other event is published at the other.
+  const crowd = await startAudience(t, { urls, each: 2, publishTo: () => urls[turn++ % 2] })
+  await crowd.grows(100)
+  await crowd.assertWell()
+})
+
+test('a cursor from one replica is taken up by the other, by every transport', async t => {
+  const { replicas: [a, b] } = await start(t, { nginx: false })
+  const first = await startAudience(t, { url: a.url })
+  await first.grows(50)
+  const [{ newest: cursor }] = first.listeners
+  for (const listener of first.listeners) {
+    listener.history.ended('it goes to the other replica')
+    listener.history.end.expected = true
+    listener.close()
+  }
+  await first.publisher.grows(30)
+  // Nobody has heard of these, and the other replica has served nobody yet.
+  const second = await startAudience(t, { url: b.url, cursor, pace: null, published: first.published })
+  await second.hasHeard()
+  await first.publisher.grows(20)
+  await first.assertWell()
+  await second.assertWell()
+  assert.ok(second.listeners.every(({ history }) => history.events.length > 20))
+})
+
+test('a replica that is killed: its clients go on at the other and come to no harm, and so when that one is killed', async t => {
+  const { replicas, url } = await start(t)
+  const crowd = await startAudience(t, { url, each: 2 })
+  await crowd.grows()
+  for (const replica of replicas) {
+    assert.ok(await streams(replica) > 0, `${replica.name} holds some`)
+    const cuts = crowd.listeners.map(listener => listener.cuts)
+    await replica.kill()
+    await until('somebody to be cut off', () => crowd.listeners.some((listener, index) => listener.cuts > cuts[index]))
+    await crowd.grows(50)
+    await replica.start()
+    await replica.becomes(200)
+    await crowd.grows()
+  }
+  await crowd.assertWell()
+})
+
+test('a replica that is drained: its clients go on at the other, not all in one moment, and come to no harm', async t => {
+  const { replicas, url } = await start(t)
+  const crowd = await startAudience(t, { url, each: 3 })
+  await crowd.grows()
+  for (const replica of replicas) {
+    const left = []
+    for (const listener of crowd.listeners) listener.onCut = () => left.push(performance.now())
+    const drained = replica.drain()
+    await until('/ready to say so', async () => (await replica.ready().catch(() => ({}))).status !== 200)
+    await drained
+    assert.ok(left.length > 2, `${left.length} were sent away`)
+    const window = left.at(-1) - left[0]
+    assert.ok(window > 100, `all ${left.length} left within ${window} ms`)
+    await crowd.grows()
+    await replica.start()
+    await replica.becomes(200)
+  }
+  await crowd.assertWell()
+})
+
+test('clients of all transports are spread over both replicas', async t => {
+  const { replicas, url } = await start(t)
+  const crowd = await startAudience(t, { url, each: 2 })
+  await crowd.grows()
+  for (const replica of replicas) assert.ok(await streams(replica) >= Object.keys(LISTENERS).length, `${replica.name} holds ${await streams(replica)}`)
+  await crowd.assertWell()
+})
