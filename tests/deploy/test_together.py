@@ -1,0 +1,162 @@
+"""The files of deploy/compose.yaml together, without containers: three NATS servers, two hubs and nginx."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import threading
+
+import pytest
+
+from conftest import DEPLOY, ROOT, free_port, replaced, until
+from test_compose import read
+from test_nats import HEALTHY, start_cluster
+from test_nats import ask as look
+from test_nginx import PROGRAMS, Names
+
+HUB = ROOT / "target/debug/tidings"
+KEY = "tdg_a-key-for-the-tests-of-deploy-and-of-nobody-else"
+KEYS = f"""
+[[auth.sources]]
+kind = "api-key"
+keys = [{{ name = "all", value = "{KEY}", publish = true, grants = ["**"] }}]
+"""
+HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+
+
+def least_rights(text):
+    """The configuration of NATS with the login that docs/scale.md describes."""
+    shown = re.search(r"^permissions: \{.*?^\}", (ROOT / "docs/scale.md").read_text(), re.DOTALL | re.MULTILINE)[0]
+    return replaced(text, {"password: $HUB_PASSWORD }": f"password: $HUB_PASSWORD, {shown} }}"})
+
+
+class Hub:
+    """A replica. One that ends by itself is started again, as compose.yaml says (`restart: unless-stopped`)."""
+
+    def __init__(self, address, given, start):
+        self.address, self.given = address, given
+        self.start = lambda: start(HUB, "serve", "--listen", f"{address[0]}:{address[1]}", **given)
+        self.process, self.ended = self.start(), 0
+
+    def is_ready(self):
+        if self.process.poll() is not None:
+            self.ended += 1
+            assert self.ended < 5, self.process.said()
+            self.process = self.start()
+        return status(self.address, "/ready") == 200
+
+
+@pytest.fixture
+def stand(request, tmp_path, start):
+    """The address of nginx, the hubs, and the processes of NATS."""
+    ports, nats = start_cluster(tmp_path, ROOT / ".make/nats/2.15.1/nats-server", start, least_rights)
+    settings = replaced(
+        (DEPLOY / "server-replicas.toml").read_text(),
+        {f"nats-{number}:4222": f"127.0.0.1:{client}" for number, (client, _, _) in ports.items()},
+    )
+    (tmp_path / "server.toml").write_text(settings + KEYS)
+
+    # As compose.yaml waits for them.
+    for _, monitor, _ in ports.values():
+        until("JetStream", lambda: look(monitor, HEALTHY).get("status") == "ok")
+
+    port = free_port()
+    hubs = []
+    for number in (1, 2):
+        given = dict(read("compose.yaml")["services"][f"tidings-{number}"]["environment"])
+        given["TIDINGS_CONFIG"] = str(tmp_path / "server.toml")
+        given["TIDINGS_DATA__DIR"] = str(tmp_path / f"data-{number}")
+        given["TIDINGS_BROKER__NATS__PASSWORD_FILE"] = str(tmp_path / "secrets/nats-password")
+        hubs.append(Hub((f"127.0.0.{number + 1}", port), given, start))
+
+    own = free_port()
+    names = Names({"tidings-1": "127.0.0.2", "tidings-2": "127.0.0.3"})
+    request.addfinalizer(names.socket.close)
+    changes = {
+        "listen 80;": f"listen 127.0.0.1:{own};",
+        "worker_processes auto;": f"pid {tmp_path}/nginx.pid; {'user root;' if os.getuid() == 0 else ''}",
+        "worker_rlimit_nofile 131072;": "",
+        "worker_connections 65536;": "worker_connections 1024;",
+        "http {": f"http {{ proxy_temp_path {tmp_path}/proxy; client_body_temp_path {tmp_path}/body;",
+        ":8090 ": f":{port} ",
+        "resolver 127.0.0.11": f"resolver 127.0.0.1:{names.port}",
+    }
+    (tmp_path / "nginx.conf").write_text(replaced((DEPLOY / "nginx-replicas.conf").read_text(), changes))
+    start(PROGRAMS["newer"], "-p", tmp_path, "-e", "stderr", "-c", tmp_path / "nginx.conf", "-g", "daemon off;")
+
+    for hub in hubs:
+        until(lambda: f"{hub.address} to be ready: {hub.process.said()}", hub.is_ready)
+    until("nginx to find them", lambda: status(("127.0.0.1", own), "/ready") == 200)
+    return ("127.0.0.1", own), hubs, nats
+
+
+def status(address, path, method="GET", body=None, key=KEY):
+    connection = http.client.HTTPConnection(*address, timeout=20)
+    try:
+        connection.request(method, path, body=body, headers={**HEADERS, "Authorization": f"Bearer {key}"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def listen(address, heard):
+    """Puts the numbers that this replica tells into the list; returns when the stream is open."""
+    connection = http.client.HTTPConnection(*address, timeout=60)
+    connection.request("GET", "/v1/events?topic=count/*", headers=HEADERS)
+    answer = connection.getresponse()
+    assert answer.status == 200
+
+    def read():
+        try:
+            for line in answer:
+                if line.startswith(b"data: ") and b'"n"' in line:
+                    heard.append(json.loads(line[6:])["n"])
+        except (OSError, ValueError, http.client.HTTPException):
+            pass
+
+    threading.Thread(target=read, daemon=True).start()
+
+
+def test_what_is_published_through_the_proxy_is_told_by_both_and_nats_has_nothing_to_refuse(stand):
+    proxy, hubs, nats = stand
+    heard = [[], []]
+    for hub, into in zip(hubs, heard):
+        listen(hub.address, into)
+    for number in range(100):
+        body = json.dumps({"name": "counted", "topic": "count/here", "data": {"n": number}})
+        assert status(proxy, "/v1/publish", "POST", body) in (200, 201)
+    for into in heard:
+        until(lambda: f"all to be heard, and not {into}", lambda: len(into) == 100)
+        assert into == list(range(100))
+    # A job, its file and its token use the rest of what the replicas share.
+    job = json.dumps({"kind": "import", "input": {"a": 1}})
+    assert status(hubs[0].address, "/v1/jobs", "POST", job) in (200, 201, 202)
+    refused = [line for each in nats for line in each.said().splitlines() if "Violation" in line]
+    assert refused == []
+
+
+def test_a_key_that_is_made_beside_one_replica_opens_both(stand):
+    _, hubs, _ = stand
+    # As the head of compose.yaml says, within the container.
+    command = [HUB, "key", "create", "--name", "myapp", "--publish"]
+    made = subprocess.run(command, env={**os.environ, **hubs[0].given}, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    key = re.search(r"tdg_\S+", made.stdout)[0]
+    body = json.dumps({"name": "counted", "topic": "count/here", "data": {"n": 1}})
+    for hub in hubs:
+        until("the key to count", lambda: status(hub.address, "/v1/publish", "POST", body, key) in (200, 201))
+        assert status(hub.address, "/v1/publish", "POST", body, key + "x") == 401
+
+
+def test_when_a_hub_stops_the_proxy_sends_everything_to_the_other(stand):
+    proxy, hubs, _ = stand
+    hubs[0].process.terminate()
+    # The grace of compose.yaml.
+    assert hubs[0].process.wait(45) == 0
+    for _ in range(20):
+        body = json.dumps({"name": "counted", "topic": "count/here", "data": {"n": 1}})
+        assert status(proxy, "/v1/publish", "POST", body) in (200, 201)
+        assert status(proxy, "/ready") == 200
