@@ -22,7 +22,7 @@ pub const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
 pub const LONGEST_TICKET: Duration = Duration::from_secs(300);
 
 /// Why the state could not be read or changed.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// Not now. Whether a change was made is not known; trying again may help.

@@ -2,12 +2,14 @@
 //! (ADR-8).
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
-use async_nats::jetstream::context::{CreateStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::context::{CreateStreamErrorKind, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{
     self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType, Stream,
@@ -21,6 +23,9 @@ use crate::state::StateError;
 /// The header that says that a name was removed, and what it says then (ADR-8).
 const OPERATION: &str = "KV-Operation";
 const DELETED: &str = "DEL";
+
+/// How often it is looked whether the connection that a question went over is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a bucket is to be.
 pub(super) struct Shape {
@@ -142,9 +147,31 @@ impl Bucket {
 
     /// Removes a name up to a revision, and leaves no trace: those who follow the bucket are not told.
     pub async fn forget(&self, name: &str, revision: u64) -> Result<(), StateError> {
+        let purge = self.stream.purge().filter(self.subject(name)).sequence(revision + 1);
+        self.ask(async { purge.await.map(drop).map_err(|error| self.unavailable(&error)) }).await
+    }
+
+    /// Asks something over the connection, and gives up when that is cut meanwhile: on the next one no answer comes.
+    pub async fn ask<T>(&self, question: impl Future<Output = Result<T, StateError>>) -> Result<T, StateError> {
         self.check_up()?;
-        let purged = self.stream.purge().filter(self.subject(name)).sequence(revision + 1).await;
-        purged.map(drop).map_err(|error| self.unavailable(&error))
+        let connects = || self.engine.client().statistics().connects.load(Ordering::Relaxed);
+        let before = connects();
+        let cut = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                if let Err(away) = self.check_up() {
+                    return away;
+                }
+                if connects() != before {
+                    return StateError::Unavailable("the connection to NATS was cut and is back".into());
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = question => answer,
+            away = cut => Err(away),
+        }
     }
 
     fn subject(&self, name: &str) -> String {
@@ -152,12 +179,14 @@ impl Bucket {
     }
 
     async fn last_of(&self, subject: &str) -> Result<Option<StreamMessage>, StateError> {
-        self.check_up()?;
-        match self.stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
-            Err(error) => Err(self.unavailable(&error)),
-        }
+        let question = async {
+            match self.stream.get_last_raw_message_by_subject(subject).await {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
+                Err(error) => Err(self.unavailable(&error)),
+            }
+        };
+        self.ask(question).await
     }
 
     async fn put(&self, name: &str, value: Bytes, expected: Option<u64>) -> Result<Option<u64>, StateError> {
@@ -171,21 +200,23 @@ impl Bucket {
         message: PublishMessage,
         expected: Option<u64>,
     ) -> Result<Option<u64>, StateError> {
-        self.check_up()?;
         let message = match expected {
             Some(revision) => message.header(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string().as_str()),
             None => message,
         };
-        let sent = self.engine.context().send_publish(self.subject(name), message).await;
-        let acknowledged = match sent {
-            Ok(sent) => sent.await,
-            Err(error) => Err(error),
+        let question = async {
+            match self.engine.context().send_publish(self.subject(name), message).await {
+                Ok(sent) => sent.await.map(|acknowledged| Some(acknowledged.sequence)),
+                Err(error) => Err(error),
+            }
+            .or_else(|error| self.refused(&error))
         };
-        let error = match acknowledged {
-            Ok(acknowledged) => return Ok(Some(acknowledged.sequence)),
-            Err(error) => error,
-        };
-        let refused = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<JetStreamError>());
+        self.ask(question).await
+    }
+
+    /// What a publish that was refused means: `None` if its condition did not hold.
+    fn refused(&self, error: &PublishError) -> Result<Option<u64>, StateError> {
+        let refused = error.source().and_then(|source| source.downcast_ref::<JetStreamError>());
         match (error.kind(), refused.map(JetStreamError::error_code)) {
             // In a cluster the leader may know it before it is stored, and then says it with the other code.
             (PublishErrorKind::WrongLastSequence, _) | (_, Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)) => {
@@ -197,7 +228,7 @@ impl Bucket {
             (_, Some(ErrorCode::STREAM_STORE_FAILED)) => {
                 Err(StateError::Full(format!("NATS has no room for more {}: {error}", self.of)))
             }
-            _ => Err(self.unavailable(&error)),
+            _ => Err(self.unavailable(error)),
         }
     }
 

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use super::bucket::is_deleted;
 use super::mirror::{Mirror, Record};
 use crate::nats::check_consumer;
+use crate::state::StateError;
 
 /// How often the server says that there is nothing new.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -42,10 +43,8 @@ pub(super) async fn follow<T: Record>(mirror: Arc<Mirror<T>>) {
 /// Reads all and goes on hearing. Ends with the reason why it can't be sure any more to have heard all.
 async fn hear<T: Record>(mirror: &Mirror<T>) -> Result<std::convert::Infallible, String> {
     let bucket = mirror.bucket();
-    if let Some(down) = bucket.engine().down() {
-        return Err(down.why);
-    }
-    let mut messages = subscribe(mirror).await?;
+    let subscribed = bucket.ask(async { subscribe(mirror).await.map_err(StateError::Unavailable) });
+    let mut messages = subscribed.await.map_err(|error| error.to_string())?;
     mirror.begin();
     // What is newest now is part of what will be heard: it is the last of its name. Asked for after the beginning: what was made
     // here before that is then no newer.

@@ -1,0 +1,221 @@
+//! The state that replicas share, while NATS goes away, comes back, forgets, and is asked a lot.
+
+mod nats_server;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::{self, stream};
+use futures_util::StreamExt;
+use nats_server::{Link, LinkState, NatsCluster, NatsServer, fresh, until};
+use tidings::Timestamp;
+use tidings_brokers::StateStore;
+use tidings_brokers::nats::{Engine, EngineError, NatsSettings, NatsState};
+use tidings_brokers::state::{AccessStore, Claimed, RequestStore, StateError};
+use tidings_brokers::state_contract::{self, answer, claim, revocation, rights};
+use tidings_brokers::store::NewKey;
+
+/// A replica with a connection of its own. A cluster that was just started is given a while to find its leaders.
+async fn replica(settings: &NatsSettings) -> Arc<NatsState> {
+    let opened = std::cell::RefCell::new(None);
+    until("the state opens", async || {
+        match async { NatsState::open(Engine::connect(settings.clone()).await?).await }.await {
+            Ok(state) => drop(opened.replace(Some(state))),
+            Err(EngineError::Unreachable { .. }) => {}
+            Err(error) => panic!("the state opens: {error}"),
+        }
+        opened.borrow().is_some()
+    })
+    .await;
+    opened.take().unwrap()
+}
+
+async fn key(state: &NatsState) -> (String, String) {
+    let (key, token) = state.create_key(NewKey::named("a"), Timestamp(5)).await.unwrap();
+    (key.id, token)
+}
+
+async fn knows(state: &NatsState, token: &str) -> bool {
+    state.key_of(token).await.is_ok_and(|key| key.is_some())
+}
+
+async fn revoked(state: &NatsState) -> Vec<String> {
+    state.revocations(Timestamp(9)).await.unwrap().into_iter().map(|revocation| revocation.value).collect()
+}
+
+fn is_unavailable<T>(result: Result<T, StateError>) -> bool {
+    matches!(result, Err(StateError::Unavailable(_)))
+}
+
+#[tokio::test]
+async fn a_cluster_that_keeps_three_copies_keeps_the_contract() {
+    let cluster = NatsCluster::start(3);
+    let settings = NatsSettings { copies: Some(3), ..cluster.settings() };
+    replica(&fresh(settings.clone())).await;
+    state_contract::all(async || {
+        let settings = fresh(settings.clone());
+        [replica(&settings).await as Arc<dyn StateStore>, replica(&settings).await]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_nats_is_away_what_is_known_counts_and_the_rest_is_unavailable_at_once() {
+    let mut server = NatsServer::start();
+    let state = replica(&server.settings()).await;
+    let (_, token) = key(&state).await;
+    state.revoke(&revocation("u1", None, 5, 100)).await.unwrap();
+    state.put_ticket([1; 32], "x", Timestamp(10)).await.unwrap();
+    server.kill();
+    until("it is told that NATS is away", async || is_unavailable(state.put_ticket([2; 32], "x", Timestamp(10)).await))
+        .await;
+
+    let asked = Instant::now();
+    assert!(knows(&state, &token).await);
+    assert_eq!(revoked(&state).await, ["u1"]);
+    assert!(is_unavailable(state.key_of("tdg_00000000_x").await), "perhaps another replica has made it");
+    assert!(is_unavailable(state.take_ticket([1; 32], Timestamp(9)).await));
+    assert!(is_unavailable(state.revoke(&revocation("u2", None, 5, 100)).await));
+    assert!(is_unavailable(state.create_key(rights(), Timestamp(5)).await));
+    assert!(is_unavailable(state.claim([1; 16], &claim(1, 5)).await));
+    assert!(asked.elapsed() < Duration::from_secs(2), "nobody waits for what can't come");
+
+    server.restart();
+    until("tickets are taken again", async || {
+        state.take_ticket([1; 32], Timestamp(9)).await.is_ok_and(|taken| taken.as_deref() == Some("x"))
+    })
+    .await;
+    assert!(knows(&state, &token).await);
+    until("an unknown key is known to be unknown", async || state.key_of("tdg_00000000_x").await == Ok(None)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_loses_nothing_and_the_copies_are_right_again() {
+    let mut server = NatsServer::start();
+    let (a, b) = (replica(&server.settings()).await, replica(&server.settings()).await);
+    let (_, first) = key(&a).await;
+    let Ok(Claimed::New(held)) = a.claim([1; 16], &claim(1, 5)).await else { panic!("it is new") };
+    a.answer([1; 16], held, &answer("the answer", 5)).await.unwrap();
+    for round in 0..3 {
+        a.revoke(&revocation(&format!("before {round}"), None, 5, 100)).await.unwrap();
+        server.kill();
+        server.restart();
+        let name = format!("after {round}");
+        until("it takes revocations again", async || b.revoke(&revocation(&name, None, 5, 100)).await.is_ok()).await;
+        until("both know both", async || {
+            let of = async |state| revoked(state).await.len();
+            of(&a).await == 2 * (round + 1) && of(&b).await == 2 * (round + 1)
+        })
+        .await;
+    }
+    let (_, second) = key(&b).await;
+    let again = replica(&server.settings()).await;
+    for state in [&a, &b, &again] {
+        until("keys of before and after", async || knows(state, &first).await && knows(state, &second).await).await;
+        assert_eq!(revoked(state).await.len(), 6);
+        until("the answer is kept", async || {
+            let kept = state.claim([1; 16], &claim(9, 6)).await;
+            kept.is_ok_and(|kept| kept == Claimed::Answered(answer("the answer", 5)))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_changed_while_a_replica_was_cut_off_is_seen_when_it_is_back() {
+    let server = NatsServer::start();
+    let link = Link::to(&server).await;
+    let (a, b) = (replica(&server.settings()).await, replica(&link.settings()).await);
+    for (round, trouble) in [LinkState::Cut, LinkState::Silent].into_iter().enumerate() {
+        let ((deleted, old), (_, kept)) = (key(&a).await, key(&a).await);
+        until("both are known", async || knows(&b, &old).await && knows(&b, &kept).await).await;
+        let seen = b.changed(None).await.unwrap();
+        link.set(trouble);
+        until("it is cut off", async || is_unavailable(b.key_of("tdg_00000000_x").await)).await;
+        a.delete_key(&deleted).await.unwrap();
+        a.revoke(&revocation(&format!("u{round}"), None, 5, 100)).await.unwrap();
+        let (_, new) = key(&a).await;
+        assert!(knows(&b, &old).await && knows(&b, &kept).await && !knows(&b, &new).await);
+        link.set(LinkState::Open);
+        until("it has seen all of it", async || {
+            !knows(&b, &old).await && knows(&b, &new).await && revoked(&b).await.len() == round + 1
+        })
+        .await;
+        assert!(knows(&b, &kept).await);
+        assert_ne!(b.changed(Some(seen)).await.unwrap(), seen, "whoever waits is told");
+    }
+}
+
+#[tokio::test]
+async fn many_unknown_tokens_at_once_are_one_question() {
+    let server = NatsServer::start();
+    let state = replica(&server.settings()).await;
+    let spy = async_nats::connect(server.url()).await.unwrap();
+    let mut questions = spy.subscribe("$JS.API.STREAM.MSG.GET.>").await.unwrap();
+    spy.flush().await.unwrap();
+    let mut guests = tokio::task::JoinSet::new();
+    for guess in 0..1_000 {
+        let state = state.clone();
+        guests.spawn(async move { state.key_of(&format!("tdg_{guess:08}_x")).await });
+    }
+    assert!(guests.join_all().await.into_iter().all(|key| key == Ok(None)));
+    // One that was under way when the others came, and the one that they share. After it the spy has heard them all.
+    spy.publish("$JS.API.STREAM.MSG.GET.end", "".into()).await.unwrap();
+    let heard = questions.by_ref().take_while(|question| {
+        let is_end = question.subject.ends_with(".end");
+        std::future::ready(!is_end)
+    });
+    let count = heard.count().await;
+    assert!((1..=3).contains(&count), "{count} questions");
+}
+
+#[tokio::test]
+async fn a_bucket_that_somebody_else_made_otherwise_is_refused_with_what_to_do() {
+    let server = NatsServer::start();
+    let client = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    for of in ["keys", "revocations", "tickets", "requests"] {
+        let settings = fresh(server.settings());
+        let engine = Engine::connect(settings.clone()).await.unwrap();
+        let bucket = engine.bucket_name(of);
+        let foreign = stream::Config {
+            name: format!("KV_{bucket}"),
+            subjects: vec![format!("$KV.{bucket}.>")],
+            max_messages_per_subject: 5,
+            ..stream::Config::default()
+        };
+        client.create_stream(foreign).await.unwrap();
+        let refused = NatsState::open(engine).await.unwrap_err();
+        assert!(matches!(refused, EngineError::Unfit(_)), "{refused:?}");
+        let sentence = refused.to_string();
+        assert!(sentence.contains(&bucket) && sentence.contains("another name"), "{sentence}");
+    }
+}
+
+#[tokio::test]
+async fn buckets_that_were_made_anew_are_read_anew() {
+    let server = NatsServer::start();
+    let settings = server.settings();
+    let a = replica(&settings).await;
+    let (_, old) = key(&a).await;
+    let (_, other) = key(&a).await;
+    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    context.delete_stream("KV_tidings_hub_keys").await.unwrap();
+    until("it is missed", async || is_unavailable(a.key_of("tdg_00000000_x").await)).await;
+    assert!(knows(&a, &old).await, "what is known counts until something else is known");
+    let b = replica(&settings).await;
+    let (_, new) = key(&b).await;
+    until("the old ones are gone", async || !knows(&a, &old).await && !knows(&a, &other).await).await;
+    until("the new one is known", async || knows(&a, &new).await).await;
+}
+
+#[tokio::test]
+async fn secrets_are_not_in_the_buckets() {
+    let server = NatsServer::start();
+    let state = replica(&server.settings()).await;
+    let (id, token) = key(&state).await;
+    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let kept = context.get_key_value("tidings_hub_keys").await.unwrap().get(format!("k.{id}")).await.unwrap();
+    let text = String::from_utf8(kept.expect("other programs read it too").to_vec()).unwrap();
+    let secret = token.rsplit_once(&id).unwrap().1.trim_start_matches('_');
+    assert!(text.contains("secret_sha256") && !text.contains(secret), "{text}");
+}
