@@ -8,6 +8,7 @@ use tidings::{Epoch, Offset};
 use super::api::{self, ApiError, ask};
 use super::echo;
 use super::engine::{Engine, EngineError, Version};
+use super::moving;
 use super::settings::Durability;
 use crate::memory::random_epoch;
 
@@ -15,9 +16,11 @@ use crate::memory::random_epoch;
 pub(super) const ATOMIC: Version = Version(2, 12, 0);
 
 /// Which history a stream holds: 8 hex digits in its metadata.
-const EPOCH: &str = "tidings-epoch";
+pub(super) const EPOCH: &str = "tidings-epoch";
 /// In which form: [`codec`](super::codec) and [`subject`](super::subject), version 1.
-const FORMAT: &str = "tidings-format";
+pub(super) const FORMAT: &str = "tidings-format";
+/// The form that this version writes and reads.
+pub(super) const FORMAT_NOW: &str = "1";
 
 /// What the settings may change at a stream that is there.
 const CHANGEABLE: [&str; 8] = [
@@ -132,8 +135,12 @@ pub enum CreateError {
 /// Makes the stream of the hub, empty: with a history of its own or, for a log that is moved here, with a given one; the first
 /// event gets the place `first`.
 pub async fn create_stream(engine: &Engine, epoch: Option<Epoch>, first: Option<Offset>) -> Result<(), CreateError> {
+    create(engine, config(engine, epoch.unwrap_or_else(random_epoch), first)).await
+}
+
+/// Makes the stream of this configuration.
+pub(super) async fn create(engine: &Engine, asked: Value) -> Result<(), CreateError> {
     check_durability(engine)?;
-    let asked = config(engine, epoch.unwrap_or_else(random_epoch), first);
     match ask(engine, &format!("STREAM.CREATE.{}", engine.stream_name()), &asked).await {
         Ok(made) => {
             echo::check(&format!("the stream {}", engine.stream_name()), &asked, &made["config"])?;
@@ -172,7 +179,8 @@ fn check_durability(engine: &Engine) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn config(engine: &Engine, epoch: Epoch, first: Option<Offset>) -> Value {
+/// What the stream is asked to be.
+pub(super) fn config(engine: &Engine, epoch: Epoch, first: Option<Offset>) -> Value {
     let settings = engine.settings();
     let bound = |most: Option<u64>| most.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX));
     // The server refuses an age below 0.1 s, and a window that is longer than the age.
@@ -197,7 +205,7 @@ fn config(engine: &Engine, epoch: Epoch, first: Option<Offset>) -> Value {
         "allow_direct": true,
         "deny_delete": true,
         "deny_purge": true,
-        "metadata": { EPOCH: epoch.to_string(), FORMAT: "1" },
+        "metadata": { EPOCH: epoch.to_string(), FORMAT: FORMAT_NOW },
     });
     if engine.version().is_some_and(|version| version >= ATOMIC) {
         config["allow_atomic"] = json!(true);
@@ -220,8 +228,13 @@ async fn adopt(engine: &Engine, there: &Value) -> Result<(), EngineError> {
     if metadata[EPOCH].as_str().is_none() {
         return refuse("was not made by Tidings".into());
     }
-    if metadata[FORMAT] != "1" {
-        return refuse(format!("is in format {}, and this version of Tidings knows 1", metadata[FORMAT]));
+    if metadata[FORMAT] == moving::MOVING {
+        return Err(EngineError::Unfit(format!(
+            "a log is being moved into the stream {name} in NATS: run `tidings migrate` to its end, then start the hub"
+        )));
+    }
+    if metadata[FORMAT] != FORMAT_NOW {
+        return refuse(format!("is in format {}, and this version of Tidings knows {FORMAT_NOW}", metadata[FORMAT]));
     }
     let wanted = config(engine, Epoch(0), None);
     let fields = wanted.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata");
