@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 
@@ -22,6 +23,7 @@ KEYS = f"""
 kind = "api-key"
 keys = [{{ name = "all", value = "{KEY}", publish = true, grants = ["**"] }}]
 """
+EVENT = json.dumps({"name": "counted", "topic": "count/here", "data": {"n": 1}})
 HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
 
 
@@ -38,6 +40,16 @@ class Hub:
         self.address, self.given = address, given
         self.start = lambda: start(HUB, "serve", "--listen", f"{address[0]}:{address[1]}", **given)
         self.process, self.ended = self.start(), 0
+
+    def make_key(self, name):
+        """As the head of compose.yaml says, within the container."""
+        command = [HUB, "key", "create", "--name", name, "--publish"]
+        made = subprocess.run(command, env={**os.environ, **self.given}, capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        return re.search(r"tdg_\S+", made.stdout)[0]
+
+    def publishes(self, key):
+        return status(self.address, "/v1/publish", "POST", EVENT, key) in (200, 201)
 
     def is_ready(self):
         if self.process.poll() is not None:
@@ -88,6 +100,7 @@ def stand(request, tmp_path, start):
     for hub in hubs:
         until(lambda: f"{hub.address} to be ready: {hub.process.said()}", hub.is_ready)
     until("nginx to find them", lambda: status(("127.0.0.1", own), "/ready") == 200)
+    nats[0].login = ports[1][0], (tmp_path / "secrets/nats-password").read_text()
     return ("127.0.0.1", own), hubs, nats
 
 
@@ -98,6 +111,36 @@ def status(address, path, method="GET", body=None, key=KEY):
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return None
+    finally:
+        connection.close()
+
+
+def remove_stream(login, name):
+    """By the protocol of NATS: a request is a message with the subject for its answer."""
+    port, password = login
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        lines = connection.makefile("rb")
+        lines.readline()
+        hello = json.dumps({"user": "tidings", "pass": password, "verbose": False})
+        request = f"PUB $JS.API.STREAM.DELETE.{name} _INBOX.a 0\r\n\r\n"
+        connection.sendall(f"CONNECT {hello}\r\nSUB _INBOX.a 1\r\n{request}".encode())
+        while not (said := lines.readline()).startswith(b"{"):
+            assert said and not said.startswith(b"-ERR"), said
+        assert json.loads(said).get("success"), said
+
+
+def first_words(address, cursor=None):
+    """What a stream begins with: the event that is not a comment, and its id."""
+    connection = http.client.HTTPConnection(*address, timeout=20)
+    resume = {"Last-Event-ID": cursor} if cursor else {}
+    connection.request("GET", "/v1/events?topic=count/*", headers={**HEADERS, **resume})
+    name = None
+    try:
+        for line in connection.getresponse():
+            if line.startswith(b"event: "):
+                name = line[7:].strip().decode()
+            if line.startswith(b"id: "):
+                return name, line[4:].strip().decode()
     finally:
         connection.close()
 
@@ -140,15 +183,10 @@ def test_what_is_published_through_the_proxy_is_told_by_both_and_nats_has_nothin
 
 def test_a_key_that_is_made_beside_one_replica_opens_both(stand):
     _, hubs, _ = stand
-    # As the head of compose.yaml says, within the container.
-    command = [HUB, "key", "create", "--name", "myapp", "--publish"]
-    made = subprocess.run(command, env={**os.environ, **hubs[0].given}, capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    key = re.search(r"tdg_\S+", made.stdout)[0]
-    body = json.dumps({"name": "counted", "topic": "count/here", "data": {"n": 1}})
+    key = hubs[0].make_key("myapp")
     for hub in hubs:
-        until("the key to count", lambda: status(hub.address, "/v1/publish", "POST", body, key) in (200, 201))
-        assert status(hub.address, "/v1/publish", "POST", body, key + "x") == 401
+        until("the key to count", lambda: hub.publishes(key))
+        assert status(hub.address, "/v1/publish", "POST", EVENT, key + "x") == 401
 
 
 def test_when_a_hub_stops_the_proxy_sends_everything_to_the_other(stand):
@@ -157,6 +195,27 @@ def test_when_a_hub_stops_the_proxy_sends_everything_to_the_other(stand):
     # The grace of compose.yaml.
     assert hubs[0].process.wait(45) == 0
     for _ in range(20):
-        body = json.dumps({"name": "counted", "topic": "count/here", "data": {"n": 1}})
-        assert status(proxy, "/v1/publish", "POST", body) in (200, 201)
+        assert status(proxy, "/v1/publish", "POST", EVENT) in (200, 201)
         assert status(proxy, "/ready") == 200
+
+
+def test_a_log_that_is_left_out_of_a_restore_is_begun_anew_and_cursors_of_the_old_one_are_told_of_a_gap(stand):
+    _, hubs, nats = stand
+    key = hubs[0].make_key("kept")
+    until("the key to count", lambda: hubs[0].publishes(key))
+    opened, cursor = first_words(hubs[0].address)
+    assert opened == "tidings.open" and first_words(hubs[1].address, cursor)[0] == "tidings.open"
+
+    # As docs/scale.md says: all replicas are stopped, the buckets are there, the log is not.
+    for hub in hubs:
+        hub.process.terminate()
+    for hub in hubs:
+        hub.process.wait(45)
+    remove_stream(nats[0].login, "TIDINGS_hub")
+    for hub in hubs:
+        hub.ended = -1
+        until(lambda: f"{hub.address} to be ready: {hub.process.said()}", hub.is_ready)
+    for hub in hubs:
+        assert first_words(hub.address, cursor)[0] == "tidings.gap"
+        # What the buckets hold still counts.
+        assert hub.publishes(key)
