@@ -8,38 +8,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::client::{Request, RequestErrorKind};
-use bytes::Bytes;
-use serde::Deserialize;
 use tidings::{BrokerError, NewEvent, Offset};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::announcer::{Announcer, Expectation};
-use super::api::Refusal;
 use super::codec::{self, Origin};
 use super::engine::Engine;
+use super::group::Group;
+use super::outgoing::{Ack, Courier, Outgoing};
+use super::settings::Durability;
 use super::{stream, subject};
 
 /// The most events of one atomic batch that servers take.
 pub(super) const MOST_IN_BATCH: usize = 1_000;
-/// How many atomic batches of one process are on their way: servers take 50 of a stream at once, of all replicas together.
-const BATCHES_AT_ONCE: usize = 12;
 /// How long the engine may be away before publishes are refused at once, so that nobody waits for nothing.
 const AWAY: Duration = Duration::from_secs(1);
 /// How long one try of what can be repeated waits for its answer.
 const ONE_TRY: Duration = Duration::from_millis(1_500);
 /// How long a signal that was sent is waited for to come back. It may be dropped.
 const SIGNAL_ECHO: Duration = Duration::from_secs(1);
-
-/// An event as it goes to the stream.
-#[derive(Clone, Debug)]
-pub(super) struct Outgoing {
-    subject: String,
-    header: String,
-    id: Option<String>,
-    payload: Bytes,
-}
 
 /// What became of a try.
 enum Outcome {
@@ -53,46 +40,31 @@ enum Outcome {
     Failed(BrokerError),
 }
 
-/// What the engine says to one message.
-enum Ack {
-    Taken { place: u64, again: bool },
-    Duplicates,
-    NotTaken(String),
-    Unclear(String),
-    Failed(BrokerError),
-}
-
-#[derive(Deserialize)]
-struct PubAck {
-    #[serde(default)]
-    seq: u64,
-    #[serde(default)]
-    duplicate: bool,
-    error: Option<Refusal>,
-}
-
 /// Publishes what this process is handed.
 pub(super) struct Publisher {
     engine: Arc<Engine>,
     announcer: Arc<Announcer>,
     events: String,
     signals: String,
-    stream: String,
+    courier: Arc<Courier>,
+    /// Where what is published at the same time goes together.
+    group: Option<Group>,
     /// Whether the stream takes atomic batches.
     is_atomic: bool,
     batches: AtomicU64,
-    on_their_way: Semaphore,
 }
 
 impl Publisher {
     pub fn new(engine: Arc<Engine>, announcer: Arc<Announcer>, is_atomic: bool) -> Publisher {
+        let courier = Arc::new(Courier::new(engine.clone(), announcer.process));
+        let is_shared = is_atomic && engine.settings().durability == Durability::PowerSafe;
         Publisher {
             events: stream::event_prefix(&engine),
             signals: signal_subject(&engine),
-            stream: engine.stream_name(),
+            group: is_shared.then(|| Group::new(courier.clone())),
+            courier,
             is_atomic,
             batches: AtomicU64::new(0),
-            on_their_way: Semaphore::new(BATCHES_AT_ONCE),
             engine,
             announcer,
         }
@@ -104,7 +76,7 @@ impl Publisher {
         let number = self.batches.fetch_add(1, Ordering::Relaxed);
         let kept: Vec<&NewEvent> = batch.iter().filter(|event| event.kept).collect();
         let outgoing = kept.iter().enumerate().map(|(index, event)| self.outgoing(event, self.origin(number, index)));
-        let outgoing = outgoing.collect::<Result<Vec<_>, _>>()?;
+        let outgoing = outgoing.collect::<Result<Arc<[_]>, _>>()?;
         if outgoing.len() > MOST_IN_BATCH {
             let events = outgoing.len();
             return Err(BrokerError::Refused(format!(
@@ -185,7 +157,7 @@ impl Publisher {
     }
 
     /// Appends events, and returns when they were announced here.
-    async fn append(&self, batch: u64, events: &[Outgoing]) -> Result<Vec<Offset>, BrokerError> {
+    async fn append(&self, batch: u64, events: &Arc<[Outgoing]>) -> Result<Vec<Offset>, BrokerError> {
         let deadline = Instant::now() + self.engine.settings().publish_timeout;
         let mut expected = self.announcer.expect(batch, events.len());
         let is_repeatable = events.iter().all(|event| event.id.is_some());
@@ -253,9 +225,11 @@ impl Publisher {
         }
     }
 
-    async fn attempt(&self, events: &[Outgoing], taken: &mut [Option<(u64, bool)>], until: Instant) -> Outcome {
-        if events.len() > 1 && self.is_atomic && taken.iter().all(Option::is_none) {
-            match self.send_batch(events, until).await {
+    async fn attempt(&self, events: &Arc<[Outgoing]>, taken: &mut [Option<(u64, bool)>], until: Instant) -> Outcome {
+        if taken.iter().all(Option::is_none)
+            && let Some(ack) = self.attempt_together(events, until).await
+        {
+            match ack {
                 Ack::Taken { place, .. } => {
                     let first = place + 1 - events.len() as u64;
                     return Outcome::Taken { last: place, places: (first..=place).collect(), again: false };
@@ -269,7 +243,7 @@ impl Publisher {
         }
         // One after the other: sent together, a change of the leader could take the second and not the first.
         for (event, taken) in events.iter().zip(&mut *taken).filter(|(_, taken)| taken.is_none()) {
-            match self.send(event, until).await {
+            match self.courier.send(event, until).await {
                 Ack::Taken { place, again } => *taken = Some((place, again)),
                 Ack::NotTaken(why) => return Outcome::NotTaken(why),
                 Ack::Unclear(why) => return Outcome::Unclear(why),
@@ -282,90 +256,20 @@ impl Publisher {
         Outcome::Taken { last, places, again: taken.iter().flatten().any(|(_, again)| *again) }
     }
 
-    async fn send(&self, event: &Outgoing, until: Instant) -> Ack {
-        self.ask(event, event.headers(&self.stream), until).await
-    }
-
-    async fn send_batch(&self, events: &[Outgoing], until: Instant) -> Ack {
-        let Ok(_permit) = self.on_their_way.acquire().await else {
-            return Ack::NotTaken("stopped".into());
-        };
-        let id = format!("{:016x}-{}", self.announcer.process, self.batches.fetch_add(1, Ordering::Relaxed));
-        let Some((last, others)) = events.split_last() else { return Ack::NotTaken("an empty batch".into()) };
-        for (index, event) in others.iter().enumerate() {
-            let headers = event.batch_headers(&self.stream, &id, index + 1);
-            let sent =
-                self.engine.client().publish_with_headers(event.subject.clone(), headers, event.payload.clone()).await;
-            if let Err(error) = sent {
-                return Ack::NotTaken(error.to_string());
-            }
+    /// As a whole, where that can be: with what others publish now, or as a batch of its own.
+    async fn attempt_together(&self, events: &Arc<[Outgoing]>, until: Instant) -> Option<Ack> {
+        if let Some(group) = &self.group
+            && let Some(ack) = group.send(events.clone(), until).await
+        {
+            return Some(ack);
         }
-        let mut headers = last.batch_headers(&self.stream, &id, events.len());
-        headers.insert("Nats-Batch-Commit", "1");
-        self.ask(last, headers, until).await
-    }
-
-    async fn ask(&self, event: &Outgoing, headers: HeaderMap, until: Instant) -> Ack {
-        let patience = until.saturating_duration_since(Instant::now());
-        let request = Request::new().payload(event.payload.clone()).headers(headers).timeout(Some(patience));
-        let answer = match self.engine.client().send_request(event.subject.clone(), request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                return match error.kind() {
-                    RequestErrorKind::NoResponders => Ack::NotTaken("no server leads the log at the moment".into()),
-                    RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject => {
-                        Ack::Failed(BrokerError::Refused(error.to_string()))
-                    }
-                    _ => Ack::Unclear(error.to_string()),
-                };
-            }
-        };
-        match serde_json::from_slice::<PubAck>(&answer.payload) {
-            Ok(PubAck { error: Some(refusal), .. }) => judge(&refusal),
-            Ok(PubAck { seq: 0, .. }) | Err(_) => Ack::Unclear("NATS answered with something else".into()),
-            Ok(PubAck { seq, duplicate, .. }) => Ack::Taken { place: seq, again: duplicate },
-        }
-    }
-}
-
-impl Outgoing {
-    fn headers(&self, stream: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(codec::HEADER, self.header.as_str());
-        headers.insert("Nats-Expected-Stream", stream);
-        if let Some(id) = &self.id {
-            headers.insert("Nats-Msg-Id", id.as_str());
-        }
-        headers
-    }
-
-    fn batch_headers(&self, stream: &str, id: &str, sequence: usize) -> HeaderMap {
-        let mut headers = self.headers(stream);
-        headers.insert("Nats-Batch-Id", id);
-        headers.insert("Nats-Batch-Sequence", sequence.to_string());
-        headers
+        if events.len() > 1 && self.is_atomic { Some(self.courier.send_batch(events, until).await) } else { None }
     }
 }
 
 /// The subject of signals.
 pub(super) fn signal_subject(engine: &Engine) -> String {
     format!("{}.signal", engine.prefix())
-}
-
-/// What a no of the engine means for an event. With any of them it was not taken.
-fn judge(refusal: &Refusal) -> Ack {
-    match refusal.err_code {
-        // Room on the servers, or in the account, ran out.
-        10002 | 10023 | 10028 | 10047 | 10077 | 10122 => {
-            Ack::Failed(BrokerError::Full(format!("NATS says: {refusal}")))
-        }
-        10054 | 10097 => Ack::Failed(BrokerError::Refused(format!("NATS says: {refusal}"))),
-        10201 => Ack::Duplicates,
-        // No leader, a batch of which a part was lost, too many at once, a first try that is not through yet.
-        10008 | 10009 | 10118 | 10158 | 10176 | 10194 | 10210 => Ack::NotTaken(refusal.to_string()),
-        _ if refusal.code >= 500 => Ack::NotTaken(refusal.to_string()),
-        _ => Ack::Failed(BrokerError::Unavailable(format!("NATS did not take it: {refusal}"))),
-    }
 }
 
 fn unclear(why: &str) -> BrokerError {
