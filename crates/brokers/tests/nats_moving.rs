@@ -265,7 +265,8 @@ async fn another_log_in_nats_is_refused_and_an_unused_one_is_replaced() {
     refused(&moved_elsewhere).await;
 
     let unused = fresh(server.settings());
-    drop(open(unused.clone()).await);
+    let engine = Engine::connect(unused.clone()).await.expect("it is reached");
+    create_stream(&engine, None, None).await.expect("it is made");
     moved(&moving(&unused, &from).await).await;
     is_as_it_was(&unused, &from).await;
 }
@@ -283,7 +284,9 @@ impl Broker for Altered {
     }
     async fn read(&self, query: Query) -> Result<Page, BrokerError> {
         let mut page = self.log.read(query).await?;
-        (self.alter)(&mut page);
+        if page.events.len() > 300 {
+            (self.alter)(&mut page);
+        }
         Ok(page)
     }
     fn head(&self) -> Head {
@@ -355,7 +358,7 @@ async fn an_event_that_nats_can_not_take_is_told_before_anything_is_made() {
 async fn an_engine_that_stays_away_is_told() {
     let (disk, mut server) = (disk(), NatsServer::start());
     let (from, settings) = (a_log(disk.path(), 500).await, fresh(server.settings()));
-    let log = moving(&settings, &from).await;
+    let log = moving(&settings, &from).await.with_patience(Duration::from_secs(1));
     let survey = survey(&log).await;
     let copied = log.copy(&survey, |place| {
         if place.0 > 100 {

@@ -15,6 +15,7 @@ pub use survey::Survey;
 pub(super) use target::MOVING;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidings::{Broker, BrokerError, Epoch, NewEvent, Offset, Page, Query};
 
@@ -62,13 +63,19 @@ pub struct LogMove {
     engine: Arc<Engine>,
     from: Arc<dyn Broker>,
     epoch: Epoch,
+    patience: Duration,
 }
 
 impl LogMove {
     /// Of the log `from`, to which nothing is appended any more.
     pub fn new(engine: Arc<Engine>, from: Arc<dyn Broker>) -> Self {
         let epoch = from.head().epoch;
-        LogMove { engine, from, epoch }
+        LogMove { engine, from, epoch, patience: Duration::from_secs(30) }
+    }
+
+    /// With another time than 30 s for which the engine may be away before it is given up.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        LogMove { patience, ..self }
     }
 
     /// How far it is.

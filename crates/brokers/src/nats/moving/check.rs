@@ -12,10 +12,7 @@ use crate::nats::direct::{Direct, Stored, Wanted};
 /// How many messages are asked for at once.
 const PAGE: usize = 500;
 
-/// For how long nothing may be got before it is given up: any server answers, also one that is behind.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long after an empty answer it is asked again.
+/// How long after an empty answer it is asked again: any server answers, also one that is behind.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// The messages of the stream, one after the other.
@@ -23,11 +20,12 @@ struct Messages {
     direct: Direct,
     found: std::vec::IntoIter<Stored>,
     next: u64,
+    patience: Duration,
 }
 
 impl Messages {
     async fn next(&mut self) -> Result<Stored, MoveError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             if let Some(found) = self.found.next() {
                 self.next = found.offset + 1;
@@ -66,7 +64,7 @@ pub(super) async fn check(log: &LogMove, survey: &Survey, mut step: impl FnMut(O
     let direct = Direct::new(log.engine.clone()).await.map_err(interrupted)?;
     // What the limits of the stream let go since is not missed.
     let mut after = Offset(found.first.max(survey.first.0) - 1);
-    let mut messages = Messages { direct, found: Vec::new().into_iter(), next: after.0 + 1 };
+    let mut messages = Messages { direct, found: Vec::new().into_iter(), next: after.0 + 1, patience: log.patience };
     while after < survey.last {
         let page = log.page(after, survey.last).await?;
         let mut passed = after;

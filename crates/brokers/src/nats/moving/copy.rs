@@ -23,9 +23,6 @@ const ON_THEIR_WAY: usize = 1_000;
 /// How many bytes of them.
 const BYTES_ON_THEIR_WAY: usize = 8 << 20;
 
-/// For how long the engine may take nothing before it is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// How long after a failure it is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
@@ -58,11 +55,11 @@ impl Window {
     }
 }
 
-/// Moves what is missing, through whatever passes within [`PATIENCE`].
+/// Moves what is missing, through whatever passes while there is patience.
 pub(super) async fn copy(log: &LogMove, survey: &Survey, mut step: impl FnMut(Offset)) -> Result<u64, MoveError> {
     let mut moved = 0;
     let mut reached = Offset(survey.first.0 - 1);
-    let mut deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + log.patience;
     loop {
         let before = reached;
         let failure = match go_on(log, survey, &mut reached, &mut moved, &mut step).await {
@@ -72,7 +69,7 @@ pub(super) async fn copy(log: &LogMove, survey: &Survey, mut step: impl FnMut(Of
         };
         let now = Instant::now();
         if reached > before {
-            deadline = now + PATIENCE;
+            deadline = now + log.patience;
         }
         if now >= deadline {
             return Err(MoveError::Interrupted(failure));
