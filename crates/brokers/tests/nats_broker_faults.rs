@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nats_server::{Link, LinkState, NatsCluster, NatsServer, fresh, open, until};
 use tidings::event::Dedup;
-use tidings::{Broker, BrokerError, Event, NewEvent, Offset, Standing};
+use tidings::{Broker, BrokerError, Event, NewEvent, Offset, Query, Standing};
 use tidings_brokers::contract::{Recorder, after, event, of, read_all, signal};
 use tidings_brokers::nats::{Durability, Engine, NatsBroker, NatsSettings};
 
@@ -115,7 +115,7 @@ async fn publish(load: Arc<Load>, publisher: u64) {
 async fn a_server_that_is_killed_again_and_again_takes_back_nothing() {
     let mut server = NatsServer::start();
     let settings = fresh(server.settings());
-    let (load, publishers) = Load::start([settings.clone(), settings]).await;
+    let (load, publishers) = Load::start([settings.clone(), settings.clone()]).await;
     for _ in 0..3 {
         load.goes_on().await;
         server.kill();
@@ -125,6 +125,59 @@ async fn a_server_that_is_killed_again_and_again_takes_back_nothing() {
     }
     load.goes_on().await;
     load.judge(publishers).await;
+    assert_eq!(open(settings).await.head().epoch, load.replicas[0].head().epoch, "it is the same history");
+}
+
+/// Changes a byte of what the server wrote, in the file where `text` is.
+fn damage(server: &NatsServer, text: &str) {
+    let mut folders = vec![server.store()];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let mut bytes = std::fs::read(&path).expect("a file");
+            let is_block = path.extension().is_some_and(|extension| extension == "blk");
+            let at = bytes.windows(text.len()).position(|window| window == text.as_bytes()).filter(|_| is_block);
+            if let Some(at) = at {
+                bytes[at] ^= 1;
+                return std::fs::write(path, bytes).expect("it is written");
+            }
+        }
+    }
+    panic!("{text} is nowhere");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_on_the_servers_disk_is_told_as_a_gap_and_never_passed_over() {
+    // In blocks of 8 MiB: what is damaged in the last one takes the end of the log with it, and its places are given away again.
+    for (damaged, is_end) in [(3_u64, false), (24, true)] {
+        let mut server = NatsServer::start();
+        let settings = fresh(server.settings());
+        let broker = open(settings.clone()).await;
+        for n in 1..=25 {
+            let data = format!("number-{n:02}-{}", "x".repeat(800_000));
+            broker.publish(vec![NewEvent { data: data.into(), ..event("a", n) }]).await.expect("it is taken");
+        }
+        let epoch = broker.head().epoch;
+        drop(broker);
+        server.kill();
+        damage(&server, &format!("number-{damaged:02}"));
+        server.restart();
+        let broker = open(settings.clone()).await;
+        let head = broker.head();
+        assert_ne!(head.epoch, epoch, "who stands in the old history is told of a gap");
+        assert_eq!(head.last.0 < 25, is_end);
+        for topics in [None, of(&["a"]).topics] {
+            let query = Query { topics, ..after(head.trimmed) };
+            let read = read_all(&*broker, query.clone()).await.expect("what is left reads");
+            assert_eq!(read.len() as u64, head.last.0 - head.trimmed.0, "no place is missing behind where it begins");
+            let before = broker.read(Query { after: Offset(damaged - 1), ..query }).await;
+            assert_eq!(matches!(before, Err(BrokerError::Trimmed { .. })), !is_end, "{before:?}");
+        }
+        assert_eq!(open(settings).await.head().epoch, head.epoch, "one loss is told once");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -157,7 +157,7 @@ impl Announcer {
         state.trimmed = state.trimmed.max(stream.trimmed());
         if state.announced >= stream.last {
             state.bytes = stream.bytes;
-            state.voids = stream.voids;
+            state.voids = stream.voids + state.foreign;
         }
     }
 

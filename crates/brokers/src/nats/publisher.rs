@@ -22,7 +22,7 @@ use super::{stream, subject};
 /// The most events of one atomic batch that servers take.
 pub(super) const MOST_IN_BATCH: usize = 1_000;
 /// How long the engine may be away before publishes are refused at once, so that nobody waits for nothing.
-const AWAY: Duration = Duration::from_secs(1);
+pub(super) const AWAY: Duration = Duration::from_secs(1);
 /// How long one try of what can be repeated waits for its answer.
 const ONE_TRY: Duration = Duration::from_millis(1_500);
 /// How long a signal that was sent is waited for to come back. It may be dropped.

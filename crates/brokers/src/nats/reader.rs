@@ -19,6 +19,7 @@ use super::announcer::{Announcer, Place};
 use super::api::ApiError;
 use super::direct::{Direct, Stored, Wanted, get_from_leader};
 use super::engine::Engine;
+use super::publisher::AWAY;
 use super::stream::{self, StreamState};
 use super::{subject, tail};
 
@@ -89,12 +90,17 @@ impl Reader {
             match page {
                 Ok(page) => return Ok(page),
                 Err(Trouble::Told(error)) => return Err(error),
-                Err(Trouble::Again(why)) if begun.elapsed() > PATIENCE || self.engine.down().is_some() => {
+                Err(Trouble::Again(why)) if begun.elapsed() > PATIENCE || self.is_away() => {
                     return Err(BrokerError::Unavailable(format!("the log can't be read in NATS: {why}")));
                 }
                 Err(Trouble::Again(_)) => sleep(Duration::from_millis(25)).await,
             }
         }
+    }
+
+    /// Whether the engine is away for longer than it takes to go on at another server.
+    fn is_away(&self) -> bool {
+        self.engine.down().is_some_and(|down| down.since.elapsed() > AWAY)
     }
 
     fn check_trimmed(&self, after: u64) -> Result<(), BrokerError> {
@@ -151,7 +157,9 @@ impl Reader {
         let mut reached = query.after.0;
         'page: while reached < until {
             let room = pager.wanted(until - reached);
-            let share = Wanted { count: room.count.min(2 * room.count / strands.len().max(1) + 16), ..room };
+            // So that a page of many topics is not fetched once for each.
+            let share = |all: usize, least: usize| all.min(2 * all / strands.len().max(1) + least);
+            let share = Wanted { count: share(room.count, 16), bytes: share(room.bytes, 64 << 10), ..room };
             let mut behind: Vec<&mut Strand> = strands.iter_mut().filter(|strand| strand.upto <= reached).collect();
             for some in behind.chunks_mut(TOPICS_AT_ONCE) {
                 try_join_all(some.iter_mut().map(|strand| self.fill(strand, until, share, is_copied))).await?;

@@ -22,6 +22,9 @@ pub(super) const FORMAT: &str = "tidings-format";
 /// The form that this version writes and reads.
 pub(super) const FORMAT_NOW: &str = "1";
 
+/// Which loss that the server told of was answered with another epoch already.
+const LOST: &str = "tidings-lost";
+
 /// What the settings may change at a stream that is there.
 const CHANGEABLE: [&str; 8] = [
     "max_msgs",
@@ -49,6 +52,8 @@ pub(super) struct StreamState {
     pub voids: u64,
     /// The last place that is missing among those that are there: damage, as nobody may delete. 0 if none.
     pub hole: u64,
+    /// What the server says that it lost when it read its files: damage, also of the end, whose places it then gives away again.
+    pub lost: Option<String>,
     /// Whether it takes atomic batches.
     pub atomic: bool,
     /// Its configuration as the server says it.
@@ -77,6 +82,7 @@ impl StreamState {
             bytes: number(state, "bytes")?,
             voids: state["subjects"][void].as_u64().unwrap_or(0),
             hole: holes.max().unwrap_or(0),
+            lost: state["lost"]["bytes"].as_u64().filter(|bytes| *bytes > 0).map(|bytes| format!("{bytes} bytes")),
             atomic: config["allow_atomic"].as_bool().unwrap_or(false),
             config: config.clone(),
         })
@@ -117,7 +123,30 @@ pub(super) async fn open(engine: &Engine) -> Result<StreamState, EngineError> {
         },
         Err(error) => return Err(unusable(engine, error)),
     }
-    info(engine).await.map_err(|error| unusable(engine, error))
+    let state = info(engine).await.map_err(|error| unusable(engine, error))?;
+    answer_loss(engine, state).await.map_err(|error| unusable(engine, error))
+}
+
+/// Gives the stream another epoch, once, where its server found damage when it started: what was at its end may be missing, and
+/// nobody was there who would know.
+async fn answer_loss(engine: &Engine, state: StreamState) -> Result<StreamState, ApiError> {
+    let noted = state.config["metadata"][LOST].as_str();
+    if state.lost.as_deref() == noted {
+        return Ok(state);
+    }
+    let mut config = state.config.clone();
+    if let Some(lost) = &state.lost {
+        tracing::error!(
+            lost,
+            "NATS found damage in its files and lost a part of the log: every subscriber is told of a gap"
+        );
+        config["metadata"][EPOCH] = json!(random_epoch().to_string());
+        config["metadata"][LOST] = json!(lost);
+    } else if let Some(metadata) = config["metadata"].as_object_mut() {
+        metadata.remove(LOST);
+    }
+    ask(engine, &format!("STREAM.UPDATE.{}", engine.stream_name()), &config).await?;
+    info(engine).await
 }
 
 /// Why a stream was not made.
