@@ -16,12 +16,13 @@ function publishFive() {
   return published
 }
 
-/** A history in words: `open 10`, `e1 11`, `gap 13`, `end`. */
+/** A history in words: `in`, `open 10`, `e1 11`, `gap 13`, `end`. */
 function history(steps, options) {
   const made = new History('somebody', options)
   for (const step of steps) {
     const [word, offset, epoch] = step.split(' ')
-    if (word === 'open') made.opened(at(offset, epoch))
+    if (word === 'in') made.opened()
+    else if (word === 'open') made.opened(at(offset, epoch))
     else if (word === 'gap') made.gap({ resumed: at(offset, epoch), reason: 'trimmed' })
     else if (word === 'end') made.ended('the test wants it')
     else made.heard(at(offset, epoch), word)
@@ -34,6 +35,7 @@ const all = ['open 10', 'e1 11', 'e2 12', 'e3 13', 'e4 14', 'e5 15']
 
 const wells = {
   'each event once and in order': all,
+  'one who was told of its place by its first event': ['in', 'e3 13', 'e4 14', 'e5 15'],
   'one who came later': ['open 12', 'e3 13', 'e4 14', 'e5 15'],
   'one who came back': ['open 10', 'e1 11', 'e2 12', 'open 12', 'e3 13', 'e4 14', 'e5 15'],
   'one who was told of a gap': ['open 10', 'e1 11', 'gap 14', 'open 14', 'e5 15'],

@@ -174,7 +174,8 @@ async function replicaState(replica) {
 async function nodeState(node) {
   const { name } = node
   if (!node.running) return { name, word: 'gone' }
-  return await node.isWell() ? { name, word: 'up', isWell: true } : { name, word: 'catching up' }
+  if (await node.isWell()) return { name, word: 'up', isWell: true }
+  return { name, word: await node.leader() ? 'catching up' : 'no leader' }
 }
 
 try {

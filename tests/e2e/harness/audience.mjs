@@ -65,7 +65,7 @@ class Audience {
   /** Whether the last of what it was told is not before the last that it is to be told. */
   #hasPassed({ history }, events) {
     const last = events.findLast(event => history.sees(event))
-    const told = history.entries.findLast(({ kind }) => kind !== 'open')?.place ?? history.entries.at(-1)?.place
+    const told = (history.entries.findLast(({ kind }) => kind === 'event' || kind === 'gap') ?? history.entries.findLast(({ place }) => place))?.place
     return !last || told && (told.epoch === last.place.epoch ? told.offset >= last.place.offset : !this.published.isOlder(told.epoch, last.place.epoch))
   }
 

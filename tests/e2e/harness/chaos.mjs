@@ -16,7 +16,7 @@ export const leavers = count => Object.fromEntries(Array.from({ length: count },
 export class Chaos {
   /** How often each was killed or drained, by name. */
   kills = new Map()
-  /** How long each revoked listener was heard of after its revocation, in ms. */
+  /** How long it took from each request until the last listener of the revoked principal was out, in ms. */
   outAfter = []
   revocations = 0
   /** Why it could not go on, if so: something did not come back. */
@@ -99,16 +99,19 @@ export class Chaos {
     await Promise.all(all.map(listener => listener.isIn()))
     const before = all.map(({ history }) => history.entries.length)
     await until(`${who} to hear something`, () => all.every(({ history }, index) => history.entries.length > before[index]))
-    await this.#untilRevoked(who)
+    const sent = await this.#untilRevoked(who)
     for (const { history } of all) history.wasRevoked()
     await until(() => `${who} to be out; ${all.filter(({ history }) => !history.end).map(({ name }) => name)} is not`, () => all.every(({ history }) => history.end))
     this.revocations++
-    this.outAfter.push(...all.map(({ history }) => history.outAfter))
-    this.note(`${who} was revoked, and was out by all transports after ${took(Math.max(...all.map(({ history }) => history.outAfter)))}`)
+    const outAfter = Math.max(...all.map(({ history }) => history.end.at - sent))
+    this.outAfter.push(outAfter)
+    this.note(`${who} was revoked, and was out by all transports after ${took(outAfter)}`)
   }
 
+  /** When the request was sent that revoked them. */
   #untilRevoked(who) {
     return until(`${who} to be revoked`, async () => {
+      const sent = Date.now()
       const answer = await fetch(`${this.url}/v1/revoke`, {
         method: 'POST',
         headers: { authorization: `Bearer ${keyOf('app')}`, 'content-type': 'application/json' },
@@ -116,7 +119,7 @@ export class Chaos {
         signal: AbortSignal.timeout(10_000),
       }).catch(() => undefined)
       if (answer && answer.status < 500 && !answer.ok) throw new Error(`the revocation was answered with ${answer.status}`)
-      return answer?.ok
+      return answer?.ok && sent
     })
   }
 }

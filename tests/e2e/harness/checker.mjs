@@ -55,8 +55,8 @@ export class History {
     Object.assign(this, { name, sees, now })
   }
 
-  /** It is told its position: where it begins, or goes on. */
-  opened(cursor) { this.entries.push({ kind: 'open', place: place(cursor), at: this.now() }) }
+  /** It is let in and told its position: where it begins, or goes on. Without one it begins with the first that it hears. */
+  opened(cursor) { this.entries.push({ kind: 'open', place: cursor && place(cursor), at: this.now() }) }
   /** It was cut off, or sent away. */
   left() { this.entries.push({ kind: 'left', at: this.now() }) }
   heard(cursor, id) { this.entries.push({ kind: 'event', place: place(cursor), id, at: this.now() }) }
@@ -64,9 +64,6 @@ export class History {
   gap({ resumed, reason }) { this.entries.push({ kind: 'gap', place: place(resumed), reason }) }
   ended(why) { this.end ??= { why, at: this.now() } }
   wasRevoked() { this.revoked = this.now() }
-
-  /** How long it took until a revoked one was out, in ms. */
-  get outAfter() { return Math.max(0, this.end.at - this.revoked) }
 
   get gaps() { return this.entries.filter(({ kind }) => kind === 'gap') }
   get events() { return this.entries.filter(({ kind }) => kind === 'event') }
@@ -153,6 +150,7 @@ class Reading {
   }
 
   open({ place }) {
+    if (!place) return
     this.#begin ??= place
     // An opening is no proof that what lies before it was told: only what came counts.
     this.#at ??= place

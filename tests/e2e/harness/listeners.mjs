@@ -59,7 +59,7 @@ class Listener {
     this.#shut = how(this, { url, key, topics })
   }
 
-  /** It is let in; `cursor` is the position that it was told. */
+  /** It is let in; `cursor` is the position that it was told, if it was. */
   opened(cursor) {
     this.opens++
     this.isLetIn = true
@@ -178,7 +178,8 @@ function bySocketIo(listener, { url, key, topics, transports = ['polling', 'webs
   })
   on('connect_error', error => {
     listener.cut()
-    if (error.data?.status === 401) listener.ended('refused with 401')
+    // A stock client is told why in a sentence, and by nothing else.
+    if (error.message === 'the credential was revoked') listener.ended(error.message)
     // Refused by the hub, and not by the network: the client leaves the coming back to its user.
     else if (!socket.active) listener.again(() => socket.connect())
   })
@@ -194,8 +195,9 @@ function byPoll(listener, { url, key, topics }) {
     if (answer.status === 401) return listener.ended('refused with 401')
     if (!answer.ok) throw new Error(`a poll was answered with ${answer.status}`)
     const { events, gap, closed, cursor: next } = await answer.json()
+    // What happened while it was let in for the first time is told with the position behind it.
+    if (!listener.isLetIn) listener.opened(cursor ?? (events.length ? undefined : next))
     if (gap) listener.gap(gap)
-    if (!listener.isLetIn) listener.opened(cursor ?? next)
     for (const event of events) if (event.name === COUNTED) listener.heard(event.cursor, event.data)
     listener.cursor = next
     if (closed && !COME_BACK.includes(closed)) listener.ended(closed)

@@ -81,6 +81,12 @@ class NatsCluster {
   /** kill -9 of all nodes, as a power cut of the whole room. */
   async kill() { await Promise.all(this.nodes.map(node => node.kill())) }
 
+  /** The node that leads a stream. */
+  async leaderOf(name) {
+    const { cluster } = JSON.parse(await this.nodes.find(node => node.running).request(`$JS.API.STREAM.INFO.${name}`))
+    return this.nodes.find(node => node.name === cluster.leader)
+  }
+
   /** Deletes a stream with all that is in it, as an operator would who begins anew. */
   async deleteStream(name) {
     const answer = JSON.parse(await this.nodes.find(node => node.running).request(`$JS.API.STREAM.DELETE.${name}`))
@@ -166,9 +172,14 @@ class NatsNode {
 
   /** Whether it takes streams: its cluster has a leader, and it has caught up with what it keeps. */
   async isWell() {
-    const [health, jetstream] = await Promise.all([this.monitor('healthz'), this.monitor('jsz')])
-    if (health?.status !== 'ok') return false
-    return jetstream?.meta_cluster ? Boolean(jetstream.meta_cluster.leader) : Boolean(jetstream)
+    const [health, leader] = await Promise.all([this.monitor('healthz'), this.leader()])
+    return health?.status === 'ok' && Boolean(leader)
+  }
+
+  /** Who leads the cluster, as far as it knows: itself if it is alone. */
+  async leader() {
+    const jetstream = await this.monitor('jsz')
+    return jetstream?.meta_cluster ? jetstream.meta_cluster.leader : jetstream && this.name
   }
 
   /** What its monitoring port says, or nothing if it does not answer. */

@@ -40,7 +40,7 @@ export async function startReplicas(t, { nats, hub, count = 2, links, nginx = tr
   })
   await Promise.all(replicas.map(replica => replica.start()))
   const proxy = nginx ? await startNginx(t, undefined, await site(replicas)) : undefined
-  return { replicas, nginx: proxy, url: proxy?.url, home }
+  return { replicas, nginx: proxy, url: proxy?.url, hub }
 }
 
 /** Runs one that is not to start, and gives what it said and its exit code. */
