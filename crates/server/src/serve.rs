@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidings::job::{JobSettings, Jobs};
-use tidings::{Clock, Hub, SystemClock};
+use tidings::{BrokerError, Clock, Hub, Standing, SystemClock};
 use tidings_transports::{Acceptor, Lanes, Limiter, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,7 +25,7 @@ use crate::inspect::{self, Inspector, Sampler, Topics};
 use crate::profile::Plan;
 use crate::routes::{self, RouteOptions};
 use crate::settings::{LogFormat, Settings};
-use crate::storage::{self, Storage};
+use crate::storage::{self, Storage, patiently};
 use crate::tls::Tls;
 
 /// `tidings serve`.
@@ -144,8 +144,10 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
         opened = storage::open(&mut settings, clock.clone()) => opened?,
         () = stop.wait() => return Ok(()),
     };
-    let profiles = plan.profiles.iter().map(|loaded| loaded.profile.clone());
-    let hub = Hub::open(broker.clone(), profiles, clock.clone(), settings.limits.clone()).await?;
+    let is_shared = broker.standing() != Standing::Alone;
+    let profiles: Vec<_> = plan.profiles.iter().map(|loaded| loaded.profile.clone()).collect();
+    let open_hub = || Hub::open(broker.clone(), profiles.clone(), clock.clone(), settings.limits.clone());
+    let hub = patiently(open_hub, |error| is_shared && matches!(error, BrokerError::Unavailable(_))).await?;
     let lanes = match settings.lanes.count {
         0 => cores,
         count => count,
@@ -156,7 +158,7 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
     let limiter =
         Limiter::behind(&settings.limits, Box::new(move |peer| crate::auth::proxy_header::is_in(&trusted, peer)));
     let engine = JobSettings { kinds: plan.kinds(), ..settings.jobs.engine() };
-    let jobs = Jobs::open(hub.clone(), jobs, engine).await?;
+    let jobs = patiently(|| Jobs::open(hub.clone(), jobs.clone(), engine.clone()), |_| is_shared).await?;
     let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter, Some(jobs.clone()));
     tokio::spawn(tidings_transports::jobs::files::sweep(files.clone(), Arc::downgrade(&jobs)));
     let _ = service.job_files.set(files);
@@ -219,7 +221,7 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
         Some(why) => tracing::error!("{why}: sending the streams away, to begin anew"),
     }
     tokio::select! {
-        () = drain(&service, &hub, settings.drain.delay) => {}
+        () = drain(&service, &hub, settings.drain.delay, || is_shared && stop_accepting.send(true).is_ok()) => {}
         () = stop.wait() => tracing::warn!("told to stop again: not waiting for the streams"),
     }
     let _ = stop_accepting.send(true);
@@ -239,9 +241,13 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
 }
 
 /// `/ready` says no, then the streams end one after the other; returns when the last has, or at the latest after twice the window.
-async fn drain(service: &Service, hub: &Hub, delay: Duration) {
+async fn drain(service: &Service, hub: &Hub, delay: Duration, close_doors: impl FnOnce() -> bool) {
     service.draining.store(true, Ordering::SeqCst);
     tokio::time::sleep(delay).await;
+    if close_doors() {
+        // Who comes now finds another replica at once, instead of a stream here that is sent away a moment later.
+        tracing::info!("no connections are accepted any more");
+    }
     hub.drain();
     let deadline = tokio::time::Instant::now() + 2 * hub.limits().drain_window;
     while service.open_streams() > 0 && tokio::time::Instant::now() < deadline {

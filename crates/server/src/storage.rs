@@ -109,12 +109,12 @@ fn local(
 async fn shared(settings: &mut Settings) -> Result<Storage, Failure> {
     let engine = reach(settings.nats().unwrap_or_default()).await?;
     fit_limits(settings, &engine)?;
-    let broker = NatsBroker::open(engine.clone()).await?;
+    let broker = open_part(|| NatsBroker::open(engine.clone())).await?;
     let (retention, watched) = (settings.broker.retention(), broker.clone());
     Ok(Storage {
-        state: NatsState::open(engine.clone()).await?,
-        jobs: NatsJobs::open(engine.clone()).await?,
-        files: NatsFiles::open(engine).await?,
+        state: open_part(|| NatsState::open(engine.clone())).await?,
+        jobs: open_part(|| NatsJobs::open(engine.clone())).await?,
+        files: open_part(|| NatsFiles::open(engine.clone())).await?,
         recovery: None,
         log: LogSource { broker: "nats", retention, segments: Box::new(|| None) },
         promises: broker.loss_model(),
@@ -133,19 +133,35 @@ async fn sweep(state: Arc<dyn StateStore>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// Connects to NATS. Servers that are not there yet are waited for, as they may be starting too.
+/// Connects to NATS.
 async fn reach(settings: NatsSettings) -> Result<Arc<Engine>, Failure> {
+    open_part(|| Engine::connect(settings.clone())).await
+}
+
+/// Opens something at NATS.
+async fn open_part<T, F>(open: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
+    Ok(patiently(open, |error| matches!(error, EngineError::Unreachable { .. })).await?)
+}
+
+/// Does what needs NATS, again and again while it fails for what may pass: servers may be starting too, or have no leader yet.
+pub(crate) async fn patiently<T, E, F>(attempt: impl Fn() -> F, may_pass: impl Fn(&E) -> bool) -> Result<T, E>
+where
+    E: std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
     let mut is_told = false;
     loop {
-        match Engine::connect(settings.clone()).await {
-            Ok(engine) => return Ok(engine),
-            Err(error @ EngineError::Unreachable { .. }) => {
+        match attempt().await {
+            Err(error) if may_pass(&error) => {
                 if !std::mem::replace(&mut is_told, true) {
                     tracing::warn!("{error}; waiting for it");
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
-            Err(error) => return Err(error.into()),
+            done => return done,
         }
     }
 }
