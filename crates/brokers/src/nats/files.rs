@@ -34,6 +34,18 @@ impl NatsFiles {
     pub async fn open(engine: Arc<Engine>) -> Result<Arc<NatsFiles>, EngineError> {
         Ok(Arc::new(NatsFiles { bucket: Arc::new(Bucket::open(engine).await?) }))
     }
+
+    /// Begins a file that has a name already, in the place of what there may be of it.
+    ///
+    /// # Errors
+    /// [`JobFileError::Unavailable`], also where `name` is not one of a file.
+    pub async fn begin_as(&self, name: &str) -> Result<Box<dyn NewJobFile>, JobFileError> {
+        if !is_file_name(name) {
+            return Err(JobFileError::Unavailable(format!("{name:?} is not the name of a file")));
+        }
+        self.bucket.remove(name).await?;
+        Ok(Box::new(Upload::new(self.bucket.clone(), name.to_owned())))
+    }
 }
 
 impl std::fmt::Debug for NatsFiles {

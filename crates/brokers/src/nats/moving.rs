@@ -3,14 +3,19 @@
 //! - `survey`: what there is to move, and whether NATS can take it.
 //! - `target`: the stream, which no hub opens before all is there.
 //! - `copy`: the moving. `check`: whether all arrived.
+//! - `state`, `jobs`: what is beside the log.
 //!
 //! Whatever interrupts it, it goes on where it was: a message is taken at its own place or not at all, and what is there tells how far it is.
 
 mod check;
 mod copy;
+mod jobs;
+mod state;
 mod survey;
 mod target;
 
+pub use jobs::{MovedJobs, move_jobs};
+pub use state::{MovedState, move_state};
 pub use survey::Survey;
 pub(super) use target::MOVING;
 

@@ -7,10 +7,10 @@ use super::{Store, StoreError, from_sql, to_sql};
 use crate::state::{ANSWERS_KEPT, Answer};
 
 /// The hash of a body that a crash took: no body has it.
-const UNKNOWN: [u8; 32] = [0; 32];
+pub(super) const UNKNOWN: [u8; 32] = [0; 32];
 
 /// What was answered before this is forgotten.
-fn oldest(now: Timestamp) -> i64 {
+pub(super) fn oldest(now: Timestamp) -> i64 {
     to_sql(Timestamp(now.0.saturating_sub(ANSWERS_KEPT.as_millis() as u64)))
 }
 

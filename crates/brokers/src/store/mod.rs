@@ -11,6 +11,7 @@
 //! The store's own methods block on the disk, most for some microseconds, a write for one sync: call them where that is allowed.
 //! Those of `JobStore` and `StateStore` wait without blocking.
 
+mod export;
 mod group;
 pub mod idempotency;
 mod job;

@@ -3,11 +3,12 @@
 //! - `bucket`: values by name, changed on the condition that nobody else did.
 //! - `mirror`, `follow`: the copy in memory of what is asked on every request, and how it is kept right.
 //! - `access`: API keys, tickets and revocations. `request`: what became of requests with an `Idempotency-Key`.
-//! - `record`: how all of that is spelled.
+//! - `record`: how all of that is spelled. `import`: what comes from another store.
 
 mod access;
 mod bucket;
 mod follow;
+mod import;
 mod mirror;
 mod record;
 mod request;
