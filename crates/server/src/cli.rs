@@ -31,6 +31,8 @@ enum Command {
     Explain(commands::explain::ExplainArgs),
     /// Make, list and delete API keys
     Key(commands::key::KeyArgs),
+    /// Move the log of one hub into NATS, for several replicas
+    Migrate(commands::migrate::MigrateArgs),
     /// Make a signed token for trying things out
     Token(commands::token::TokenArgs),
     /// Ask a running hub whether it is well; exits with 0 or 1
@@ -57,6 +59,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Job(args) => wait(commands::job::run(args)),
         Command::Explain(args) => wait(commands::explain::run(args)),
         Command::Key(args) => wait(commands::key::run(args)),
+        Command::Migrate(args) => wait(commands::migrate::run(args)),
         Command::Token(args) => commands::token::run(args),
         Command::Health(args) => wait(commands::health::run(args)),
         Command::CheckConfig(args) => commands::check_config::run(args),

@@ -1,7 +1,7 @@
 //! `tidings job`: makes jobs, shows them, watches them and calls them off.
 
 mod create;
-mod show;
+pub(super) mod show;
 mod watch;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! The commands of the program, beside `serve` and `bench`: one file each.
 //!
 //! - [`publish`], [`tail`], [`job`], [`explain`], [`health`]: ask a running hub. [`http`] is their client.
+//! - [`migrate`]: what one hub kept on its disk goes into NATS.
 //! - [`key`]: the keys in its database. [`token`]: a signed token for trying things out.
 //! - [`check_config`], [`default_config`]: the settings.
 //! - [`types`], [`asyncapi`]: what a profile's events are, for others. [`made`]: the files of these.
@@ -14,6 +15,7 @@ pub mod http;
 pub mod job;
 pub mod key;
 pub mod made;
+pub mod migrate;
 pub mod publish;
 mod sse;
 pub mod tail;

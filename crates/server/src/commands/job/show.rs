@@ -49,7 +49,7 @@ pub(super) fn state(job: &Value) -> String {
 }
 
 /// A bar of so many columns.
-pub(super) fn bar(fraction: f64, columns: usize) -> String {
+pub(in crate::commands) fn bar(fraction: f64, columns: usize) -> String {
     let full = (fraction.clamp(0.0, 1.0) * columns as f64).round() as usize;
     format!("[{}{}] {:>3.0} %", "#".repeat(full), ".".repeat(columns - full), fraction.clamp(0.0, 1.0) * 100.0)
 }
