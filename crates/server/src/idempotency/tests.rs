@@ -6,6 +6,8 @@ use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::state::ANSWERS_KEPT;
 use tidings_brokers::{DiskBroker, DiskSettings, Store};
 
+mod shared;
+
 use super::settle::RECORD_EVERY;
 use super::*;
 
