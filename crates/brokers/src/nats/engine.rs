@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, Context, Error as JetStreamError, ErrorCode};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 
 use super::settings::{Login, NatsSettings};
@@ -244,6 +244,11 @@ impl NatsSettings {
         }
         Ok(options)
     }
+}
+
+/// Whether another try may help: servers that look for a leader, or for each other. It is told, and waited for.
+pub(super) fn is_passing(error: &JetStreamError) -> bool {
+    error.code() >= 500 || error.error_code() == ErrorCode::CLUSTER_NO_PEERS
 }
 
 /// Quick at first, then doubling up to [`LONGEST_WAIT`]; of many replicas each waits another time.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tidings::job::{JobFileError, is_file_name};
 
 use crate::nats::echo::check_stream;
-use crate::nats::engine::{Engine, EngineError};
+use crate::nats::engine::{Engine, EngineError, is_passing};
 
 /// The bytes of a chunk, as other clients have it.
 const CHUNK: usize = 128 << 10;
@@ -103,7 +103,7 @@ impl Bucket {
                 CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
                     context.get_stream(&asked.name).await.map_err(|error| unreachable(&engine, &error))?
                 }
-                CreateStreamErrorKind::JetStream(error) => {
+                CreateStreamErrorKind::JetStream(error) if !is_passing(&error) => {
                     let sentence = format!("NATS does not make the object store {name} for the files of jobs: {error}");
                     return Err(EngineError::Unfit(sentence));
                 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use tidings::job::JobStoreError;
 
+use crate::nats::engine::is_passing;
 use crate::nats::{Engine, EngineError, check_stream};
 
 /// What the bucket is called, behind the name of the hub.
@@ -43,7 +44,7 @@ impl JobStream {
                      {name}` with `copies` of [broker.nats], remove it there, or give the hub another name"
                 ))
             }
-            CreateStreamErrorKind::JetStream(error) if error.code() < 500 => {
+            CreateStreamErrorKind::JetStream(error) if !is_passing(&error) => {
                 EngineError::Unfit(format!("NATS does not make the bucket {bucket}: {error}"))
             }
             _ => unreachable(format!("it does not answer about the bucket {bucket}: {error}")),

@@ -17,6 +17,7 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{Error as JetStreamError, ErrorCode};
 use bytes::Bytes;
 
+use crate::nats::engine::is_passing;
 use crate::nats::{Engine, EngineError, check_stream};
 use crate::state::StateError;
 
@@ -249,11 +250,6 @@ impl Bucket {
 /// Whether a message says that its name was removed.
 pub(super) fn is_deleted(headers: &HeaderMap) -> bool {
     headers.get(OPERATION).is_some()
-}
-
-/// Whether another try may help: servers that look for a leader.
-fn is_passing(error: &JetStreamError) -> bool {
-    error.code() >= 500 && error.error_code() != ErrorCode::CLUSTER_NO_PEERS
 }
 
 fn config(name: &str, prefix: &str, copies: usize, shape: &Shape) -> stream::Config {
