@@ -12,8 +12,12 @@ mod judge;
 mod life;
 #[path = "jobs/many.rs"]
 mod many;
+#[path = "jobs/replicas.rs"]
+mod replicas;
 #[path = "jobs/room.rs"]
 mod room;
+#[path = "jobs/shared.rs"]
+mod shared;
 #[path = "jobs/telling.rs"]
 mod telling;
 #[path = "jobs/world.rs"]

@@ -72,12 +72,20 @@ impl States {
         self.is_shared = true;
     }
 
-    /// Whether this is progress that came too late: after the end of its job, or after more was told. Nobody is given it.
+    /// Whether this came too late: progress or an item after the end of its job, or progress after more was told. Nobody is given it. One
+    /// replica may have taken it from a worker while another ended the job, and then the worker was told so.
     pub(crate) fn is_late(&self, entry: &Entry) -> bool {
-        if !self.is_shared || !entry.event.is_signal() || !job::is_state(&entry.event) {
+        let event = &entry.event;
+        if !self.is_shared || !event.name.starts_with("job.") || !job::is_topic(event.topic.as_str()) {
             return false;
         }
-        let Some(held) = self.held.get(entry.event.topic.as_str()) else { return false };
+        let Some(held) = self.held.get(event.topic.as_str()) else { return false };
+        if &*event.name == job::ITEM_EVENT {
+            return held.end.is_some() && held.kept < event.offset;
+        }
+        if !event.is_signal() || !job::is_state(event) {
+            return false;
+        }
         held.end.is_some() || matches!((stage(entry), stage(&held.entry)), (Some(new), Some(old)) if new < old)
     }
 

@@ -44,7 +44,7 @@ pub async fn crowd(bench: &Bench, answered: &Answered, seed: u64) {
     }
 }
 
-fn name(n: u64) -> JobId {
+pub fn name(n: u64) -> JobId {
     format!("j{n}").parse().unwrap()
 }
 
@@ -84,7 +84,7 @@ async fn clock(bench: Bench, mut chance: Chance) {
     }
 }
 
-async fn breathe(chance: &mut Chance) {
+pub async fn breathe(chance: &mut Chance) {
     for _ in 0..chance.below(25) {
         tokio::task::yield_now().await;
     }
@@ -94,7 +94,7 @@ async fn worker(bench: Bench, answered: Answered, mut chance: Chance) {
     for _ in 0..4 {
         breathe(&mut chance).await;
         let Ok(Some(claimed)) = bench.try_claim().await else { continue };
-        answered.claimed(&bench, &claimed.job.id, &claimed.lease);
+        answered.claimed(&bench, &claimed.job.id, &claimed.lease).await;
         answered.job(&claimed.job);
         // What it says no more when its lease is lost.
         let _ = work(&bench, &answered, &claimed.job.id, &claimed.lease, &mut chance).await;
@@ -189,7 +189,7 @@ fn a_crowd_finds_no_fault_with_a_log_and_a_store_that_fail() {
 }
 
 /// How often something is tried, more often where it is asked for.
-fn rounds(few: u64) -> u64 {
+pub fn rounds(few: u64) -> u64 {
     std::env::var("JOB_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
 }
 

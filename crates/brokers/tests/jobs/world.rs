@@ -1,12 +1,12 @@
 //! What outlives the program: a log and a store that fail or die when a test wants it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tidings::job::{Job, JobId, JobQuery, JobStore, JobStoreError, MemoryJobs, Progress};
+use tidings::job::{Job, JobId, JobQuery, JobStore, JobStoreError, JobWatcher, Progress, Renewal};
 use tidings::{Broker, BrokerError, Head, NewEvent, Offset, Page, Query, Tail, Timestamp};
 use tokio::sync::Notify;
 
@@ -34,6 +34,8 @@ pub struct Fate {
     pub log_fails: AtomicBool,
     /// Whether all calls of the store that write fail.
     pub store_fails: AtomicBool,
+    /// Whether the store that is shared is known to be away.
+    pub away: Arc<AtomicBool>,
     /// How the seed of the test has the calls take turns.
     yields: AtomicU64,
     /// How many milliseconds each call takes.
@@ -149,14 +151,14 @@ impl<B: Broker> Broker for FatedBroker<B> {
 }
 
 /// A store whose fate is planned.
-pub struct FatedStore {
-    pub inner: Arc<MemoryJobs>,
+pub struct FatedStore<S> {
+    pub inner: Arc<S>,
     pub fate: Arc<Fate>,
 }
 
 static WORKS: AtomicBool = AtomicBool::new(false);
 
-impl FatedStore {
+impl<S> FatedStore<S> {
     async fn write<T>(&self, done: impl Future<Output = Result<T, JobStoreError>>) -> Result<T, JobStoreError> {
         self.fate.call(done, || JobStoreError("planned".into()), &self.fate.store_fails).await
     }
@@ -167,7 +169,7 @@ impl FatedStore {
 }
 
 #[async_trait]
-impl JobStore for FatedStore {
+impl<S: JobStore> JobStore for FatedStore<S> {
     async fn create(&self, job: &Job) -> Result<Option<Job>, JobStoreError> {
         self.write(self.inner.create(job)).await
     }
@@ -218,5 +220,29 @@ impl JobStore for FatedStore {
 
     async fn remove(&self, id: &JobId) -> Result<(), JobStoreError> {
         self.write(self.inner.remove(id)).await
+    }
+
+    async fn remove_ended(&self, job: &Job) -> Result<(), JobStoreError> {
+        self.write(self.inner.remove_ended(job)).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    fn watch(&self, watcher: Weak<dyn JobWatcher>) {
+        self.inner.watch(watcher);
+    }
+
+    fn is_away(&self) -> bool {
+        self.inner.is_away()
+    }
+
+    async fn heard_all(&self) -> Result<(), JobStoreError> {
+        self.look(self.inner.heard_all()).await
+    }
+
+    async fn renew(&self, renewals: Vec<Renewal>) -> Result<(), JobStoreError> {
+        self.write(self.inner.renew(renewals)).await
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Active {
     pub turn: tokio::sync::Mutex<()>,
     /// The state changed, or a progress was told.
     pub changed: Notify,
+    /// Held by whoever has it stand where it belongs.
+    pub standing: Mutex<()>,
     shown: Mutex<Shown>,
 }
 
@@ -115,7 +117,8 @@ impl Active {
             pending: None,
         };
         shown.take(shown.job.clone(), now, grace, is_own);
-        Arc::new(Active { turn: tokio::sync::Mutex::new(()), changed: Notify::new(), shown: Mutex::new(shown) })
+        let turn = tokio::sync::Mutex::new(());
+        Arc::new(Active { turn, changed: Notify::new(), standing: Mutex::default(), shown: Mutex::new(shown) })
     }
 
     pub(super) fn shown(&self) -> MutexGuard<'_, Shown> {

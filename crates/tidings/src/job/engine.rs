@@ -380,8 +380,8 @@ impl Jobs {
             }
             is_newest
         };
-        if job.state == JobState::Running {
-            self.queue.remove(active);
+        if self.replica.is_some() && !job.state.is_end() {
+            self.stand(active);
         }
         active.changed.notify_waiters();
         if is_newest {

@@ -33,7 +33,7 @@ pub(super) async fn look_out(jobs: Weak<Jobs>) {
         }
         jobs.watch_store();
         jobs.tell_for_others();
-        if let Err(fault) = jobs.tell_renewals(&jobs.all_open()).await {
+        if let Err(fault) = jobs.tell_renewals().await {
             tracing::warn!(%fault, "other replicas can't be told which workers live");
         }
         jobs.end_leases().await;

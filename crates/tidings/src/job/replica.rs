@@ -161,6 +161,9 @@ impl Jobs {
                 let (before, progress, items) = (shown.job.clone(), shown.progress.clone(), shown.items);
                 let is_undone = job.state == JobState::Queued && job.attempt < before.attempt;
                 let goes_on = (before.attempt, before.state) == (job.attempt, job.state);
+                // That the log tells of it may have been heard before the record that was read then.
+                let announced = job.announced.max(before.announced.min(job.revision));
+                let job = Job { announced, ..job };
                 shown.take(Arc::new(job), now, self.settings.cancel_grace, false);
                 shown.items = shown.items.max(items);
                 (shown.may_be_told, shown.told_where) = (true, None);
@@ -176,7 +179,9 @@ impl Jobs {
     }
 
     /// Has a job stand where it belongs, as what is known of it has changed.
-    fn stand(&self, active: &Arc<Active>) {
+    pub(super) fn stand(&self, active: &Arc<Active>) {
+        // Of two who do it at the same time the second one sees the newest.
+        let _standing = active.standing.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, state, is_told, comes_last) = {
             let mut shown = active.shown();
             let (state, is_told) = (shown.job.state, shown.is_told());
@@ -348,7 +353,9 @@ impl Jobs {
                 return Ok(());
             }
             if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return self.try_announce(active).await;
+                self.try_announce(active).await?;
+                self.stand(active);
+                return Ok(());
             }
         }
     }
@@ -458,7 +465,7 @@ impl Jobs {
     }
 
     /// Tells the other replicas which workers live.
-    pub(super) async fn tell_renewals(&self, open: &[Arc<Active>]) -> Result<(), JobFault> {
+    pub(super) async fn tell_renewals(&self) -> Result<(), JobFault> {
         let Some(replica) = &self.replica else { return Ok(()) };
         let now = self.hub.clock().ticks();
         let renewal = |active: &Arc<Active>| {
@@ -466,6 +473,7 @@ impl Jobs {
             let lease = shown.is_renewal_due(now)?;
             Some(Renewal { id: shown.job.id.clone(), lease, replica: replica.number })
         };
+        let open = self.all_open();
         let (due, renewals): (Vec<_>, Vec<_>) =
             open.iter().filter_map(|active| Some((active, renewal(active)?))).unzip();
         if renewals.is_empty() {

@@ -316,6 +316,8 @@ impl Jobs {
             let mut shown = active.shown();
             (shown.items, shown.items_put) = (after, Some((after, self.hub.clock().ticks())));
         }
+        // What was put while another replica ended the job, or its lease, is no part of the result.
+        self.look_at_items(&active, &hash).await?;
         Ok((after, beat))
     }
 
