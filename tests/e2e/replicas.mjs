@@ -13,7 +13,6 @@ import { startAudience } from './harness/audience.mjs'
 import { Board } from './harness/board.mjs'
 import { Chaos, leavers } from './harness/chaos.mjs'
 import { clock, counted, Delays, Rate, took } from './harness/figures.mjs'
-import { LISTENERS } from './harness/listeners.mjs'
 import { startNats } from './harness/nats.mjs'
 import { keyOf, READERS, startReplicas } from './harness/replicas.mjs'
 
@@ -22,6 +21,9 @@ const each = amount('EACH', 2)
 const publishers = amount('PUBLISHERS', 2)
 const every = { replica: amount('REPLICA_EVERY', 10), node: amount('NODE_EVERY', 30), revocation: amount('REVOKE_EVERY', 30) }
 const isChaos = process.env.CHAOS !== 'off'
+
+/** The transports as people call them. */
+const SHOWN = { sse: 'SSE', websocket: 'WebSocket', socketio: 'Socket.IO', 'socketio that polls first': 'Socket.IO', poll: 'polling' }
 
 const board = new Board()
 const endings = []
@@ -136,27 +138,37 @@ class Figures {
   get cameBack() { return this.crowd.listeners.reduce((sum, { opens }) => sum + Math.max(0, opens - 1), 0) }
   get gaps() { return this.crowd.histories.reduce((sum, { gaps }) => sum + gaps.length, 0) }
 
+  /** How many listen by each transport: a Socket.IO client is one, however it comes. */
+  #subscribers() {
+    const counts = new Map()
+    for (const { transport, isClosed } of this.crowd.listeners) {
+      const name = SHOWN[transport]
+      if (!isClosed) counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
+    return [...counts].map(([name, count]) => `${count} ${name}`).join(', ')
+  }
+
   async show() {
     const sum = name => this.crowd.publishers.reduce((sum, publisher) => sum + publisher[name], 0)
     const [published, again] = [sum('acknowledged'), sum('unavailable') + sum('cuts')]
     const [rate, deliveries] = [this.#rates.published.of(published), this.#rates.delivered.of(this.#delivered)]
     const slowest = this.#slowest
     this.#slowest = 0
-    const states = await Promise.all([...this.replicas.map(replicaState), ...this.nats.nodes.map(nodeState)])
+    const [replicas, nodes] = await Promise.all([Promise.all(this.replicas.map(replicaState)), Promise.all(this.nats.nodes.map(nodeState))])
+    const standing = states => states.map(({ name, word, isWell }) => `${name} ${isWell ? board.good(word) : board.bad(word)}`).join('   ')
     const { delays, cameBack, gaps } = this
-    const listening = this.crowd.listeners.filter(({ isClosed }) => !isClosed).length
     const until = isChaos ? ` of ${clock(60 * minutes)}` : ''
     board.show([
       '',
-      `  ${states.map(({ name, word, isWell }) => `${name} ${isWell ? board.good(word) : board.bad(word)}`).join('   ')}`,
+      `  ${standing(replicas)}   ${board.dim('NATS')} ${standing(nodes)}`,
       `  acknowledged ${board.bold(counted(published).padStart(9))}  ${`${counted(rate)}/s`.padStart(8)}   ${board.dim(`asked again ${counted(again)} times`)}`,
-      `  delivered    ${board.bold(counted(this.#delivered).padStart(9))}  ${`${counted(deliveries)}/s`.padStart(8)}   ${board.dim(`to ${listening} subscribers by ${Object.keys(LISTENERS).length} ways`)}`,
+      `  delivered    ${board.bold(counted(this.#delivered).padStart(9))}  ${`${counted(deliveries)}/s`.padStart(8)}   ${board.dim(`to ${this.#subscribers()}`)}`,
       `  came back    ${board.bold(counted(cameBack).padStart(9))}   gaps ${gaps ? board.bad(gaps) : board.good(0)}`,
       `  delay        ${board.bold(took(slowest).padStart(9))}   ${board.dim(`the slowest now; in all: half ${took(delays.quantile(0.5))}, 99 % ${took(delays.quantile(0.99))}, slowest ${took(delays.worst)}`)}`,
       `  ${board.dim(`${clock(board.seconds)}${until}`)}`,
     ], [
       `published ${counted(published)} (${counted(rate)}/s)`, `delivered ${counted(this.#delivered)} (${counted(deliveries)}/s)`,
-      `came back ${counted(cameBack)}`, `gaps ${gaps}`, `slowest ${took(slowest)}`, states.map(({ name, word }) => `${name} ${word}`).join(', '),
+      `came back ${counted(cameBack)}`, `gaps ${gaps}`, `slowest ${took(slowest)}`, [...replicas, ...nodes].map(({ name, word }) => `${name} ${word}`).join(', '),
     ].join('  '))
   }
 }
@@ -168,7 +180,7 @@ async function replicaState(replica) {
   if (!ready) return { name, word: 'starting' }
   if (ready.status !== 200) return { name, word: ready.body.status }
   const streams = Object.values(ready.body.streams).reduce((sum, count) => sum + count, 0)
-  return { name, word: `${streams} streams`, isWell: true }
+  return { name, word: `${streams} ${streams === 1 ? 'stream' : 'streams'}`, isWell: true }
 }
 
 async function nodeState(node) {

@@ -19,6 +19,13 @@ async function streams(replica) {
   return Object.values(body.streams).reduce((sum, count) => sum + count, 0)
 }
 
+/** Starts a replica that was gone, and waits until nginx, which leaves it alone for a while, gives it clients again. */
+async function startAgain(replica) {
+  await replica.start()
+  await replica.becomes(200)
+  await until(`somebody to be at ${replica.name} again`, async () => await streams(replica) > 0)
+}
+
 test('what is published at one replica is heard at the other, by every transport', async t => {
   const { replicas } = await start(t, { nginx: false })
   const urls = replicas.map(({ url }) => url)
@@ -59,8 +66,7 @@ test('a replica that is killed: its clients go on at the other and come to no ha
     await replica.kill()
     await until('somebody to be cut off', () => crowd.listeners.some((listener, index) => listener.cuts > cuts[index]))
     await crowd.grows(50)
-    await replica.start()
-    await replica.becomes(200)
+    await startAgain(replica)
     await crowd.grows()
   }
   await crowd.assertWell()
@@ -72,6 +78,7 @@ test('a replica that is drained: its clients go on at the other, not all in one 
   await crowd.grows()
   for (const replica of replicas) {
     const left = []
+    const before = crowd.listeners.map(({ cuts }) => cuts)
     for (const listener of crowd.listeners) listener.onCut = () => left.push(performance.now())
     const drained = replica.drain()
     await until('/ready to say so', async () => (await replica.ready().catch(() => ({}))).status !== 200)
@@ -79,9 +86,11 @@ test('a replica that is drained: its clients go on at the other, not all in one 
     assert.ok(left.length > 2, `${left.length} were sent away`)
     const window = left.at(-1) - left[0]
     assert.ok(window > 100, `all ${left.length} left within ${window} ms`)
+    // Nobody is sent back to the one that sends them away.
+    const often = crowd.listeners.map(({ name, cuts }, index) => ({ name, times: cuts - before[index] })).filter(({ times }) => times > 2)
+    assert.deepEqual(often, [])
     await crowd.grows()
-    await replica.start()
-    await replica.becomes(200)
+    await startAgain(replica)
   }
   await crowd.assertWell()
 })
