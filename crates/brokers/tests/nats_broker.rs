@@ -5,12 +5,15 @@ mod nats_server;
 use std::sync::Arc;
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::{consumer, stream};
 use nats_server::{NEWEST, NatsServer, fresh, open, until};
 use tidings::event::Dedup;
 use tidings::{Broker, BrokerError, NewEvent, Offset, Query};
 use tidings_brokers::Retention;
 use tidings_brokers::contract::{self, Recorder, after, event, read_all, signal};
-use tidings_brokers::nats::{CreateError, Durability, Engine, EngineError, NatsBroker, NatsSettings, create_stream};
+use tidings_brokers::nats::{
+    CreateError, Durability, Engine, EngineError, NatsBroker, NatsSettings, check_consumer, check_stream, create_stream,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_the_contract() {
@@ -271,4 +274,32 @@ async fn what_the_servers_can_not_do_is_refused_with_what_to_do() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn what_an_old_server_drops_from_a_filter_is_found_in_what_it_echoes() {
+    let server = NatsServer::of("debian", "");
+    let client = async_nats::connect(server.url()).await.expect("it is there");
+    let context = async_nats::jetstream::new(client);
+    let stream = stream::Config { name: "S".into(), subjects: vec!["a.*".into()], ..Default::default() };
+    let stream = context.create_stream(stream).await.expect("it is made");
+    let asked = consumer::Config {
+        name: Some("c".into()),
+        deliver_subject: Some("inbox".into()),
+        filter_subjects: vec!["a.1".into(), "a.2".into()],
+        ..Default::default()
+    };
+    // 2.9 takes it without a word, and sends everything.
+    let body = serde_json::json!({ "stream_name": "S", "config": asked });
+    let answer: serde_json::Value =
+        context.request("CONSUMER.CREATE.S.c", &body).await.map_err(|error| error.to_string()).expect("an answer");
+    let echoed = serde_json::from_value(answer["config"].clone()).expect("it is a configuration");
+    let sentence = check_consumer(&asked, &echoed).expect_err("the filter is gone").to_string();
+    assert!(sentence.contains("filter_subjects") && sentence.contains("a.1, a.2"), "{sentence}");
+
+    let asked =
+        stream::Config { metadata: [("k".to_owned(), "v".to_owned())].into(), ..stream.cached_info().config.clone() };
+    let made = context.update_stream(&asked).await.expect("it takes that too");
+    let sentence = check_stream(&asked, &made.config).expect_err("the metadata is gone").to_string();
+    assert!(sentence.contains("metadata"), "{sentence}");
 }
