@@ -9,6 +9,7 @@ use std::time::Duration;
 use nats_server::{Link, LinkState, NatsCluster, NatsServer, fresh, open, until};
 use tidings::event::Dedup;
 use tidings::{Broker, BrokerError, Event, NewEvent, Offset, Query, Standing};
+use tidings_brokers::Retention;
 use tidings_brokers::contract::{Recorder, after, event, of, read_all, signal};
 use tidings_brokers::nats::{Durability, Engine, NatsBroker, NatsSettings};
 
@@ -245,4 +246,80 @@ async fn while_the_engine_is_away_publishes_and_reads_are_unavailable_and_soon_s
     let read = read_all(&*broker, after(Offset::START)).await.expect("it reads");
     assert_eq!(read.first().map(|event| event.data.clone()), Some("1".into()));
     assert_eq!(read.last().map(|event| event.data.clone()), Some("3".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_away_for_longer_than_events_are_kept_begins_anew_and_skips_none_in_silence() {
+    let server = NatsServer::start();
+    let link = Link::to(&server).await;
+    let retention = Retention { events: Some(10), ..Retention::FOREVER };
+    let near = NatsSettings { retention, ..fresh(server.settings()) };
+    let far = NatsSettings { servers: link.settings().servers, ..near.clone() };
+    let (here, there) = (open(near).await, open(far.clone()).await);
+    let told = Arc::new(Recorder::default());
+    there.tail(told.clone());
+    here.publish(vec![event("a", 0)]).await.expect("it is taken");
+    until("it follows", async || told.told().len() == 1).await;
+    link.set(LinkState::Cut);
+    until("it is noticed", async || there.standing() == Standing::CutOff).await;
+    for n in 1..=30 {
+        here.publish(vec![event("a", n)]).await.expect("it is taken");
+    }
+    link.set(LinkState::Open);
+    let why = tokio::time::timeout(Duration::from_secs(30), there.replaced()).await.expect("it is told");
+    assert!(why.contains("from 2 to 21"), "{why}");
+    assert_eq!(told.told().len(), 1, "nothing was announced as if nothing were missing");
+    let anew = open(far).await;
+    assert_eq!((anew.head().epoch, anew.head().trimmed), (here.head().epoch, Offset(21)));
+    assert!(matches!(anew.read(after(Offset(1))).await, Err(BrokerError::Trimmed { resume: Offset(21), .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_key_an_outage_may_leave_it_unclear_and_what_was_acknowledged_is_there() {
+    let mut server = NatsServer::start();
+    let settings = NatsSettings { publish_timeout: Duration::from_secs(2), ..fresh(server.settings()) };
+    let broker = open(settings).await;
+    let told = Arc::new(Recorder::default());
+    broker.tail(told.clone());
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishers: Vec<_> = (0..8_u64)
+        .map(|publisher| {
+            let (broker, stop) = (broker.clone(), stop.clone());
+            tokio::spawn(async move {
+                let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
+                for n in 1.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let n = publisher << 32 | n;
+                    match broker.publish(vec![NewEvent { dedup: None, ..event("a", n) }]).await {
+                        Ok(places) => acknowledged.push((places[0].expect("it is kept"), n)),
+                        Err(BrokerError::Unavailable(_)) => refused.push(n),
+                        Err(BrokerError::Unclear(_)) => {}
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+                (acknowledged, refused)
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        let before = told.told().len();
+        until("publishing goes on", async || told.told().len() > before + 50).await;
+        server.kill();
+        until("it is noticed", async || broker.standing() == Standing::CutOff).await;
+        server.restart();
+    }
+    until("it is back", async || broker.standing() == Standing::Current).await;
+    stop.store(true, Ordering::Relaxed);
+    let data = |event: &Event| String::from_utf8_lossy(&event.data).parse::<u64>().expect("a number");
+    for publisher in publishers {
+        let (acknowledged, refused) = publisher.await.expect("no publisher fails");
+        let told = told.told();
+        for (offset, n) in acknowledged {
+            let times = told.iter().filter(|event| data(event) == n).map(|event| event.offset).collect::<Vec<_>>();
+            assert_eq!(times, [offset], "what was acknowledged is there, once");
+        }
+        assert!(!told.iter().any(|event| refused.contains(&data(event))), "what was refused is never seen");
+    }
 }

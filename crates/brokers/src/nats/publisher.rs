@@ -175,7 +175,7 @@ impl Publisher {
                 Outcome::Taken { last, places, again } => {
                     return self.wait_for(expected, last, places, again, deadline).await;
                 }
-                Outcome::Failed(error) => return Err(error),
+                Outcome::Failed(error) => return Err(as_it_stands(&taken, maybe, error)),
                 Outcome::NotTaken(why) => {
                     // Dropped tries and changes of the leader pass within a moment.
                     tokio::select! {
@@ -184,10 +184,8 @@ impl Publisher {
                     }
                     pause = (pause * 2).min(Duration::from_millis(250));
                     if Instant::now() >= deadline || self.check_engine().is_err() {
-                        return Err(match maybe {
-                            Some(why) => unclear(&why),
-                            None => BrokerError::Unavailable(format!("NATS did not take it: {why}")),
-                        });
+                        let error = BrokerError::Unavailable(format!("NATS did not take it: {why}"));
+                        return Err(as_it_stands(&taken, maybe, error));
                     }
                 }
                 Outcome::Unclear(why) if is_repeatable && Instant::now() < deadline => maybe = Some(why),
@@ -226,6 +224,10 @@ impl Publisher {
     }
 
     async fn attempt(&self, events: &Arc<[Outgoing]>, taken: &mut [Option<(u64, bool)>], until: Instant) -> Outcome {
+        // The client would keep it, and send it when nobody waits for it any more.
+        if let Some(down) = self.engine.down() {
+            return Outcome::NotTaken(format!("NATS is away: {}", down.why));
+        }
         if taken.iter().all(Option::is_none)
             && let Some(ack) = self.attempt_together(events, until).await
         {
@@ -270,6 +272,15 @@ impl Publisher {
 /// The subject of signals.
 pub(super) fn signal_subject(engine: &Engine) -> String {
     format!("{}.signal", engine.prefix())
+}
+
+/// What a batch ends with that was not taken now: not as a no, if an earlier try or a part of it may be in the log.
+fn as_it_stands(taken: &[Option<(u64, bool)>], maybe: Option<String>, error: BrokerError) -> BrokerError {
+    match maybe {
+        Some(why) => unclear(&why),
+        None if taken.iter().any(Option::is_some) => unclear(&format!("a part of it was taken, then {error}")),
+        None => error,
+    }
 }
 
 fn unclear(why: &str) -> BrokerError {
