@@ -17,6 +17,10 @@ pub type RevokeCallback = Arc<dyn Fn(Revocation, CloseReason) + Send + Sync>;
 /// How long it waits after the store could not tell what others changed.
 const AGAIN: Duration = Duration::from_millis(400);
 
+/// How many times as long as it took to read the store it waits before it reads it again, and how long at most: where much is revoked and
+/// much has been, reading takes a fifth of a core, and a change is seen within a second.
+const REST: (u32, Duration) = (4, Duration::from_millis(500));
+
 /// The revocations that still count, asked on every request. A look-up is at most six hashes.
 pub struct Revocations {
     entries: RwLock<HashMap<Revocation, Times>>,
@@ -151,14 +155,16 @@ impl Revocations {
         loop {
             let gone = async {
                 let now = self.store.changed(seen).await?;
+                let began = tokio::time::Instant::now();
                 let gone = self.refresh().await?;
                 seen = Some(now);
-                Ok::<_, StateError>(gone)
+                Ok::<_, StateError>((gone, began.elapsed()))
             };
             match gone.await {
-                Ok(gone) => {
+                Ok((gone, took)) => {
                     is_failing = false;
                     gone.into_iter().for_each(|of| revoke(of, CloseReason::Revoked));
+                    tokio::time::sleep((took * REST.0).min(REST.1)).await;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {

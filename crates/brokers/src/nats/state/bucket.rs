@@ -278,3 +278,6 @@ fn config(name: &str, prefix: &str, copies: usize, shape: &Shape) -> stream::Con
 
 /// Nothing in a bucket is sent with a number of its own. It must not be longer than the values are kept.
 const DUPLICATES: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests;

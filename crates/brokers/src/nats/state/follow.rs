@@ -28,20 +28,24 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// Runs until it is dropped.
 pub(super) async fn follow<T: Record>(mirror: Arc<Mirror<T>>) {
+    let mut is_told = false;
     loop {
-        let Err(why) = hear(&mirror).await;
+        let mut is_whole = false;
+        let Err(why) = hear(&mirror, &mut is_whole).await;
+        // That the engine is away is told by itself.
+        let is_news = mirror.bucket().engine().down().is_none() && !(is_told && !is_whole);
         let bucket = mirror.bucket().stream_name();
-        match mirror.bucket().engine().down() {
-            // It was told that it is away.
-            Some(_) => tracing::debug!(bucket, why, "a bucket of NATS can't be heard"),
-            None => tracing::warn!(bucket, why, "a bucket of NATS is read anew"),
+        match is_news {
+            true => tracing::warn!(bucket, why, "a bucket of NATS is read anew"),
+            false => tracing::debug!(bucket, why, "a bucket of NATS is read anew"),
         }
+        is_told = (is_told && !is_whole) || is_news;
         tokio::time::sleep(AGAIN).await;
     }
 }
 
-/// Reads all and goes on hearing. Ends with the reason why it can't be sure any more to have heard all.
-async fn hear<T: Record>(mirror: &Mirror<T>) -> Result<std::convert::Infallible, String> {
+/// Reads all, which `is_whole` tells then, and goes on hearing. Ends with the reason why it can't be sure any more to have heard all.
+async fn hear<T: Record>(mirror: &Mirror<T>, is_whole: &mut bool) -> Result<std::convert::Infallible, String> {
     let bucket = mirror.bucket();
     let subscribed = bucket.ask(async { subscribe(mirror).await.map_err(StateError::Unavailable) });
     let mut messages = subscribed.await.map_err(|error| error.to_string())?;
@@ -49,12 +53,12 @@ async fn hear<T: Record>(mirror: &Mirror<T>) -> Result<std::convert::Infallible,
     // What is newest now is part of what will be heard: it is the last of its name. Asked for after the beginning: what was made
     // here before that is then no newer.
     let newest = bucket.last_revision().await.map_err(|error| error.to_string())?;
-    let (mut is_whole, mut is_idle) = (false, false);
+    let mut is_idle = false;
     let mut heard = Heard::default();
     loop {
         // What is newest may have been forgotten meanwhile; a server that has nothing to send says so.
-        if !is_whole && (heard.revision >= newest || is_idle) {
-            is_whole = true;
+        if !*is_whole && (heard.revision >= newest || is_idle) {
+            *is_whole = true;
             mirror.end(heard.revision);
         }
         let message = tokio::time::timeout(SILENCE, messages.next()).await;
@@ -72,7 +76,7 @@ async fn hear<T: Record>(mirror: &Mirror<T>) -> Result<std::convert::Infallible,
             let is_removal = message.headers.as_ref().is_some_and(is_deleted);
             mirror.hear(name, (!is_removal).then_some(&message.payload[..]), heard.revision);
         }
-        if is_whole {
+        if *is_whole {
             mirror.heard(heard.revision);
         }
     }

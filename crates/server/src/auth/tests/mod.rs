@@ -5,6 +5,7 @@ mod forward;
 mod job_token;
 mod jwt;
 mod order;
+mod replicas;
 mod revocation;
 mod signer;
 mod ticket;
