@@ -16,7 +16,7 @@ use tidings::{Broker, BrokerError, Clock, Cursor, Epoch, Head, NewEvent, Offset,
 use tidings_brokers::contract::{after, event, read_all};
 use tidings_brokers::disk::storage::{Directory, Storage, StoredFile};
 use tidings_brokers::nats::{
-    Engine, EngineError, LogMove, MoveError, MoveProgress, NatsBroker, NatsSettings, Survey, create_stream,
+    Durability, Engine, EngineError, LogMove, MoveError, MoveProgress, NatsBroker, NatsSettings, Survey, create_stream,
 };
 use tidings_brokers::{DiskBroker, DiskSettings, Retention};
 
@@ -161,10 +161,10 @@ async fn a_log_with_holes_is_moved_with_every_place_epoch_and_cursor() {
 }
 
 /// Each run is dropped at another place, as a killed one ends.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_often_it_is_killed_nothing_is_doubled_or_lost() {
+async fn is_moved_however_often_it_is_killed(durability: Durability) {
     let (disk, server) = (disk(), NatsServer::start());
-    let (from, settings) = (a_log(disk.path(), 5_000).await, fresh(server.settings()));
+    let settings = NatsSettings { durability, ..fresh(server.settings()) };
+    let from = a_log(disk.path(), 5_000).await;
     let (mut runs, mut reached) = (0, 0);
     for stop_after in (1..700).step_by(97).cycle() {
         let log = moving(&settings, &from).await;
@@ -190,7 +190,7 @@ async fn however_often_it_is_killed_nothing_is_doubled_or_lost() {
         assert!(at.0 > reached, "it goes on: {at} after {reached}");
         reached = at.0;
         let engine = Engine::connect(settings.clone()).await.expect("it is reached");
-        let refused = NatsBroker::open(engine).await.err().expect("no hub opens it half moved").to_string();
+        let refused = NatsBroker::open(engine).await.expect_err("no hub opens it half moved").to_string();
         assert!(refused.contains("tidings migrate"), "{refused}");
     }
     assert!(runs >= 3, "it was killed {runs} times");
@@ -202,9 +202,26 @@ async fn however_often_it_is_killed_nothing_is_doubled_or_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_often_it_is_killed_nothing_is_doubled_or_lost() {
+    is_moved_however_often_it_is_killed(Durability::Engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_it_where_it_goes_in_batches() {
+    is_moved_however_often_it_is_killed(Durability::PowerSafe).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_dies_on_the_way_is_waited_for() {
+    for durability in [Durability::Engine, Durability::PowerSafe] {
+        is_moved_through_a_death(durability).await;
+    }
+}
+
+async fn is_moved_through_a_death(durability: Durability) {
     let (disk, mut server) = (disk(), NatsServer::start());
-    let (from, settings) = (a_log(disk.path(), 5_000).await, fresh(server.settings()));
+    let settings = NatsSettings { durability, ..fresh(server.settings()) };
+    let from = a_log(disk.path(), 5_000).await;
     let log = moving(&settings, &from).await;
     let survey = survey(&log).await;
     let mut is_killed = false;
@@ -357,7 +374,7 @@ async fn an_event_that_nats_can_not_take_is_told_before_anything_is_made() {
 #[tokio::test]
 async fn an_engine_that_stays_away_is_told() {
     let (disk, mut server) = (disk(), NatsServer::start());
-    let (from, settings) = (a_log(disk.path(), 500).await, fresh(server.settings()));
+    let (from, settings) = (a_log(disk.path(), 5_000).await, fresh(server.settings()));
     let log = moving(&settings, &from).await.with_patience(Duration::from_secs(1));
     let survey = survey(&log).await;
     let copied = log.copy(&survey, |place| {

@@ -2,17 +2,19 @@
 //!
 //! - `survey`: what there is to move, and whether NATS can take it.
 //! - `target`: the stream, which no hub opens before all is there.
-//! - `copy`: the moving. `check`: whether all arrived.
+//! - `copy`: the moving, by a `window` or by each `batch`. `check`: whether all arrived.
 //! - `state`, `jobs`: what is beside the log.
 //!
 //! Whatever interrupts it, it goes on where it was: a message is taken at its own place or not at all, and what is there tells how far it is.
 
+mod batch;
 mod check;
 mod copy;
 mod jobs;
 mod state;
 mod survey;
 mod target;
+mod window;
 
 pub use jobs::{MovedJobs, move_jobs};
 pub use state::{MovedState, move_state};
@@ -20,6 +22,7 @@ pub use survey::Survey;
 pub(super) use target::MOVING;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tidings::{Broker, BrokerError, Epoch, NewEvent, Offset, Page, Query};
@@ -27,6 +30,7 @@ use tidings::{Broker, BrokerError, Epoch, NewEvent, Offset, Page, Query};
 use super::codec::{self, Origin};
 use super::engine::{Engine, EngineError};
 use super::{stream, subject};
+use crate::memory::random_epoch;
 
 /// How many events are read at once.
 const PAGE: usize = 1_000;
@@ -69,13 +73,16 @@ pub struct LogMove {
     from: Arc<dyn Broker>,
     epoch: Epoch,
     patience: Duration,
+    /// The numbers of batches, from one on that no other process has.
+    batches: AtomicU64,
 }
 
 impl LogMove {
     /// Of the log `from`, to which nothing is appended any more.
     pub fn new(engine: Arc<Engine>, from: Arc<dyn Broker>) -> Self {
         let epoch = from.head().epoch;
-        LogMove { engine, from, epoch, patience: Duration::from_secs(30) }
+        let batches = AtomicU64::new(u64::from(random_epoch().0) << 32);
+        LogMove { engine, from, epoch, patience: Duration::from_secs(30), batches }
     }
 
     /// With another time than 30 s for which the engine may be away before it is given up.
@@ -106,11 +113,11 @@ impl LogMove {
         survey::survey(self, step).await
     }
 
-    /// Moves what is missing, and returns how many events that were. `step` is told of each place that is reached.
+    /// Moves what is missing. `step` is told of each place that is reached.
     ///
     /// # Errors
     /// [`MoveError::Interrupted`] where NATS is away for longer than a moment.
-    pub async fn copy(&self, survey: &Survey, step: impl FnMut(Offset)) -> Result<u64, MoveError> {
+    pub async fn copy(&self, survey: &Survey, step: impl FnMut(Offset)) -> Result<(), MoveError> {
         target::begin(self, survey).await?;
         copy::copy(self, survey, step).await
     }
@@ -162,6 +169,13 @@ struct Written {
     subject: String,
     header: Option<String>,
     data: bytes::Bytes,
+}
+
+impl Written {
+    /// About how many bytes of memory it takes.
+    fn bytes(&self) -> usize {
+        self.subject.len() + self.header.as_ref().map_or(0, String::len) + self.data.len()
+    }
 }
 
 /// Each place of a page with its event, and those that have none: up to what the page says that it reached.

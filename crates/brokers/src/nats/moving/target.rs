@@ -21,6 +21,8 @@ pub(super) struct Target {
     pub last: u64,
     pub messages: u64,
     consumers: u64,
+    /// Whether it takes atomic batches.
+    pub is_atomic: bool,
     /// Whether a log is on its way there.
     pub is_moving: bool,
     /// Up to where a log was moved there, if one was.
@@ -39,6 +41,7 @@ impl Target {
             last: number("state", "last_seq"),
             messages: number("state", "messages"),
             consumers: number("state", "consumer_count"),
+            is_atomic: info["config"]["allow_atomic"].as_bool().unwrap_or(false),
             is_moving: text(stream::FORMAT) == Some(MOVING),
             moved: text(MOVED).and_then(|place| place.parse().ok()).map(Offset),
             config: info["config"].clone(),
