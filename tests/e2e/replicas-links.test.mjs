@@ -1,0 +1,64 @@
+// Links fail in every way that there is, between a replica and NATS and between the nodes of NATS, and no replica has to be restarted for
+// it.
+import { after, test } from 'node:test'
+import assert from 'node:assert/strict'
+import { startAudience } from './harness/audience.mjs'
+import { BEATS, isCutOff, publish, startQuiet } from './harness/cut-off.mjs'
+import { DOWN, startFaultProxy, UP } from './harness/faults.mjs'
+import { startNats } from './harness/nats.mjs'
+import { startReplicas } from './harness/replicas.mjs'
+
+const nats = await startNats({ after }, { nodes: 3, links: true })
+
+let hubs = 0
+const start = (t, options) => startReplicas(t, { nats, hub: `l${++hubs}`, ...options })
+
+const FAULTS = {
+  cut: link => link.cut(),
+  'half-open towards NATS': link => link.halfOpen(UP),
+  'half-open from NATS': link => link.halfOpen(DOWN),
+  'a black hole': link => link.blackhole(),
+}
+
+test('a replica whose links to NATS fail in any way says so, keeps its streams, and catches up when they are well', async t => {
+  // One replica for each fault, so that all fail in the same moment, one with slow links, and one that is well.
+  const names = [...Object.keys(FAULTS), 'slow', 'well']
+  const links = await Promise.all(names.map(() => Promise.all(nats.nodes.map(({ port }) => startFaultProxy(t, port)))))
+  const { replicas } = await start(t, { count: names.length, links, nginx: false, env: BEATS })
+  const [slow, well] = replicas.slice(-2)
+  const crowd = await startAudience(t, { urls: replicas.map(({ url }) => url), publishTo: well.url, each: 3 })
+  const failing = Object.values(FAULTS).map((fail, index) => ({ fail, replica: replicas[index], links: links[index] }))
+  await crowd.grows()
+  for (const link of links[names.indexOf('slow')]) link.delay(150)
+  for (const { fail, links } of failing) links.forEach(fail)
+  await crowd.publisher.grows(50)
+  await Promise.all(failing.map(async ({ replica }) => {
+    const quiet = await startQuiet(t, replica)
+    await isCutOff(replica)
+    await quiet.beats(2)
+    assert.equal(quiet.code(), undefined)
+  }))
+  assert.equal((await publish(slow)).status, 200)
+  assert.equal((await well.ready()).status, 200)
+  for (const { links } of failing) for (const link of links) link.heal()
+  await Promise.all(replicas.map(replica => replica.becomes(200)))
+  await crowd.grows()
+  for (const replica of replicas) assert.equal((await publish(replica)).status, 200, replica.name)
+  await crowd.assertWell()
+})
+
+test('the NATS node that leads the log is not reached by the others any more, and it costs nobody an event', async t => {
+  const { replicas, hub } = await start(t, { nginx: false })
+  const urls = replicas.map(({ url }) => url)
+  // At each replica in turn: one of them may be connected to the very node that is alone now.
+  let turn = 0
+  const crowd = await startAudience(t, { urls, publishTo: () => urls[turn++ % 2] })
+  await crowd.grows()
+  const links = nats.linksOf(nats.nodes.indexOf(await nats.leaderOf(`TIDINGS_${hub}`)))
+  for (const link of links) link.blackhole()
+  await crowd.grows(30)
+  for (const link of links) link.heal()
+  await nats.settled()
+  await crowd.grows(30)
+  await crowd.assertWell()
+})
