@@ -442,21 +442,21 @@ fn play(seed: u64, deaths: u64, failures: u64) {
 
 #[test]
 fn a_crowd_at_three_replicas_finds_no_fault() {
-    for seed in 0..rounds(300) {
+    for seed in 0..rounds(80) {
         named(seed, || play(seed, 0, 0));
     }
 }
 
 #[test]
 fn a_crowd_at_three_replicas_of_which_some_die_finds_no_fault() {
-    for seed in 0..rounds(400) {
+    for seed in 0..rounds(120) {
         named(seed, || play(seed, 1 + seed % 2, 0));
     }
 }
 
 #[test]
 fn a_crowd_at_three_replicas_with_a_log_and_a_store_that_fail_finds_no_fault() {
-    for seed in 0..rounds(400) {
+    for seed in 0..rounds(120) {
         named(seed, || play(seed, seed % 3, 1 + seed % 4));
     }
 }

@@ -498,6 +498,10 @@ impl Jobs {
                 let _turn = active.turn.lock().await;
                 if jobs.try_announce(&active).await.is_ok() {
                     active.shown().is_told_again = false;
+                    if jobs.replica.is_some() {
+                        // It may have been another replica's change by then, which waits to be gone on from.
+                        jobs.stand(&active);
+                    }
                     return;
                 }
             }
