@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings::job::{JobFault, JobId, JobSettings, JobState, JobStore, Jobs, NewJob, Outcome, ProgressUpdate};
-use tidings::{Broker, Hub, Limits, Offset, Query, SystemClock};
+use tidings::{Hub, Limits, Offset, Query, SystemClock};
 use tidings_brokers::nats::{Engine, NatsBroker, NatsJobs};
 
 use crate::nats_server::NatsServer;

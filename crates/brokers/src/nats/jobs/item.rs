@@ -47,6 +47,9 @@ struct Run {
     hash: String,
 }
 
+/// The bytes of a page that has one item, beside that.
+pub(super) const ITEM_HEAD: usize = 1 + 8 + 4;
+
 const HERE: u8 = 1;
 const IN_PIECES: u8 = 2;
 

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use tidings::Timestamp;
-use tidings::job::{Job, JobId, JobQuery, JobStore, JobStoreError, JobWatcher, Progress, Renewal};
+use tidings::job::{Job, JobId, JobQuery, JobSettings, JobStore, JobStoreError, JobWatcher, Progress, Renewal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -98,6 +98,22 @@ impl NatsJobs {
         let jobs = Arc::new(NatsJobs { shared, following });
         jobs.shared.heard(STALLED).await.map_err(|error| unreachable(error.to_string()))?;
         Ok(jobs)
+    }
+
+    /// Refuses bounds of jobs that the servers' own do not leave room for.
+    pub fn check(&self, settings: &JobSettings) -> Result<(), EngineError> {
+        let most = self.shared.stream.most_bytes();
+        // Inputs, results and pages of items are kept in pieces; one item is not, nor is what stands beside a result in its record.
+        let items = settings.item_bytes.saturating_add(item::ITEM_HEAD);
+        let records = settings.item_bytes.saturating_add(record::LARGEST_REST);
+        if items.max(records) <= most {
+            return Ok(());
+        }
+        let item = settings.item_bytes;
+        Err(EngineError::Unfit(format!(
+            "one item of a job may have {item} bytes, and NATS takes {most} in one message with all that belongs to it: raise `max_payload` \
+             there, or lower `item_bytes` of [jobs]"
+        )))
     }
 
     /// Does what was begun to its end, whoever waits for it.

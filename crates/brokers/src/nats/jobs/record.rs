@@ -18,6 +18,10 @@ const INPUT: usize = 16 << 10;
 /// The most bytes of a result that stand there: it comes once.
 const RESULT: usize = 128 << 10;
 
+/// The most bytes of a record beside the item in its progress: an input and a result as they may stand in it, and about as much as names,
+/// grants and messages take.
+pub(super) const LARGEST_REST: usize = INPUT + RESULT + (128 << 10);
+
 /// The most bytes of a piece.
 pub(super) const PIECE: usize = 256 << 10;
 
