@@ -47,23 +47,19 @@ pub(super) struct Publisher {
     events: String,
     signals: String,
     courier: Arc<Courier>,
-    /// Where what is published at the same time goes together.
+    /// Where what is published at the same time goes together, if the stream takes atomic batches.
     group: Option<Group>,
-    /// Whether the stream takes atomic batches.
-    is_atomic: bool,
     batches: AtomicU64,
 }
 
 impl Publisher {
     pub fn new(engine: Arc<Engine>, announcer: Arc<Announcer>, is_atomic: bool) -> Publisher {
         let courier = Arc::new(Courier::new(engine.clone(), announcer.process));
-        let is_shared = is_atomic && engine.settings().durability == Durability::PowerSafe;
         Publisher {
             events: stream::event_prefix(&engine),
             signals: signal_subject(&engine),
-            group: is_shared.then(|| Group::new(courier.clone())),
+            group: is_atomic.then(|| Group::new(courier.clone())),
             courier,
-            is_atomic,
             batches: AtomicU64::new(0),
             engine,
             announcer,
@@ -258,14 +254,18 @@ impl Publisher {
         Outcome::Taken { last, places, again: taken.iter().flatten().any(|(_, again)| *again) }
     }
 
-    /// As a whole, where that can be: with what others publish now, or as a batch of its own.
+    /// As a whole and with what others publish now, where that can be. A batch costs the servers some milliseconds, however many events it
+    /// has, and one event by itself a fraction of that: it goes along only where it would have to wait for a sync of its own.
     async fn attempt_together(&self, events: &Arc<[Outgoing]>, until: Instant) -> Option<Ack> {
-        if let Some(group) = &self.group
-            && let Some(ack) = group.send(events.clone(), until).await
-        {
-            return Some(ack);
+        let group = self.group.as_ref()?;
+        let is_power_safe = self.engine.settings().durability == Durability::PowerSafe;
+        if events.len() == 1 && !is_power_safe {
+            return None;
         }
-        if events.len() > 1 && self.is_atomic { Some(self.courier.send_batch(events, until).await) } else { None }
+        match group.send(events.clone(), until).await {
+            None if events.len() > 1 => Some(self.courier.send_batch(events, until).await),
+            ack => ack,
+        }
     }
 }
 
