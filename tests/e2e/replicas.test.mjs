@@ -23,7 +23,9 @@ async function streams(replica) {
 async function startAgain(replica) {
   await replica.start()
   await replica.becomes(200)
-  await until(`somebody to be at ${replica.name} again`, async () => await streams(replica) > 0)
+  // Not by who polls for Socket.IO: nginx keeps its own account of where those go.
+  const others = async () => { const { socketio, ...counts } = (await replica.ready()).body.streams; return counts }
+  await until(`somebody to be at ${replica.name} again`, async () => Object.values(await others()).some(count => count > 0))
 }
 
 test('what is published at one replica is heard at the other, by every transport', async t => {
@@ -73,25 +75,24 @@ test('a replica that is killed: its clients go on at the other and come to no ha
 })
 
 test('a replica that is drained: its clients go on at the other, not all in one moment, and come to no harm', async t => {
-  const { replicas, url } = await start(t)
+  const { replicas: [replica], url } = await start(t)
   const crowd = await startAudience(t, { url, each: 3 })
   await crowd.grows()
-  for (const replica of replicas) {
-    const left = []
-    const before = crowd.listeners.map(({ cuts }) => cuts)
-    for (const listener of crowd.listeners) listener.onCut = () => left.push(performance.now())
-    const drained = replica.drain()
-    await until('/ready to say so', async () => (await replica.ready().catch(() => ({}))).status !== 200)
-    await drained
-    assert.ok(left.length > 2, `${left.length} were sent away`)
-    const window = left.at(-1) - left[0]
-    assert.ok(window > 100, `all ${left.length} left within ${window} ms`)
-    // Nobody is sent back to the one that sends them away.
-    const often = crowd.listeners.map(({ name, cuts }, index) => ({ name, times: cuts - before[index] })).filter(({ times }) => times > 2)
-    assert.deepEqual(often, [])
-    await crowd.grows()
-    await startAgain(replica)
-  }
+  const left = []
+  const before = crowd.listeners.map(({ cuts }) => cuts)
+  for (const listener of crowd.listeners) listener.onCut = () => left.push(performance.now())
+  const drained = replica.drain()
+  await until('/ready to say so', async () => (await replica.ready().catch(() => ({}))).status !== 200)
+  await drained
+  assert.ok(left.length > 2, `${left.length} were sent away`)
+  const window = left.at(-1) - left[0]
+  assert.ok(window > 100, `all ${left.length} left within ${window} ms`)
+  // Nobody is sent back to the one that sends them away.
+  const often = crowd.listeners.map(({ name, cuts }, index) => ({ name, times: cuts - before[index] })).filter(({ times }) => times > 2)
+  assert.deepEqual(often, [])
+  await crowd.grows()
+  await startAgain(replica)
+  await crowd.grows()
   await crowd.assertWell()
 })
 
