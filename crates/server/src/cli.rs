@@ -31,7 +31,7 @@ enum Command {
     Explain(commands::explain::ExplainArgs),
     /// Make, list and delete API keys
     Key(commands::key::KeyArgs),
-    /// Move the log of one hub into NATS, for several replicas
+    /// Move what one hub keeps on its disk into NATS, for several replicas
     Migrate(commands::migrate::MigrateArgs),
     /// Make a signed token for trying things out
     Token(commands::token::TokenArgs),

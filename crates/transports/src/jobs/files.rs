@@ -124,13 +124,13 @@ pub(super) async fn remove(files: &Arc<dyn JobFiles>, name: &str) {
 /// Deletes the files that belong to no job that goes on, now and then, for as long as there are jobs.
 ///
 /// A file whose job has ended goes at the next look; one that no job is known to have had goes when it is an hour old, as an upload may
-/// be under way.
+/// be under way, and was of no job at two looks in a row: a replica that was cut off hears only after a moment of jobs that others made.
 pub async fn sweep(files: Arc<dyn JobFiles>, jobs: Weak<Jobs>) {
-    let mut needed = HashSet::new();
+    let (mut needed, mut orphans) = (HashSet::new(), HashSet::new());
     loop {
         let Some(open) = jobs.upgrade().map(|jobs| jobs.files()) else { return };
         let before = std::mem::replace(&mut needed, open.clone());
-        match sweep_once(&files, &open, &before).await {
+        match sweep_once(&files, &open, &before, &mut orphans).await {
             Ok(0) => {}
             Ok(files) => tracing::info!(files, "files of jobs that have ended were deleted"),
             Err(error) => tracing::warn!(%error, "files of jobs that have ended can't be deleted"),
@@ -139,17 +139,22 @@ pub async fn sweep(files: Arc<dyn JobFiles>, jobs: Weak<Jobs>) {
     }
 }
 
-/// Deletes all but those of `open`: at once those that were `open` before, others when they are old. Says how many.
+/// Deletes all but those of `open`: at once those that were `open` before, others when they are old and among the `orphans` of the look
+/// before, in whose place it puts those of this one. Says how many it deleted.
 async fn sweep_once(
     files: &Arc<dyn JobFiles>,
     open: &HashSet<String>,
     before: &HashSet<String>,
+    orphans: &mut HashSet<String>,
 ) -> Result<usize, JobFileError> {
-    let mut swept = 0;
-    for name in files.names().await?.iter().filter(|name| !open.contains(*name)) {
-        if before.contains(name) || files.age(name).await?.is_some_and(|age| age >= YOUNG) {
-            files.remove(name).await?;
+    let (mut swept, earlier) = (0, std::mem::take(orphans));
+    for name in files.names().await?.into_iter().filter(|name| !open.contains(name)) {
+        let is_old = || async { Ok(files.age(&name).await?.is_some_and(|age| age >= YOUNG)) };
+        if before.contains(&name) || earlier.contains(&name) && is_old().await? {
+            files.remove(&name).await?;
             swept += 1;
+        } else {
+            orphans.insert(name);
         }
     }
     Ok(swept)
@@ -184,8 +189,11 @@ mod tests {
         age(&name(4), Duration::ZERO);
         age("notes.txt", 2 * YOUNG);
         let (open, before) = (HashSet::from([name(1)]), HashSet::from([name(1), name(3)]));
-        assert_eq!(sweep_once(&files, &open, &before).await.unwrap(), 2);
         let there = |name: &str| directory.path().join(name).exists();
+        let mut orphans = HashSet::new();
+        assert_eq!(sweep_once(&files, &open, &before, &mut orphans).await.unwrap(), 1);
+        assert!(there(&name(2)), "it is old, but perhaps its job was not heard of yet");
+        assert_eq!(sweep_once(&files, &open, &open, &mut orphans).await.unwrap(), 1);
         assert!(there(&name(1)), "its job goes on");
         assert!(!there(&name(2)), "it is old, and no job has it");
         assert!(!there(&name(3)), "its job has ended");
