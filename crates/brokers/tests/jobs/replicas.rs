@@ -128,6 +128,25 @@ async fn a_worker_heard_at_one_replica_keeps_its_job_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_hears_late_takes_no_job_from_a_worker_that_lives() {
+    let (_replicas, a, b) = two().await;
+    let (id, lease) = a.begun("a").await;
+    a.settle().await;
+    b.fate.deaf.store(true, Ordering::SeqCst);
+    for _ in 0..12 {
+        for _ in 0..40 {
+            a.pass_for_progress(LEASE / 120).await;
+        }
+        a.jobs.heartbeat(&id, &lease, Duration::ZERO).await.expect("it counts");
+    }
+    b.fate.deaf.store(false, Ordering::SeqCst);
+    b.jobs.end_leases().await;
+    b.settle().await;
+    assert_eq!((a.state(&id).await, a.jobs.get(&id).await.unwrap().unwrap().attempt), (JobState::Running, 1));
+    a.complete(&id, &lease).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_replica_that_has_heard_a_worker_last_takes_its_job_first_and_another_one_when_that_is_gone() {
     let (_replicas, a, b) = two().await;
     let (id, _) = a.begun("a").await;

@@ -40,14 +40,14 @@ impl Replicas {
 
     pub async fn start_with(&self, settings: JobSettings, fate: Arc<Fate>) -> Bench {
         let seed = self.seed.fetch_add(7, Ordering::SeqCst);
-        let port = self.log.port(Lag::new(seed));
+        let port = self.log.port(Lag::new(seed, Arc::default()));
         let broker = Arc::new(FatedBroker { inner: port, fate: fate.clone() });
         let clock = self.world.clock.clone();
         let hub = Hub::open(broker, [], clock.clone(), Limits::default()).await.unwrap();
         let store = Arc::new(LateStore {
             inner: self.world.store.clone(),
             ear: Mutex::default(),
-            lag: Lag::new(seed + 1),
+            lag: Lag::new(seed + 1, fate.deaf.clone()),
             is_away: fate.away.clone(),
         });
         let store = Arc::new(FatedStore { inner: store, fate: fate.clone() });
@@ -60,6 +60,7 @@ impl Replicas {
 struct Lag<T> {
     waiting: Mutex<VecDeque<T>>,
     seed: AtomicU64,
+    is_held_up: Arc<AtomicBool>,
     is_pumping: AtomicBool,
     came: AtomicU64,
     went: AtomicU64,
@@ -67,8 +68,9 @@ struct Lag<T> {
 }
 
 impl<T: Send + 'static> Lag<T> {
-    fn new(seed: u64) -> Arc<Self> {
+    fn new(seed: u64, is_held_up: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Lag {
+            is_held_up,
             waiting: Mutex::default(),
             seed: AtomicU64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             is_pumping: AtomicBool::new(false),
@@ -88,6 +90,9 @@ impl<T: Send + 'static> Lag<T> {
         tokio::spawn(async move {
             loop {
                 for _ in 0..lag.pause() {
+                    tokio::task::yield_now().await;
+                }
+                while lag.is_held_up.load(Ordering::SeqCst) {
                     tokio::task::yield_now().await;
                 }
                 if !lag.flush_one(&take) {

@@ -36,6 +36,8 @@ pub struct Fate {
     pub store_fails: AtomicBool,
     /// Whether the store that is shared is known to be away.
     pub away: Arc<AtomicBool>,
+    /// Whether the program hears nothing of others at the moment, and does not know that.
+    pub deaf: Arc<AtomicBool>,
     /// How the seed of the test has the calls take turns.
     yields: AtomicU64,
     /// How many milliseconds each call takes.
