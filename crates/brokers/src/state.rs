@@ -2,7 +2,7 @@
 //!
 //! - [`AccessStore`]: who may come in: API keys, tickets, revocations.
 //! - [`RequestStore`]: what became of requests with an `Idempotency-Key`.
-//! - [`StateStore`]: both.
+//! - [`StateStore`] is both.
 //!
 //! [`Store`](crate::Store) keeps it in SQLite for one hub on one machine, [`NatsState`](crate::nats::NatsState) in buckets of
 //! NATS for several replicas. One contract suite (`state_contract`) runs on both.

@@ -19,3 +19,7 @@ pub mod serve;
 pub mod settings;
 pub(crate) mod storage;
 pub mod tls;
+
+#[cfg(test)]
+#[path = "../../brokers/tests/nats_server/mod.rs"]
+mod nats_server;

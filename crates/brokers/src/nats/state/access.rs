@@ -23,7 +23,7 @@ impl NatsState {
     /// The key as it is known here, with its last use.
     fn known_key(&self, id: &str) -> Option<Key> {
         match &*self.keys.get(&key_name(id))? {
-            OfKey::Key(key) => Some(Key { used_at: self.used_at(id), ..key.clone() }),
+            OfKey::Key(key) => Some(Key { used_at: self.used_at(id), ..Key::clone(key) }),
             OfKey::UsedAt(_) => None,
         }
     }
@@ -50,7 +50,7 @@ impl AccessStore for NatsState {
                 .map_err(|error| StateError::Unavailable(format!("the system gave no random bytes: {error}")))?;
             let name = key_name(&key.id);
             if let Some(revision) = self.keys.bucket().create(&name, to_json(&KeyRecord::new(&key))?).await? {
-                self.keys.note(&name, Some(OfKey::Key(key.clone())), revision);
+                self.keys.note(&name, Some(OfKey::Key(Box::new(key.clone()))), revision);
                 return Ok((key, token));
             }
         }
@@ -71,7 +71,7 @@ impl AccessStore for NatsState {
 
     async fn keys(&self) -> Result<Vec<Key>, StateError> {
         let mut keys = self.keys.all(|_, record, _| match record {
-            OfKey::Key(key) => Some(key.clone()),
+            OfKey::Key(key) => Some(Key::clone(key)),
             OfKey::UsedAt(_) => None,
         });
         keys.iter_mut().for_each(|key| key.used_at = self.used_at(&key.id));

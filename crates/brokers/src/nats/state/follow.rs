@@ -33,13 +33,14 @@ pub(super) async fn follow<T: Record>(mirror: Arc<Mirror<T>>) {
         let mut is_whole = false;
         let Err(why) = hear(&mirror, &mut is_whole).await;
         // That the engine is away is told by itself.
-        let is_news = mirror.bucket().engine().down().is_none() && !(is_told && !is_whole);
+        is_told &= !is_whole;
+        let is_news = !is_told && mirror.bucket().engine().down().is_none();
         let bucket = mirror.bucket().stream_name();
         match is_news {
             true => tracing::warn!(bucket, why, "a bucket of NATS is read anew"),
             false => tracing::debug!(bucket, why, "a bucket of NATS is read anew"),
         }
-        is_told = (is_told && !is_whole) || is_news;
+        is_told |= is_news;
         tokio::time::sleep(AGAIN).await;
     }
 }

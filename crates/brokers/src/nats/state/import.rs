@@ -15,7 +15,7 @@ impl NatsState {
         let name = key_name(&key.id);
         let bucket = self.keys.bucket();
         match bucket.create(&name, to_json(&KeyRecord::new(key))?).await? {
-            Some(revision) => self.keys.note(&name, Some(OfKey::Key(key.clone())), revision),
+            Some(revision) => self.keys.note(&name, Some(OfKey::Key(Box::new(key.clone()))), revision),
             None => {
                 let kept = bucket.get(&name).await?.and_then(|kept| OfKey::read(&name, &kept.value).ok());
                 if !matches!(kept, Some(OfKey::Key(kept)) if kept.secret == key.secret) {

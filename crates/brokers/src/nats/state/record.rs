@@ -12,7 +12,7 @@ use crate::store::{Key, NewKey, Revocation};
 
 /// What of a key is in the bucket of keys, each under a name of its own: uses are noted without touching the key.
 pub(super) enum OfKey {
-    Key(Key),
+    Key(Box<Key>),
     UsedAt(Timestamp),
 }
 
@@ -36,7 +36,7 @@ impl Record for OfKey {
         match name.split_once('.') {
             Some(("k", id)) => {
                 let record: KeyRecord = from_json(value)?;
-                Ok(OfKey::Key(record.into_key(id)))
+                Ok(OfKey::Key(Box::new(record.into_key(id))))
             }
             Some(("u", _)) => Ok(OfKey::UsedAt(Timestamp(from_json(value)?))),
             _ => Err("the name is of nothing that this program keeps".into()),

@@ -1,15 +1,12 @@
 //! Doors of two replicas, which share what they know in NATS.
 
-#[path = "../../../../brokers/tests/nats_server/mod.rs"]
-mod nats_server;
-
 use std::time::Instant;
 
-use nats_server::NatsServer;
 use tidings_brokers::nats::{Engine, NatsState};
 use tidings_brokers::state::AccessStore;
 
 use super::*;
+use crate::nats_server::{NatsServer, until as eventually};
 
 /// One of them, with its door.
 struct Replica {
@@ -115,7 +112,7 @@ async fn while_nats_is_away_known_keys_open_the_door_and_a_revocation_shuts_this
     assert_eq!(bearer(&token).who(&a.door).await, "401 revoked-credential");
 
     server.restart();
-    nats_server::until("it is kept", async || a.context.revocations.keep(of.clone(), at, until).await.is_ok()).await;
+    eventually("it is kept", async || a.context.revocations.keep(of.clone(), at, until).await.is_ok()).await;
     assert_eq!(with_ticket.who(&a.door).await, "401 revoked-credential", "the ticket is there, and its key is out");
     // What it has revoked itself is no news to it.
     let b = Replica::open(&server).await;

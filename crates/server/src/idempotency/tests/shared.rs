@@ -1,15 +1,12 @@
 //! The same of several replicas, which share their requests in NATS.
 
-#[path = "../../../../brokers/tests/nats_server/mod.rs"]
-mod nats_server;
-
 use std::sync::atomic::AtomicUsize;
 
-use nats_server::NatsServer;
 use tidings::{Head, Page, Query, Tail};
 use tidings_brokers::nats::{Engine, NatsState};
 
 use super::*;
+use crate::nats_server::{NatsServer, until};
 
 /// Replicas with one log and one clock.
 struct Replicas {
@@ -171,10 +168,7 @@ async fn while_nats_is_away_requests_with_a_key_are_refused_and_none_is_forgotte
     assert_eq!(answered(begin(&keys, "k", b"1").await), answer, "it is in the memory of this replica");
     assert_eq!(status(begin(&keys, "other", b"1").await), 503);
     replicas.server.restart();
-    nats_server::until("it takes requests again", async || {
-        matches!(begin(&keys, "other", b"1").await, Ok(Begun::New(_)))
-    })
-    .await;
+    until("it takes requests again", async || matches!(begin(&keys, "other", b"1").await, Ok(Begun::New(_)))).await;
     replicas.pass(LOST);
     keys.0.clone().settle().await;
     assert_eq!(answered(begin(&replicas.open().await, "k", b"1").await), answer, "it was kept later");
