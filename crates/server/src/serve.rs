@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings::job::{JobSettings, Jobs};
-use tidings::{BrokerError, Clock, Hub, Standing, SystemClock};
+use tidings::job::{JobFiles, JobSettings, JobStore, Jobs};
+use tidings::{Broker, BrokerError, Clock, Hub, Standing, SystemClock};
+use tidings_brokers::state::StateStore;
 use tidings_transports::{Acceptor, Lanes, Limiter, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use crate::assemble;
+use crate::assemble::{self, Doors};
 use crate::auth::settings::{AnonymousGrants, AnonymousSettings, PublishSettings};
 use crate::console::EMBEDDED;
 use crate::descriptors;
@@ -140,30 +141,17 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
     }
 
-    let Storage { broker, state, jobs, files, recovery, log, promises, replaced } = tokio::select! {
+    let Storage { broker, state, jobs, files, recovery, log, promises, mut replaced } = tokio::select! {
         opened = storage::open(&mut settings, clock.clone()) => opened?,
         () = stop.wait() => return Ok(()),
     };
     let is_shared = broker.standing() != Standing::Alone;
-    let profiles: Vec<_> = plan.profiles.iter().map(|loaded| loaded.profile.clone()).collect();
-    let open_hub = || Hub::open(broker.clone(), profiles.clone(), clock.clone(), settings.limits.clone());
-    let hub = patiently(open_hub, |error| is_shared && matches!(error, BrokerError::Unavailable(_))).await?;
-    let lanes = match settings.lanes.count {
-        0 => cores,
-        count => count,
+    let kept = Kept { broker, state, jobs, files };
+    let (hub, service, doors) = tokio::select! {
+        begun = begin(&settings, &plan, kept, clock, cores) => begun?,
+        () = stop.wait() => return Ok(()),
+        why = &mut replaced => return Err(begin_anew(&why)),
     };
-    let lanes = Lanes::start(&hub, lanes, &tokio::runtime::Handle::current())?;
-    let idempotency = IdempotencyKeys::open(state.clone(), broker, clock.clone()).await?;
-    let trusted = settings.proxy.trusted.clone();
-    let limiter =
-        Limiter::behind(&settings.limits, Box::new(move |peer| crate::auth::proxy_header::is_in(&trusted, peer)));
-    let engine = JobSettings { kinds: plan.kinds(), ..settings.jobs.engine() };
-    let jobs = patiently(|| Jobs::open(hub.clone(), jobs.clone(), engine.clone()), |_| is_shared).await?;
-    let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter, Some(jobs.clone()));
-    tokio::spawn(tidings_transports::jobs::files::sweep(files.clone(), Arc::downgrade(&jobs)));
-    let _ = service.job_files.set(files);
-
-    let doors = assemble::open_doors(&settings, &plan, &hub, state, clock, jobs).await?;
     let mounts = assemble::mounts(&settings, &plan, &doors);
     let sides = assemble::sides(&plan, &mounts);
     let publishing = assemble::publishing(&plan, &doors);
@@ -213,7 +201,7 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
 
     let replaced = tokio::select! {
         () = stop.wait() => None,
-        why = replaced => Some(why),
+        why = &mut replaced => Some(why),
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     match &replaced {
@@ -235,9 +223,51 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
     tracing::info!("stopped");
     match replaced {
         None => Ok(()),
-        // Whoever looks after the program starts it again: what it held of the old history is no longer so.
-        Some(why) => Err(format!("{why}. Start it again: its clients are told of a gap").into()),
+        Some(why) => Err(begin_anew(&why)),
     }
+}
+
+/// What was opened, for what stands on it.
+struct Kept {
+    broker: Arc<dyn Broker>,
+    state: Arc<dyn StateStore>,
+    jobs: Arc<dyn JobStore>,
+    files: Arc<dyn JobFiles>,
+}
+
+/// Puts the hub, its jobs and its doors on what was opened. What fails because NATS is away is tried until it is back.
+async fn begin(
+    settings: &Settings,
+    plan: &Plan,
+    Kept { broker, state, jobs, files }: Kept,
+    clock: Arc<dyn Clock>,
+    cores: usize,
+) -> Result<(Arc<Hub>, Arc<Service>, Doors), Failure> {
+    let is_shared = broker.standing() != Standing::Alone;
+    let profiles: Vec<_> = plan.profiles.iter().map(|loaded| loaded.profile.clone()).collect();
+    let open_hub = || Hub::open(broker.clone(), profiles.clone(), clock.clone(), settings.limits.clone());
+    let hub = patiently(open_hub, |error| is_shared && matches!(error, BrokerError::Unavailable(_))).await?;
+    let lanes = match settings.lanes.count {
+        0 => cores,
+        count => count,
+    };
+    let lanes = Lanes::start(&hub, lanes, &tokio::runtime::Handle::current())?;
+    let idempotency = IdempotencyKeys::open(state.clone(), broker, clock.clone()).await?;
+    let trusted = settings.proxy.trusted.clone();
+    let limiter =
+        Limiter::behind(&settings.limits, Box::new(move |peer| crate::auth::proxy_header::is_in(&trusted, peer)));
+    let engine = JobSettings { kinds: plan.kinds(), ..settings.jobs.engine() };
+    let jobs = patiently(|| Jobs::open(hub.clone(), jobs.clone(), engine.clone()), |_| is_shared).await?;
+    let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter, Some(jobs.clone()));
+    tokio::spawn(tidings_transports::jobs::files::sweep(files.clone(), Arc::downgrade(&jobs)));
+    let _ = service.job_files.set(files);
+    let doors = assemble::open_doors(settings, plan, &hub, state, clock, jobs).await?;
+    Ok((hub, service, doors))
+}
+
+/// Whoever looks after the program starts it again: what it held of the old history is no longer so.
+fn begin_anew(why: &str) -> Failure {
+    format!("{why}. Start it again: its clients are told of a gap").into()
 }
 
 /// `/ready` says no, then the streams end one after the other; returns when the last has, or at the latest after twice the window.

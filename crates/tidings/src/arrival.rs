@@ -10,6 +10,13 @@ use crate::hub::Hub;
 /// has gone silent, so that a client is told of a gap only by who would know better.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many events another replica may be ahead, as far as is believed: some seconds of the fastest publishing. Whoever claims to be further
+/// is told of a gap at once.
+const MOST_AHEAD: u64 = 1_000_000;
+
+/// How many wait at once: each append wakes them all, and a cursor is easily made up.
+pub(crate) const MOST_ARRIVING: usize = 256;
+
 impl Hub {
     /// Whether `asked` is a cursor of this history that lies further than this process has come, though others may have.
     pub fn is_ahead(&self, asked: &str) -> bool {
@@ -18,17 +25,21 @@ impl Hub {
 
     fn ahead(&self, asked: &str) -> Option<Offset> {
         let cursor = asked.parse::<Cursor>().ok().filter(|cursor| self.cursor(cursor.offset) == *cursor)?;
-        let is_ahead = cursor.offset > self.window().head().1;
-        (is_ahead && self.broker().standing() != Standing::Alone).then_some(cursor.offset)
+        let last = self.window().head().1;
+        let may_come = cursor.offset > last && cursor.offset.0 - last.0 <= MOST_AHEAD;
+        (may_come && self.broker().standing() != Standing::Alone).then_some(cursor.offset)
     }
 
     /// Waits until this process has come to where a client was that goes on here and was at another replica before. To be
     /// called before [`start`](Hub::start). Returns at once where no other process appends to the log.
     ///
     /// # Errors
-    /// [`BrokerError::Unavailable`] if it does not come there because it is cut off: another replica may be further.
+    /// [`BrokerError::Unavailable`] if it does not come there because it is cut off, or if too many wait: another replica may be further.
     pub async fn arrive(&self, asked: Option<&str>) -> Result<(), BrokerError> {
         let Some(offset) = asked.and_then(|asked| self.ahead(asked)) else { return Ok(()) };
+        let Ok(_place) = self.arriving.try_acquire() else {
+            return Err(BrokerError::Unavailable("too many wait for this replica to come to where they are".into()));
+        };
         let arrived = tokio::time::timeout(PATIENCE, async {
             loop {
                 let grown = self.grown.notified();

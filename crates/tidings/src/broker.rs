@@ -99,7 +99,7 @@ pub struct Page {
 }
 
 /// Why the broker could not.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
     /// The place is gone: the subscriber is told of a gap and goes on from `resume`.

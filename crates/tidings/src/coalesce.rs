@@ -27,7 +27,7 @@ pub(crate) struct Coalescer {
 /// Topic, name, key; for whom it is, so that nobody is left without the older one who may not see the newer; and whether it is
 /// kept: a signal, which may be dropped, never replaces an event, which may not.
 type Key = (Arc<str>, Arc<str>, Option<Arc<str>>, Audience, bool);
-type Answer = Result<Published, String>;
+type Answer = Result<Published, BrokerError>;
 
 #[derive(Debug)]
 struct Held {
@@ -76,10 +76,9 @@ impl Hub {
             published.push(match slot {
                 Slot::Now(index) => appended[index],
                 Slot::Dropped => Published { cursor: None, coalesced: true },
-                Slot::Later(answer) => answer
-                    .await
-                    .map_err(|_| BrokerError::Unavailable("the program is stopping".into()))?
-                    .map_err(BrokerError::Unavailable)?,
+                Slot::Later(answer) => {
+                    answer.await.map_err(|_| BrokerError::Unavailable("the program is stopping".into()))??
+                }
             });
         }
         Ok(published)
@@ -151,7 +150,7 @@ async fn release(hub: Arc<Hub>, key: Key, coalesce: Coalesce) {
                 }
             }
         };
-        let answer = hub.append(vec![event]).await.map(|published| published[0]).map_err(|error| error.to_string());
+        let answer = hub.append(vec![event]).await.map(|published| published[0]);
         let last = waiting.len().saturating_sub(1);
         for (index, sender) in waiting.into_iter().enumerate() {
             let answer = answer.clone().map(|published| Published { coalesced: index < last, ..published });

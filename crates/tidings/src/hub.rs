@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use crate::arrival::MOST_ARRIVING;
 use crate::broker::{Broker, BrokerError, Query, Standing, Tail};
 use crate::clock::Clock;
 use crate::close::CloseReason;
@@ -46,6 +47,8 @@ pub struct Hub {
     pub(crate) coalescer: Coalescer,
     /// The window has grown.
     pub(crate) grown: Notify,
+    /// How many more may wait for that.
+    pub(crate) arriving: Semaphore,
     epoch: Epoch,
     clock: Arc<dyn Clock>,
     limits: Limits,
@@ -123,6 +126,7 @@ impl Hub {
             states: Mutex::default(),
             coalescer: Coalescer::default(),
             grown: Notify::new(),
+            arriving: Semaphore::new(MOST_ARRIVING),
             epoch: head.epoch,
             clock,
             limits,
@@ -134,12 +138,19 @@ impl Hub {
         hub.load_retained(floor).await?;
         let mut after = floor;
         while after < head.last {
-            let page = hub.broker.read(hub.page_query(None, after)).await?;
-            if page.reached <= after {
-                break;
+            match hub.broker.read(hub.page_query(None, after)).await {
+                Ok(page) if page.reached <= after => break,
+                Ok(page) => {
+                    after = page.reached;
+                    hub.take(page.events, false);
+                }
+                // Others publish meanwhile, and retention was faster: what was read is not continued by what is there.
+                Err(BrokerError::Trimmed { resume, .. }) if resume > after => {
+                    after = resume;
+                    hub.window.begin_anew(after);
+                }
+                Err(error) => return Err(error),
             }
-            after = page.reached;
-            hub.take(page.events, false);
         }
         hub.broker.tail(Arc::new(HubTail(Arc::downgrade(&hub))));
         Ok(hub)
@@ -169,7 +180,13 @@ impl Hub {
         let topics: Arc<[TopicPattern]> = topics.into();
         let mut after = self.broker.head().trimmed;
         while after < until {
-            let page = self.broker.read(Query { until, ..self.page_query(Some(topics.clone()), after) }).await?;
+            let page = match self.broker.read(Query { until, ..self.page_query(Some(topics.clone()), after) }).await {
+                Err(BrokerError::Trimmed { resume, .. }) if resume > after => {
+                    after = resume;
+                    continue;
+                }
+                page => page?,
+            };
             for event in page.events {
                 self.retain(&Arc::new(self.entry(event)));
             }
@@ -451,5 +468,62 @@ impl Tail for HubTail {
         if let Some(hub) = self.0.upgrade() {
             hub.take(events, true);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::broker::{Head, Page};
+    use crate::{Audience, SystemClock, Timestamp};
+
+    /// A log of ten events of which retention takes five while somebody reads.
+    #[derive(Default)]
+    struct Trimming(AtomicU64);
+
+    #[async_trait]
+    impl Broker for Trimming {
+        async fn publish(&self, _: Vec<NewEvent>) -> Result<Vec<Option<Offset>>, BrokerError> {
+            Err(BrokerError::Refused("not here".into()))
+        }
+        async fn read(&self, query: Query) -> Result<Page, BrokerError> {
+            let trimmed = self.0.swap(5, Ordering::SeqCst);
+            if query.after.0 < trimmed {
+                return Err(BrokerError::Trimmed { after: query.after, resume: Offset(trimmed) });
+            }
+            // One event a page.
+            let next = query.after.next();
+            let body = NewEvent {
+                name: "a".into(),
+                topic: "a".parse().unwrap(),
+                data: "1".into(),
+                scope: Default::default(),
+                audience: Audience::default(),
+                key: None,
+                time: Timestamp(1),
+                kept: true,
+                dedup: None,
+            };
+            let events = if next.0 > 10 { vec![] } else { vec![Event { offset: next, body }] };
+            Ok(Page { reached: next.min(Offset(10)), events })
+        }
+        fn head(&self) -> Head {
+            Head { epoch: Epoch(7), trimmed: Offset::START, last: Offset(10), events: 10, bytes: 0 }
+        }
+        fn tail(&self, _: Arc<dyn Tail>) {}
+    }
+
+    #[tokio::test]
+    async fn a_hub_opens_while_retention_is_faster_than_its_first_look() {
+        let profiles = [Arc::new(Profile::open())];
+        let hub = Hub::open(Arc::new(Trimming::default()), profiles, Arc::new(SystemClock), Limits::default());
+        let hub = hub.await.unwrap();
+        assert_eq!(hub.window.head().1, Offset(10));
+        assert!(hub.window.seek(Offset(4)).is_err(), "what is gone is not taken for seen");
+        assert!(hub.window.seek(Offset(5)).is_ok());
     }
 }

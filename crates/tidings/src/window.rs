@@ -102,6 +102,15 @@ impl Window {
         self.end.store(end, Ordering::Release);
     }
 
+    /// Holds nothing any more, and what comes next comes after `last`. Before anybody reads.
+    pub(crate) fn begin_anew(&self, last: Offset) {
+        let mut ring = self.ring_mut();
+        ring.first += ring.entries.len() as u64;
+        ring.entries.clear();
+        ring.signals.clear();
+        (ring.floor, ring.last, ring.bytes) = (last, last, 0);
+    }
+
     /// The place after the newest entry. Costs one load; a reader at this place has nothing to read.
     pub fn end(&self) -> Place {
         Place(self.end.load(Ordering::Acquire))

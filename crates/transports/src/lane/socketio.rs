@@ -176,7 +176,15 @@ impl Lane {
         let Some(speaker) = session.speaker() else { return };
         if let Some(admitted) = speaker.admitted.take() {
             speaker.stage = Stage::Asking;
-            return self.take_connect(slot, Ok(*admitted), payload.as_ref());
+            let asked = asked_cursor(payload.as_ref(), speaker.handshake.as_deref());
+            if !asked.as_deref().is_some_and(|asked| self.hub.is_ahead(asked)) {
+                return self.take_connect(slot, Ok(*admitted), payload.as_ref());
+            }
+            let hub = self.hub.clone();
+            return self.ask(slot, async move {
+                let arrived = hub.arrive(asked.as_deref()).await;
+                Outcome::Connect(arrived.map(|()| *admitted).map_err(|_| cut_off()), payload)
+            });
         }
         let Some(handshake) = speaker.handshake.clone() else {
             // It was in, and has left: what it shook hands with is not kept for that. A client whose transport ends comes back.
@@ -187,10 +195,10 @@ impl Lane {
         let hub = self.hub.clone();
         self.ask(slot, async move {
             let asked = asked_cursor(payload.as_ref(), Some(&handshake));
-            let result = match hub.arrive(asked.as_deref()).await {
-                Ok(()) => door.admit(&handshake, payload.as_ref()).await,
-                Err(_) => Err(cut_off()),
-            };
+            let mut result = door.admit(&handshake, payload.as_ref()).await;
+            if result.is_ok() && hub.arrive(asked.as_deref()).await.is_err() {
+                result = Err(cut_off());
+            }
             Outcome::Connect(result, payload)
         });
     }
