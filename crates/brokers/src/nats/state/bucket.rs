@@ -155,23 +155,25 @@ impl Bucket {
     /// Asks something over the connection, and gives up when that is cut meanwhile: on the next one no answer comes.
     pub async fn ask<T>(&self, question: impl Future<Output = Result<T, StateError>>) -> Result<T, StateError> {
         self.check_up()?;
-        let connects = || self.engine.client().statistics().connects.load(Ordering::Relaxed);
-        let before = connects();
-        let cut = async {
-            loop {
-                tokio::time::sleep(LOOK_EVERY).await;
-                if let Err(away) = self.check_up() {
-                    return away;
-                }
-                if connects() != before {
-                    return StateError::Unavailable("the connection to NATS was cut and is back".into());
-                }
-            }
-        };
         tokio::select! {
             biased;
             answer = question => answer,
-            away = cut => Err(away),
+            away = self.cut() => Err(away),
+        }
+    }
+
+    /// Comes when the connection that there is now is no more.
+    pub async fn cut(&self) -> StateError {
+        let connects = || self.engine.client().statistics().connects.load(Ordering::Relaxed);
+        let before = connects();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if let Err(away) = self.check_up() {
+                return away;
+            }
+            if connects() != before {
+                return StateError::Unavailable("the connection to NATS was cut and is back".into());
+            }
         }
     }
 

@@ -55,6 +55,7 @@ async fn hear<T: Record>(mirror: &Mirror<T>, is_whole: &mut bool) -> Result<std:
     // here before that is then no newer.
     let newest = bucket.last_revision().await.map_err(|error| error.to_string())?;
     let mut is_idle = false;
+    let mut cut = std::pin::pin!(bucket.cut());
     let mut heard = Heard::default();
     loop {
         // What is newest may have been forgotten meanwhile; a server that has nothing to send says so.
@@ -62,7 +63,10 @@ async fn hear<T: Record>(mirror: &Mirror<T>, is_whole: &mut bool) -> Result<std:
             *is_whole = true;
             mirror.end(heard.revision);
         }
-        let message = tokio::time::timeout(SILENCE, messages.next()).await;
+        let message = tokio::select! {
+            message = tokio::time::timeout(SILENCE, messages.next()) => message,
+            away = &mut cut => return Err(away.to_string()),
+        };
         let message = message.map_err(|_| "nothing was heard")?.ok_or("the subscription ended")?;
         if message.status.is_some() {
             heard.check(&message)?;
