@@ -13,6 +13,7 @@ mod fault;
 mod files;
 mod lookout;
 mod memory;
+mod news;
 mod progress;
 mod queue;
 mod record;
