@@ -15,8 +15,8 @@ use super::engine::{Engine, EngineError};
 use super::publisher::{Publisher, signal_subject};
 use super::reader::Reader;
 use super::settings::Durability;
-use super::stream;
-use super::tail::{self, Follower, TailError};
+use super::tail::{Follower, TailError};
+use super::{history, stream};
 
 /// How often the engine is asked where the log begins and how large it is.
 const REFRESH: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ const REFRESH: Duration = Duration::from_secs(2);
 /// one consumer: what comes there is announced, and a publish returns when its own events came. Where the engine is away, publishes and
 /// reads are [`BrokerError::Unavailable`]; when it is back, the tail goes on where it was.
 ///
-/// On servers below 2.12 a batch of several events is appended one by one: others may come between, and if the engine goes away in the middle,
+/// On servers below 2.12.1 a batch of several events is appended one by one: others may come between, and if the engine goes away in the middle,
 /// a part of it stays. A signal that stands between two events of a batch comes behind the batch.
 pub struct NatsBroker {
     engine: Arc<Engine>,
@@ -166,7 +166,7 @@ async fn refresh(engine: Arc<Engine>, announcer: Arc<Announcer>) {
             is_other = false;
         } else if std::mem::replace(&mut is_other, true) {
             // Said twice: not by a server that was a moment behind.
-            announcer.end(tail::other_history(announcer.epoch, now.epoch));
+            announcer.end(history::other(announcer.epoch, now.epoch));
         }
     }
 }

@@ -12,12 +12,14 @@
 mod announcer;
 mod api;
 mod broker;
+mod bucket;
 pub mod codec;
 mod direct;
 mod echo;
 mod engine;
 mod files;
 mod group;
+mod history;
 mod jobs;
 mod moving;
 mod outgoing;
@@ -28,6 +30,7 @@ mod state;
 mod stream;
 pub mod subject;
 mod tail;
+mod watchdog;
 
 pub use broker::NatsBroker;
 pub use echo::{check_consumer, check_stream};
@@ -38,3 +41,4 @@ pub use moving::{LogMove, MoveError, MoveProgress, MovedJobs, MovedState, Survey
 pub use settings::{Durability, Login, NatsSettings, NatsTls};
 pub use state::NatsState;
 pub use stream::{CreateError, create_stream};
+pub use watchdog::watch_over;

@@ -7,14 +7,13 @@ use std::time::Duration;
 use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
-use tidings::Epoch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::announcer::{Announcer, Place, Placed};
-use super::api::{self, ApiError, ask};
+use super::api::{ApiError, ask};
 use super::codec::{self, Origin, Signal};
 use super::engine::{Engine, EngineError};
-use super::{echo, stream, subject};
+use super::{echo, history, stream, subject};
 
 /// How often the consumer is heard of when nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -24,8 +23,6 @@ const SILENCE: Duration = Duration::from_millis(3_500);
 const ABANDONED: Duration = Duration::from_secs(30);
 /// The most places that are announced at once.
 const MOST_AT_ONCE: usize = 1_024;
-/// How long a stream that seems to have lost its end is looked at again: a server that was just chosen may be a moment behind.
-const DOUBT: Duration = Duration::from_secs(5);
 
 /// Why the stream can't be followed.
 pub(super) enum TailError {
@@ -49,10 +46,39 @@ pub(super) struct Follower {
 /// A consumer that is heard.
 pub(super) struct Consumer {
     messages: Subscriber,
+    course: Course,
+    /// The last place that the leader of the stream had when it was made. The copy that feeds it may be behind.
+    target: u64,
+}
+
+/// How far a consumer came.
+#[derive(Debug, Default)]
+struct Course {
     /// How many messages it sent.
     sent: u64,
-    /// How many messages there were for it when it was made.
-    pending: u64,
+    /// The place of the last one.
+    at: u64,
+}
+
+impl Course {
+    /// Takes the `nth` message of the consumer, which stands at `at`. Whether it is the one that was `expected`; one from before it
+    /// is passed over: on a copy that is behind, NATS 2.10 begins at an older place than it was asked to.
+    fn take(&mut self, at: u64, nth: u64, expected: u64) -> Result<bool, TailError> {
+        if nth != self.sent + 1 {
+            let (from, to) = (self.sent + 1, nth.saturating_sub(1));
+            return Err(TailError::Again(format!("messages {from} to {to} of the consumer were lost")));
+        }
+        if at <= self.at {
+            return Err(TailError::Again(format!("the consumer went back from place {} to {at}", self.at)));
+        }
+        if at > expected {
+            // Trimmed, damaged, or not on the copy that feeds the consumer: the leader knows, and is asked before the next consumer.
+            let to = at - 1;
+            return Err(TailError::Again(format!("the consumer passed over the places from {expected} to {to}")));
+        }
+        *self = Course { sent: nth, at };
+        Ok(at == expected)
+    }
 }
 
 impl Follower {
@@ -94,7 +120,7 @@ impl Follower {
 
     /// Makes a consumer that sends what follows on what was announced, if this is still the same log.
     pub async fn attach(&self) -> Result<Consumer, TailError> {
-        self.check_history().await?;
+        let target = history::check(&self.engine, &self.announcer).await?;
         let again = |error: ApiError| TailError::Again(error.to_string());
         let client = self.engine.client();
         let inbox = client.new_inbox();
@@ -122,74 +148,12 @@ impl Follower {
         let body = json!({ "stream_name": stream, "action": "create", "config": config });
         let made = ask(&self.engine, &format!("CONSUMER.CREATE.{stream}.{name}"), &body).await.map_err(again)?;
         echo::check(&format!("the consumer {name}"), &config, &made["config"]).map_err(TailError::Unfit)?;
-        Ok(Consumer { messages, sent: 0, pending: made["num_pending"].as_u64().unwrap_or(0) })
-    }
-
-    /// Whether the stream still is what was announced, and has what follows.
-    async fn check_history(&self) -> Result<(), TailError> {
-        let begun = Instant::now();
-        loop {
-            let now = match stream::info(&self.engine).await {
-                Ok(now) => now,
-                Err(error) if error.err_code() == api::STREAM_NOT_FOUND && begun.elapsed() > DOUBT => {
-                    return Err(TailError::Over("the stream of the log was removed in NATS".into()));
-                }
-                Err(error) if error.err_code() == api::STREAM_NOT_FOUND => {
-                    sleep(Duration::from_millis(250)).await;
-                    continue;
-                }
-                Err(error) => return Err(TailError::Again(error.to_string())),
-            };
-            let announced = self.announcer.announced();
-            if now.epoch != self.announcer.epoch {
-                if begun.elapsed() < DOUBT / 4 {
-                    sleep(Duration::from_millis(250)).await;
-                    continue;
-                }
-                return Err(TailError::Over(other_history(self.announcer.epoch, now.epoch)));
-            }
-            if now.last < announced || !self.has_newest(&now).await? {
-                if begun.elapsed() < DOUBT {
-                    sleep(Duration::from_millis(250)).await;
-                    continue;
-                }
-                // Its places will be given to other events: what was announced needs another epoch than what comes.
-                stream::renew_epoch(&self.engine, &now).await.map_err(|error| TailError::Again(error.to_string()))?;
-                let last = now.last;
-                return Err(TailError::Over(format!(
-                    "NATS lost the end of the log: it ends at {last} and differs from what was announced up to {announced}"
-                )));
-            }
-            if now.trimmed() > announced {
-                let trimmed = now.trimmed();
-                return Err(TailError::Over(format!(
-                    "the log in NATS no longer has the events from {} to {trimmed}, which were not announced here yet",
-                    announced + 1
-                )));
-            }
-            self.announcer.refresh(&now);
-            return Ok(());
-        }
-    }
-
-    /// Whether the last event that was announced here stands where it did. Also if it was trimmed meanwhile.
-    async fn has_newest(&self, now: &stream::StreamState) -> Result<bool, TailError> {
-        let Some((offset, by)) = self.announcer.newest().filter(|(offset, _)| *offset > now.trimmed()) else {
-            return Ok(true);
-        };
-        match super::direct::get_from_leader(&self.engine, offset, None).await {
-            Ok(Some(found)) if found.offset != offset => Ok(false),
-            Ok(Some(found)) => Ok(found.header.as_deref().and_then(|header| codec::origin(header).ok()) == Some(by)),
-            Ok(None) => Ok(false),
-            Err(error) => Err(TailError::Again(error.to_string())),
-        }
+        Ok(Consumer { messages, course: Course::default(), target })
     }
 
     async fn follow(&self, mut consumer: Consumer, signals: &mut Subscriber, tries: &mut u32) -> TailError {
-        let target = self.announcer.announced() + consumer.pending;
-        if consumer.pending == 0 {
-            self.is_caught_up.store(true, Ordering::Relaxed);
-        }
+        let target = consumer.target;
+        self.is_caught_up.store(self.announcer.announced() >= target, Ordering::Relaxed);
         let mut silent_at = Instant::now() + SILENCE;
         loop {
             let mut first_signal = None;
@@ -252,21 +216,9 @@ impl Follower {
         let Some((at, nth)) = message.reply.as_deref().and_then(sequences) else {
             return Err(TailError::Again("a message came that is not of the consumer".into()));
         };
-        if nth != consumer.sent + 1 {
-            return Err(TailError::Again(format!(
-                "messages {} to {} of the consumer were lost",
-                consumer.sent + 1,
-                nth - 1
-            )));
-        }
-        consumer.sent = nth;
         let expected = placed.last().map_or_else(|| self.announcer.announced(), |last| last.offset) + 1;
-        if at != expected {
-            // Nobody may delete, so it was trimmed while this replica was away, or it is damage.
-            return Err(TailError::Over(format!(
-                "the log in NATS has no events from {expected} to {} any more, and they were not announced here yet",
-                at.saturating_sub(1)
-            )));
+        if !consumer.course.take(at, nth, expected)? {
+            return Ok(());
         }
         let bytes = message.length;
         let header =
@@ -285,9 +237,10 @@ impl Follower {
         }
         let sent = message.headers.as_ref().and_then(|headers| headers.get("Nats-Last-Consumer"));
         match sent.and_then(|sent| sent.as_str().parse::<u64>().ok()) {
-            Some(sent) if sent > consumer.sent => {
-                Err(TailError::Again(format!("messages {} to {sent} of the consumer were lost", consumer.sent + 1)))
-            }
+            Some(sent) if sent > consumer.course.sent => Err(TailError::Again(format!(
+                "messages {} to {sent} of the consumer were lost",
+                consumer.course.sent + 1
+            ))),
             _ => Ok(()),
         }
     }
@@ -298,11 +251,6 @@ fn signal_of(message: &Message) -> Option<(Signal, Origin)> {
     codec::decode_signal(header.as_str(), message.payload.clone())
         .inspect_err(|error| tracing::warn!(%error, "a signal in NATS is none of Tidings'"))
         .ok()
-}
-
-/// A sentence about a log that is not the one that was announced.
-pub(super) fn other_history(was: Epoch, is: Epoch) -> String {
-    format!("the log in NATS has another history ({is}) than was announced ({was})")
 }
 
 /// What a message of the stream is.
@@ -335,6 +283,20 @@ fn sequences(reply: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_from_before_what_is_expected_is_passed_over_and_no_consumer_ends_the_history() {
+        let mut behind = Course::default();
+        for (nth, at) in (1..).zip(8..11) {
+            assert!(matches!(behind.take(at, nth, 11), Ok(false)), "a copy that is behind began at an older place");
+        }
+        assert!(matches!(behind.take(11, 4, 11), Ok(true)));
+        for (at, nth, what) in [(12, 6, "messages 5 to 5"), (14, 5, "from 12 to 13"), (11, 5, "went back")] {
+            let Err(TailError::Again(why)) = behind.take(at, nth, 12) else { panic!("{at} is not what follows") };
+            assert!(why.contains(what), "{why}");
+        }
+        assert!(matches!(behind.take(12, 5, 12), Ok(true)), "what was refused did not move it");
+    }
 
     #[test]
     fn both_forms_of_the_subject_for_acknowledging_are_read() {
