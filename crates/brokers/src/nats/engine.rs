@@ -112,7 +112,7 @@ impl Engine {
                 "the NATS server at {at} has headers turned off (`no_header_support`), and events need them: turn them on"
             )));
         }
-        let most = usize::try_from(info.max_payload).unwrap_or(usize::MAX);
+        let most = info.max_payload;
         if most < self.settings.event_bytes {
             return Err(EngineError::Unfit(format!(
                 "the NATS server at {at} takes messages of {most} bytes at most, and an event may have {} with all that belongs to it: \
@@ -268,11 +268,10 @@ fn note(down: &Mutex<Option<Down>>, event: &Event) -> std::future::Ready<()> {
         *down = Some(Down { since, why });
     };
     match event {
-        Event::Connected => {
-            if down.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-                tracing::info!("NATS is back");
-            }
+        Event::Connected if down.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() => {
+            tracing::info!("NATS is back");
         }
+        Event::Connected => {}
         Event::Disconnected => gone("the connection was cut".into()),
         Event::Closed => gone("the connection was given up".into()),
         Event::LameDuckMode => tracing::info!("the NATS server is about to stop; going on at another"),
