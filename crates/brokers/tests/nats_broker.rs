@@ -93,12 +93,27 @@ async fn what_is_published_again_with_its_key_has_its_first_places_at_any_replic
     }
 }
 
+/// Has the stream keep so many events, as an operator could by hand: the settings don't let a test keep this few.
+async fn keep(settings: &NatsSettings, events: u64) {
+    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let ask = async |question: &str, body: String| -> serde_json::Value {
+        let question = format!("$JS.API.STREAM.{question}.{}", engine.stream_name());
+        let answer = engine.client().request(question, body.into()).await.expect("an answer");
+        serde_json::from_slice(&answer.payload).expect("JSON")
+    };
+    let mut config = ask("INFO", "{}".into()).await["config"].take();
+    config["max_msgs"] = events.into();
+    let made = ask("UPDATE", config.to_string()).await;
+    assert_eq!(made["config"]["max_msgs"], events, "{made}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_stands_before_what_retention_removed_is_told_exactly() {
     for version in [NEWEST, "2.10.26"] {
         let server = NatsServer::of(version, "");
-        let retention = Retention { events: Some(10), ..Retention::FOREVER };
-        let broker = open(NatsSettings { retention, ..fresh(server.settings()) }).await;
+        let settings = fresh(server.settings());
+        let broker = open(settings.clone()).await;
+        keep(&settings, 10).await;
         for n in 0..30 {
             broker.publish(vec![event("a", n)]).await.expect("it is taken");
         }
@@ -220,15 +235,39 @@ async fn nobody_may_delete_from_the_log_by_hand() {
 }
 
 #[tokio::test]
+async fn a_batch_that_retention_would_nearly_remove_at_once_is_refused_as_a_whole() {
+    let server = NatsServer::start();
+    let retention = Retention { bytes: Some(64 << 20), ..Retention::FOREVER };
+    let broker = open(NatsSettings { retention, ..fresh(server.settings()) }).await;
+    let data = bytes::Bytes::from(vec![b'1'; 900_000]);
+    let batch = |count| (0..count).map(|n| NewEvent { data: data.clone(), ..event("a", n) }).collect::<Vec<_>>();
+    match broker.publish(batch(40)).await {
+        Err(BrokerError::Refused(sentence)) => assert!(sentence.contains("half of that at once"), "{sentence}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(broker.head().last, Offset::START);
+    broker.publish(batch(30)).await.expect("it is taken");
+}
+
+#[tokio::test]
 async fn limits_follow_the_settings_and_a_stream_of_somebody_else_is_left_alone() {
     let server = NatsServer::start();
     let settings = fresh(server.settings());
     let before = open(settings.clone()).await;
-    before.publish((0..20).map(|n| event("a", n)).collect()).await.expect("it is taken");
-    let retention = Retention { events: Some(5), ..Retention::FOREVER };
-    let smaller = open(NatsSettings { retention, ..settings.clone() }).await;
-    assert_eq!(smaller.head().trimmed, Offset(15));
+    for _ in 0..11 {
+        before.publish((0..1_000).map(|n| event("a", n)).collect()).await.expect("it is taken");
+    }
+    let limited = |events| NatsSettings {
+        retention: Retention { events: Some(events), ..Retention::FOREVER },
+        ..settings.clone()
+    };
+    let smaller = open(limited(10_000)).await;
+    assert_eq!(smaller.head().trimmed, Offset(1_000));
     assert_eq!(smaller.head().epoch, before.head().epoch);
+    match NatsBroker::open(Engine::connect(limited(100)).await.expect("the server is there")).await {
+        Err(EngineError::Unfit(sentence)) => assert!(sentence.contains("keep_events = 100"), "{sentence}"),
+        other => panic!("{other:?}"),
+    }
 
     let settings = fresh(server.settings());
     let engine = Engine::connect(settings.clone()).await.expect("the server is there");

@@ -9,7 +9,6 @@ use std::time::Duration;
 use nats_server::{Link, LinkState, NatsCluster, NatsServer, fresh, open, until};
 use tidings::event::Dedup;
 use tidings::{Broker, BrokerError, Event, NewEvent, Offset, Query, Standing};
-use tidings_brokers::Retention;
 use tidings_brokers::contract::{Recorder, after, event, of, read_all, signal};
 use tidings_brokers::nats::{Durability, Engine, NatsBroker, NatsSettings};
 
@@ -248,14 +247,28 @@ async fn while_the_engine_is_away_publishes_and_reads_are_unavailable_and_soon_s
     assert_eq!(read.last().map(|event| event.data.clone()), Some("3".into()));
 }
 
+/// Has the stream keep so many events, as an operator could by hand: the settings don't let a test keep this few.
+async fn keep(settings: &NatsSettings, events: u64) {
+    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let ask = async |question: &str, body: String| -> serde_json::Value {
+        let question = format!("$JS.API.STREAM.{question}.{}", engine.stream_name());
+        let answer = engine.client().request(question, body.into()).await.expect("an answer");
+        serde_json::from_slice(&answer.payload).expect("JSON")
+    };
+    let mut config = ask("INFO", "{}".into()).await["config"].take();
+    config["max_msgs"] = events.into();
+    let made = ask("UPDATE", config.to_string()).await;
+    assert_eq!(made["config"]["max_msgs"], events, "{made}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_was_away_for_longer_than_events_are_kept_begins_anew_and_skips_none_in_silence() {
     let server = NatsServer::start();
     let link = Link::to(&server).await;
-    let retention = Retention { events: Some(10), ..Retention::FOREVER };
-    let near = NatsSettings { retention, ..fresh(server.settings()) };
+    let near = fresh(server.settings());
     let far = NatsSettings { servers: link.settings().servers, ..near.clone() };
-    let (here, there) = (open(near).await, open(far.clone()).await);
+    let (here, there) = (open(near.clone()).await, open(far.clone()).await);
+    keep(&near, 10).await;
     let told = Arc::new(Recorder::default());
     there.tail(told.clone());
     here.publish(vec![event("a", 0)]).await.expect("it is taken");

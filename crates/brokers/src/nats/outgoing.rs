@@ -29,8 +29,12 @@ pub(super) struct Outgoing {
 
 /// What the engine says to one message.
 pub(super) enum Ack {
-    Taken { place: u64, again: bool },
-    Duplicates,
+    Taken {
+        place: u64,
+        again: bool,
+    },
+    /// Not as a batch: a part of it was taken before, or the server takes no ids in a batch (2.12.0).
+    OneByOne,
     NotTaken(String),
     Unclear(String),
     Failed(BrokerError),
@@ -109,6 +113,11 @@ impl Courier {
 }
 
 impl Outgoing {
+    /// About how many bytes it takes with all that belongs to it.
+    pub fn bytes(&self) -> usize {
+        self.header.len() + self.payload.len() + 300
+    }
+
     fn headers(&self, stream: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(codec::HEADER, self.header.as_str());
@@ -135,10 +144,23 @@ fn judge(refusal: &Refusal) -> Ack {
             Ack::Failed(BrokerError::Full(format!("NATS says: {refusal}")))
         }
         10054 | 10097 => Ack::Failed(BrokerError::Refused(format!("NATS says: {refusal}"))),
-        10201 => Ack::Duplicates,
+        10177 | 10201 => Ack::OneByOne,
         // No leader, a batch of which a part was lost, too many at once, a first try that is not through yet.
         10008 | 10009 | 10118 | 10158 | 10176 | 10194 | 10210 => Ack::NotTaken(refusal.to_string()),
         _ if refusal.code >= 500 => Ack::NotTaken(refusal.to_string()),
         _ => Ack::Failed(BrokerError::Unavailable(format!("NATS did not take it: {refusal}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_server_takes_no_ids_in_a_batch_its_events_go_one_by_one() {
+        // nats-server 2.12.0; from 2.12.1 on it takes them (nats-server PR 7391).
+        let refusal =
+            Refusal { code: 400, err_code: 10177, description: "unsupported header used: Nats-Msg-Id".into() };
+        assert!(matches!(judge(&refusal), Ack::OneByOne));
     }
 }

@@ -79,6 +79,7 @@ impl Publisher {
                 "{events} events in one batch, and NATS takes {MOST_IN_BATCH} as a whole: send fewer at once"
             )));
         }
+        self.check_size(&outgoing)?;
         self.check_engine()?;
         let leading = batch.iter().take_while(|event| !event.kept).count();
         self.signal(&batch[..leading], Offset(self.announcer.announced())).await?;
@@ -99,6 +100,17 @@ impl Publisher {
         Ok(answer)
     }
 
+    /// Refuses a batch after which retention would leave too little for replicas that are a moment behind.
+    fn check_size(&self, batch: &[Outgoing]) -> Result<(), BrokerError> {
+        let bytes = batch.iter().map(Outgoing::bytes).sum::<usize>() as u64;
+        match self.engine.settings().retention.bytes {
+            Some(kept) if bytes > kept / 2 => Err(BrokerError::Refused(format!(
+                "a batch of {bytes} bytes with all that belongs to it, and the log keeps {kept}: send half of that at once at most"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn origin(&self, batch: u64, index: usize) -> Origin {
         Origin { process: self.announcer.process, batch, index: index as u32 }
     }
@@ -107,14 +119,15 @@ impl Publisher {
         let header = codec::encode(event, by).map_err(|error| BrokerError::Refused(error.to_string()))?;
         let subject = subject::from_topic(&self.events, event.topic.as_str());
         let most = self.engine.client().max_payload();
-        let bytes = header.len() + event.data.len() + 300;
+        let id = event.dedup.as_ref().map(codec::message_id);
+        let outgoing = Outgoing { subject, header, id, payload: event.data.clone() };
+        let bytes = outgoing.bytes();
         if bytes > most {
             return Err(BrokerError::Refused(format!(
                 "an event of {bytes} bytes with all that belongs to it, and NATS takes {most}"
             )));
         }
-        let id = event.dedup.as_ref().map(codec::message_id);
-        Ok(Outgoing { subject, header, id, payload: event.data.clone() })
+        Ok(outgoing)
     }
 
     /// Refuses at once where waiting is for nothing.
@@ -233,7 +246,7 @@ impl Publisher {
                     return Outcome::Taken { last: place, places: (first..=place).collect(), again: false };
                 }
                 // Each one by itself then says where it was the first time.
-                Ack::Duplicates => {}
+                Ack::OneByOne => {}
                 Ack::NotTaken(why) => return Outcome::NotTaken(why),
                 Ack::Unclear(why) => return Outcome::Unclear(why),
                 Ack::Failed(error) => return Outcome::Failed(error),
@@ -246,7 +259,7 @@ impl Publisher {
                 Ack::NotTaken(why) => return Outcome::NotTaken(why),
                 Ack::Unclear(why) => return Outcome::Unclear(why),
                 Ack::Failed(error) => return Outcome::Failed(error),
-                Ack::Duplicates => return Outcome::NotTaken("a duplicate is on its way".into()),
+                Ack::OneByOne => return Outcome::NotTaken("a duplicate is on its way".into()),
             }
         }
         let places: Vec<u64> = taken.iter().flatten().map(|(place, _)| *place).collect();

@@ -11,9 +11,16 @@ use super::engine::{Engine, EngineError, Version};
 use super::moving;
 use super::settings::Durability;
 use crate::memory::random_epoch;
+use crate::retention::Retention;
 
-/// The servers from which on a batch is appended as a whole or not at all (ADR-50).
-pub(super) const ATOMIC: Version = Version(2, 12, 0);
+/// The servers from which on a batch is appended as a whole or not at all (ADR-50). 2.12.0 does too, but takes no `Nats-Msg-Id` in it.
+pub(super) const ATOMIC: Version = Version(2, 12, 1);
+
+/// The least that retention has to leave: the servers remove what is beyond it in the moment that it is appended, and a replica that did
+/// not hear of it yet has to begin anew.
+pub(super) const LEAST_EVENTS: u64 = 10_000;
+/// The same in bytes.
+pub(super) const LEAST_BYTES: u64 = 64 << 20;
 
 /// Which history a stream holds: 8 hex digits in its metadata.
 pub(super) const EPOCH: &str = "tidings-epoch";
@@ -111,6 +118,7 @@ pub(super) fn event_prefix(engine: &Engine) -> String {
 /// Opens the stream, and makes it if there is none. Of several replicas that make it at once one does and the others open.
 pub(super) async fn open(engine: &Engine) -> Result<StreamState, EngineError> {
     check_durability(engine)?;
+    check_retention(&engine.settings().retention)?;
     match ask(engine, &format!("STREAM.INFO.{}", engine.stream_name()), &json!({})).await {
         Ok(info) => adopt(engine, &info["config"]).await?,
         Err(error) if error.err_code() == api::STREAM_NOT_FOUND => match create_stream(engine, None, None).await {
@@ -206,6 +214,23 @@ fn check_durability(engine: &Engine) -> Result<(), EngineError> {
         ));
     }
     Ok(())
+}
+
+/// Refuses limits that one burst of events passes before every replica has heard of it.
+fn check_retention(retention: &Retention) -> Result<(), EngineError> {
+    let unfit = |sentence: String| {
+        let why = "one burst of more would be removed in NATS before every replica has heard of it";
+        Err(EngineError::Unfit(format!("{sentence}: {why}")))
+    };
+    match retention {
+        Retention { events: Some(events), .. } if *events < LEAST_EVENTS => {
+            unfit(format!("keep_events = {events} is too little with NATS, set {LEAST_EVENTS} or more"))
+        }
+        Retention { bytes: Some(bytes), .. } if *bytes < LEAST_BYTES => {
+            unfit(format!("keep_bytes = {bytes} is too little with NATS, set \"{}MiB\" or more", LEAST_BYTES >> 20))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the stream is asked to be.
@@ -312,9 +337,29 @@ fn unusable(engine: &Engine, error: ApiError) -> EngineError {
             "another stream in NATS at {at} has the subjects of this hub already ({}): give the hub another name, or remove that stream",
             refusal.description
         )),
-        // What passes while a cluster finds its leaders: no leader, no suitable servers yet, not enough of them.
-        10005 | 10008 | 10009 | 10023 => error.unreachable(engine),
+        // What passes while a cluster finds its leaders: no leader, no suitable servers yet, not enough of them, a stream that another
+        // replica has just made and that is not known everywhere.
+        10005 | 10008 | 10009 | 10023 | api::STREAM_NOT_FOUND => error.unreachable(engine),
         _ if refusal.code >= 500 => error.unreachable(engine),
         _ => EngineError::Unfit(format!("NATS at {at} refuses the stream {}: {}", engine.stream_name(), refusal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_one_burst_passes_are_refused_with_what_to_set() {
+        let keep = |events, bytes| check_retention(&Retention { events, bytes, ..Retention::FOREVER });
+        for (events, bytes) in [(None, None), (Some(LEAST_EVENTS), Some(LEAST_BYTES))] {
+            keep(events, bytes).expect("it is enough");
+        }
+        for (events, bytes, what) in
+            [(Some(9_999), None, "keep_events = 9999"), (None, Some(LEAST_BYTES - 1), "\"64MiB\" or more")]
+        {
+            let sentence = keep(events, bytes).expect_err("it is too little").to_string();
+            assert!(sentence.contains(what), "{sentence}");
+        }
     }
 }
