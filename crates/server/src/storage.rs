@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tidings::job::{JobFiles, JobStore};
 use tidings::{Broker, Clock};
-use tidings_brokers::nats::{Engine, EngineError, NatsBroker, NatsFiles, NatsJobs, NatsSettings, NatsState};
+use tidings_brokers::nats::{
+    Engine, EngineError, NatsBroker, NatsFiles, NatsJobs, NatsSettings, NatsState, watch_over,
+};
 use tidings_brokers::state::StateStore;
 use tidings_brokers::{DiskBroker, DiskSettings, FileDirectory, MemoryBroker, MemorySettings, Recovery, Store};
 
@@ -109,11 +111,14 @@ fn local(
 async fn shared(settings: &mut Settings) -> Result<Storage, Failure> {
     let engine = reach(settings.nats().unwrap_or_default()).await?;
     fit_limits(settings, &engine)?;
+    tokio::spawn(watch_over(Arc::downgrade(&engine)));
     let broker = open_part(|| NatsBroker::open(engine.clone())).await?;
+    let jobs = open_part(|| NatsJobs::open(engine.clone())).await?;
+    jobs.check(&settings.jobs.engine())?;
     let (retention, watched) = (settings.broker.retention(), broker.clone());
     Ok(Storage {
         state: open_part(|| NatsState::open(engine.clone())).await?,
-        jobs: open_part(|| NatsJobs::open(engine.clone())).await?,
+        jobs,
         files: open_part(|| NatsFiles::open(engine.clone())).await?,
         recovery: None,
         log: LogSource { broker: "nats", retention, segments: Box::new(|| None) },

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::context::{CreateStreamErrorKind, PublishAckFuture, PublishError};
+use async_nats::jetstream::context::{PublishAckFuture, PublishError};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, RawMessageError, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use base64::Engine as _;
@@ -17,8 +17,8 @@ use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tidings::job::{JobFileError, is_file_name};
 
-use crate::nats::echo::check_stream;
-use crate::nats::engine::{Engine, EngineError, is_passing};
+use crate::nats::bucket::open_bucket;
+use crate::nats::engine::{Engine, EngineError};
 
 /// The bytes of a chunk, as other clients have it.
 const CHUNK: usize = 128 << 10;
@@ -95,23 +95,7 @@ impl Bucket {
             allow_direct: false,
             ..Config::default()
         };
-        let context = engine.context();
-        let stream = match context.create_stream(asked.clone()).await {
-            Ok(stream) => stream,
-            Err(error) => match error.kind() {
-                // It is there, and differs: in what, is seen below.
-                CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
-                    context.get_stream(&asked.name).await.map_err(|error| unreachable(&engine, &error))?
-                }
-                CreateStreamErrorKind::JetStream(error) if !is_passing(&error) => {
-                    let sentence = format!("NATS does not make the object store {name} for the files of jobs: {error}");
-                    return Err(EngineError::Unfit(sentence));
-                }
-                _ => return Err(unreachable(&engine, &error)),
-            },
-        };
-        check_stream(&asked, &stream.cached_info().config)?;
-        let stream = context.get_stream_no_info(&asked.name).await.map_err(|error| unreachable(&engine, &error))?;
+        let stream = open_bucket(&engine, asked, "files of jobs").await?;
         Ok(Bucket { engine, name, stream })
     }
 
@@ -268,9 +252,6 @@ fn is_full(code: ErrorCode) -> bool {
     .contains(&code)
 }
 
-fn unreachable(engine: &Engine, error: &dyn Display) -> EngineError {
-    EngineError::Unreachable { at: engine.settings().shown_servers(), why: error.to_string() }
-}
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
-use async_nats::jetstream::context::{CreateStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{
     self, DiscardPolicy, LastRawMessageErrorKind, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
@@ -14,8 +14,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use tidings::job::JobStoreError;
 
-use crate::nats::engine::is_passing;
-use crate::nats::{Engine, EngineError, check_stream};
+use crate::nats::bucket::open_bucket;
+use crate::nats::{Engine, EngineError};
 
 /// What the bucket is called, behind the name of the hub.
 const BUCKET: &str = "jobs";
@@ -36,22 +36,7 @@ impl JobStream {
         let bucket = engine.bucket_name(BUCKET);
         let (name, prefix) = (format!("KV_{bucket}"), format!("$KV.{bucket}."));
         let asked = config(&name, &prefix, engine.copies());
-        let unreachable = |why: String| EngineError::Unreachable { at: engine.settings().shown_servers(), why };
-        let made = engine.context().create_stream(asked.clone()).await.map_err(|error| match error.kind() {
-            CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
-                EngineError::Unfit(format!(
-                    "the bucket {bucket} is there in NATS and has other settings than those of this program: compare `nats stream info \
-                     {name}` with `copies` of [broker.nats], remove it there, or give the hub another name"
-                ))
-            }
-            CreateStreamErrorKind::JetStream(error) if !is_passing(&error) => {
-                EngineError::Unfit(format!("NATS does not make the bucket {bucket}: {error}"))
-            }
-            _ => unreachable(format!("it does not answer about the bucket {bucket}: {error}")),
-        })?;
-        check_stream(&asked, &made.cached_info().config)?;
-        let stream =
-            engine.context().get_stream_no_info(&name).await.map_err(|error| unreachable(error.to_string()))?;
+        let stream = open_bucket(engine, asked, "jobs").await?;
         Ok(JobStream { engine: engine.clone(), stream, prefix })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
-use async_nats::jetstream::context::{CreateStreamErrorKind, PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{
     self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType, Stream,
@@ -17,8 +17,8 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{Error as JetStreamError, ErrorCode};
 use bytes::Bytes;
 
-use crate::nats::engine::is_passing;
-use crate::nats::{Engine, EngineError, check_stream};
+use crate::nats::bucket::open_bucket;
+use crate::nats::{Engine, EngineError};
 use crate::state::StateError;
 
 /// The header that says that a name was removed, and what it says then (ADR-8).
@@ -63,22 +63,7 @@ impl Bucket {
         let bucket = engine.bucket_name(shape.of);
         let (name, prefix) = (format!("KV_{bucket}"), format!("$KV.{bucket}."));
         let asked = config(&name, &prefix, engine.copies(), &shape);
-        let unreachable = |why: String| EngineError::Unreachable { at: engine.settings().shown_servers(), why };
-        let made = engine.context().create_stream(asked.clone()).await.map_err(|error| match error.kind() {
-            CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
-                EngineError::Unfit(format!(
-                    "the bucket {bucket} is there in NATS and has other settings than those of this program: compare \
-                     `nats stream info {name}` with `copies` of [broker.nats], remove it there, or give the hub another name"
-                ))
-            }
-            CreateStreamErrorKind::JetStream(error) if !is_passing(&error) => {
-                EngineError::Unfit(format!("NATS does not make the bucket {bucket}: {error}"))
-            }
-            _ => unreachable(format!("it does not answer about the bucket {bucket}: {error}")),
-        })?;
-        check_stream(&asked, &made.cached_info().config)?;
-        let stream =
-            engine.context().get_stream_no_info(&name).await.map_err(|error| unreachable(error.to_string()))?;
+        let stream = open_bucket(engine, asked, shape.of).await?;
         Ok(Bucket { engine: engine.clone(), of: shape.of, stream, name, prefix })
     }
 
