@@ -197,6 +197,30 @@ async fn a_server_that_lost_the_end_of_the_log_is_told_and_the_log_gets_another_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_announced_nothing_since_it_began_notices_that_the_end_it_began_at_was_lost() {
+    let mut server = NatsServer::start();
+    let settings = fresh(server.settings());
+    let begun = open(settings.clone()).await;
+    begun.publish(vec![event("a", 1)]).await.expect("it is taken");
+    server.kill();
+    let older = tempfile::tempdir().expect("a folder");
+    copy(&server.store(), older.path());
+    server.restart();
+    until("it is back", async || begun.is_caught_up()).await;
+    begun.publish(vec![event("a", 2)]).await.expect("it is taken");
+    drop(begun);
+    let quiet = open(settings.clone()).await;
+    quiet.tail(Arc::new(Recorder::default()));
+    server.kill();
+    std::fs::remove_dir_all(server.store()).expect("it goes");
+    copy(older.path(), &server.store());
+    server.restart();
+    open(settings).await.publish(vec![event("b", 2)]).await.expect("it takes the place of what was lost");
+    let why = tokio::time::timeout(std::time::Duration::from_secs(60), quiet.replaced()).await.expect("it is told");
+    assert!(why.contains("lost the end"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_of_somebody_else_is_passed_over_and_counted() {
     let server = NatsServer::start();
     let settings = fresh(server.settings());

@@ -46,6 +46,7 @@ pub(super) struct Announcer {
     waiting: Mutex<HashMap<u64, Waiter>>,
     announced: watch::Sender<u64>,
     replaced: watch::Sender<Option<String>>,
+    doubt: Notify,
     started: (Notify, std::sync::atomic::AtomicBool),
 }
 
@@ -69,9 +70,10 @@ struct Waiter {
 }
 
 impl Announcer {
-    /// Everything up to the end of the stream counts as announced.
-    pub fn new(stream: &StreamState, process: u64) -> Announcer {
+    /// Everything up to the end of the stream counts as announced. `newest` published what stands there.
+    pub fn new(stream: &StreamState, newest: Option<Origin>, process: u64) -> Announcer {
         let state = State {
+            newest: newest.map(|by| (stream.last, by)),
             announced: stream.last,
             trimmed: stream.trimmed(),
             bytes: stream.bytes,
@@ -85,6 +87,7 @@ impl Announcer {
             state: Mutex::new(state),
             waiting: Mutex::default(),
             replaced: watch::Sender::new(None),
+            doubt: Notify::new(),
             started: Default::default(),
         }
     }
@@ -159,6 +162,16 @@ impl Announcer {
             state.bytes = stream.bytes;
             state.voids = stream.voids + state.foreign;
         }
+    }
+
+    /// Has whoever follows the stream ask whether it is what was announced still.
+    pub fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Returns when somebody doubts it.
+    pub async fn doubted(&self) {
+        self.doubt.notified().await;
     }
 
     /// The history that was announced here is over; `why` is a sentence. Only the first one counts.

@@ -12,11 +12,12 @@ use tokio::time::sleep;
 use super::announcer::Announcer;
 use super::direct::Direct;
 use super::engine::{Engine, EngineError};
+use super::history;
 use super::publisher::{Publisher, signal_subject};
 use super::reader::Reader;
 use super::settings::Durability;
+use super::stream::{self, StreamState};
 use super::tail::{Follower, TailError};
-use super::{history, stream};
 
 /// How often the engine is asked where the log begins and how large it is.
 const REFRESH: Duration = Duration::from_secs(2);
@@ -56,7 +57,12 @@ impl NatsBroker {
     /// Opens the log of the hub, and makes it if there is none.
     pub async fn open(engine: Arc<Engine>) -> Result<Arc<NatsBroker>, EngineError> {
         let state = stream::open(&engine).await?;
-        let announcer = Arc::new(Announcer::new(&state, random_process()));
+        let newest = match state.last {
+            last if last > state.trimmed() => history::publisher_of(&engine, last).await,
+            _ => Ok(None),
+        };
+        let newest = newest.map_err(|error| error.unreachable(&engine))?;
+        let announcer = Arc::new(Announcer::new(&state, newest, random_process()));
         let is_caught_up = Arc::new(AtomicBool::new(false));
         let unreachable = |why: String| EngineError::Unreachable { at: engine.settings().shown_servers(), why };
         let signals = engine.client().subscribe(signal_subject(&engine)).await;
@@ -108,17 +114,23 @@ impl NatsBroker {
             ),
         }];
         sentences.push(match self.engine.settings().durability {
-            Durability::Engine => "What is acknowledged is written to the servers' disks within their `sync_interval`, which Tidings can't ask for. \
-                 With its default, 2 minutes, a power cut of all copies at once takes back what was acknowledged within that time; a crash of a server's \
-                 process alone takes back nothing."
-                .to_owned(),
+            Durability::Engine => format!(
+                "What is acknowledged is written to the servers' disks within their `sync_interval`, which Tidings can't ask for. With its default, \
+                 2 minutes, {} within that time; a crash of a server's process alone takes back nothing.",
+                match copies {
+                    1 => "a power cut takes back what was acknowledged",
+                    _ =>
+                        "a power cut of most of the copies takes back what was acknowledged, and one of a single copy may, if another \
+                         copy fails before that one has caught up",
+                }
+            ),
             Durability::PowerSafe => "Publishes are made for servers with `sync_interval: always`, which Tidings can't ask for: look that each server has \
                  it. What is acknowledged is then on the disks first."
                 .to_owned(),
         });
         if !self.is_atomic {
             sentences.push(
-                "The NATS servers are older than 2.12: a batch of several events is appended one by one, and an outage in the middle leaves a part of it."
+                "The NATS servers are older than 2.12.1: a batch of several events is appended one by one, and an outage in the middle leaves a part of it."
                     .to_owned(),
             );
         }
@@ -157,17 +169,48 @@ impl Broker for NatsBroker {
 
 /// Keeps where the log begins up to date, and notices another epoch: the one that another replica gave the log, say, as it had lost its end.
 async fn refresh(engine: Arc<Engine>, announcer: Arc<Announcer>) {
-    let mut is_other = false;
+    let (mut is_other, mut doubts, mut leader) = (false, Doubts::default(), None);
     while announcer.ended().is_none() {
         sleep(REFRESH).await;
+        let announced = announcer.announced();
         let Ok(now) = stream::info(&engine).await else { continue };
-        if now.epoch == announcer.epoch {
-            announcer.refresh(&now);
-            is_other = false;
-        } else if std::mem::replace(&mut is_other, true) {
-            // Said twice: not by a server that was a moment behind.
-            announcer.end(history::other(announcer.epoch, now.epoch));
+        if now.epoch != announcer.epoch {
+            if std::mem::replace(&mut is_other, true) {
+                // Said twice: not by a server that was a moment behind.
+                announcer.end(history::other(announcer.epoch, now.epoch));
+            }
+            continue;
         }
+        is_other = false;
+        announcer.refresh(&now);
+        if doubts.hear(announced, &now) {
+            announcer.doubt();
+        }
+        // Another leader may have another end, with as many events or more: a consumer that lives on says nothing of it.
+        if leader.as_ref() != Some(&now.leader) {
+            match history::has_newest(&engine, &announcer, &now).await {
+                Ok(true) => leader = Some(now.leader),
+                Ok(false) => announcer.doubt(),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// What the engine said of the ends of the stream that does not go with what was announced.
+#[derive(Default)]
+struct Doubts {
+    /// What was announced when it did so last.
+    at: Option<u64>,
+}
+
+impl Doubts {
+    /// Takes what the engine said after `announced` was announced. Whether it is to be looked into: it was said twice while nothing was
+    /// announced, so it is no server that was a moment behind, and no event that is on its way.
+    fn hear(&mut self, announced: u64, now: &StreamState) -> bool {
+        let is_odd = now.last < announced || now.trimmed() > announced;
+        let before = std::mem::replace(&mut self.at, is_odd.then_some(announced));
+        is_odd && before == Some(announced)
     }
 }
 
@@ -178,4 +221,19 @@ fn random_process() -> u64 {
         return since.as_nanos() as u64 ^ u64::from(std::process::id());
     }
     u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_missing_is_doubted_when_it_is_missing_twice_and_nothing_was_announced_meanwhile() {
+        let (whole, short, ahead) = (StreamState::of(1, 8), StreamState::of(1, 5), StreamState::of(12, 20));
+        let mut doubts = Doubts::default();
+        let heard =
+            [(8, &whole), (8, &short), (8, &short), (8, &whole), (8, &short), (9, &short), (9, &ahead), (9, &ahead)];
+        let told = heard.map(|(announced, now)| doubts.hear(announced, now));
+        assert_eq!(told, [false, false, true, false, false, false, true, true]);
+    }
 }

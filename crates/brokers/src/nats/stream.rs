@@ -63,6 +63,8 @@ pub(super) struct StreamState {
     pub lost: Option<String>,
     /// Whether it takes atomic batches.
     pub atomic: bool,
+    /// Which server leads it, and since when, as far as it says so. Empty if there is one server.
+    pub leader: String,
     /// Its configuration as the server says it.
     pub config: Value,
 }
@@ -71,6 +73,16 @@ impl StreamState {
     /// Everything up to here is gone.
     pub fn trimmed(&self) -> u64 {
         self.first.saturating_sub(1).min(self.last).max(self.hole)
+    }
+
+    /// One with these ends, and nothing else that is so.
+    #[cfg(test)]
+    pub fn of(first: u64, last: u64) -> StreamState {
+        let info = json!({
+            "config": { "metadata": { EPOCH: "00000001" } },
+            "state": { "messages": last + 1 - first, "bytes": 0, "first_seq": first, "last_seq": last },
+        });
+        StreamState::read(&info, "void").expect("it is one of ours")
     }
 
     fn read(info: &Value, void: &str) -> Result<StreamState, String> {
@@ -91,6 +103,7 @@ impl StreamState {
             hole: holes.max().unwrap_or(0),
             lost: state["lost"]["bytes"].as_u64().filter(|bytes| *bytes > 0).map(|bytes| format!("{bytes} bytes")),
             atomic: config["allow_atomic"].as_bool().unwrap_or(false),
+            leader: ["leader", "leader_since"].map(|name| info["cluster"][name].as_str().unwrap_or_default()).join(" "),
             config: config.clone(),
         })
     }

@@ -163,6 +163,7 @@ impl Follower {
                     Some(signal) => { first_signal = Some(signal); None }
                     None => return TailError::Again("the connection was given up".into()),
                 },
+                () = self.announcer.doubted() => return TailError::Again("its ends are not what was announced".into()),
                 message = timeout_at(silent_at, consumer.messages.next()) => match message {
                     Ok(Some(message)) => Some(message),
                     Ok(None) => return TailError::Again("the subscription ended".into()),
