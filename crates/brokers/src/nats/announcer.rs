@@ -10,8 +10,9 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::codec::{Origin, Signal};
 use super::stream::StreamState;
 
-/// The most signals that wait for the event they follow, and how long they do. Signals may be dropped.
+/// The most signals that wait for the event they follow, about how many bytes they have, and how long they do. Signals may be dropped.
 const HELD_SIGNALS: usize = 10_000;
+pub(super) const HELD_BYTES: usize = 16 << 20;
 const HELD_FOR: Duration = Duration::from_secs(5);
 
 /// What stands at a place of the log.
@@ -288,10 +289,20 @@ impl Told {
     }
 }
 
+/// About how many bytes a signal takes.
+fn bytes_of(signal: &Signal) -> usize {
+    signal.body.data.len() + signal.body.scope.len() + 500
+}
+
+/// Drops the oldest until those that are left are young, few and small enough.
 fn drop_old(held: &mut VecDeque<(Instant, Signal, Origin)>, now: Instant) {
-    while held.len() > HELD_SIGNALS || held.front().is_some_and(|(since, ..)| now - *since > HELD_FOR) {
-        held.pop_front();
-    }
+    let mut bytes = 0;
+    let fit = held.iter().rev().take(HELD_SIGNALS).take_while(|(since, signal, _)| {
+        bytes += bytes_of(signal);
+        bytes <= HELD_BYTES && now.saturating_duration_since(*since) <= HELD_FOR
+    });
+    let fit = fit.count();
+    held.drain(..held.len() - fit);
 }
 
 /// A batch of this process that is waited for.
@@ -315,5 +326,30 @@ impl Expectation {
 impl Drop for Expectation {
     fn drop(&mut self) {
         self.announcer.waiting().remove(&self.batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract;
+
+    #[test]
+    fn signals_that_wait_are_bounded_in_number_in_bytes_and_in_time() {
+        let now = Instant::now();
+        let by = Origin { process: 1, batch: 1, index: 0 };
+        let held = |count: usize, bytes: usize, age| -> VecDeque<_> {
+            let body = NewEvent { data: vec![b'1'; bytes].into(), ..contract::signal("a", 1) };
+            let signal = Signal { body, after: Offset(9) };
+            (0..count).map(|_| (now - age, signal.clone(), by)).collect()
+        };
+        let left = |mut held: VecDeque<_>| {
+            drop_old(&mut held, now);
+            held.len()
+        };
+        assert_eq!(left(held(HELD_SIGNALS + 5, 1, Duration::ZERO)), HELD_SIGNALS);
+        assert_eq!(left(held(40, 1 << 20, Duration::ZERO)), 15, "what belongs to each counts too");
+        assert_eq!(left(held(3, 1, HELD_FOR + Duration::from_secs(1))), 0);
+        assert_eq!(left(held(3, 1, Duration::ZERO)), 3);
     }
 }

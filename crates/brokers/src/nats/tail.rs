@@ -1,5 +1,6 @@
 //! Follows the stream: the one consumer of this replica, and the one subscription to signals.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,9 +8,10 @@ use std::time::Duration;
 use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::announcer::{Announcer, Place, Placed};
+use super::announcer::{Announcer, HELD_BYTES, Place, Placed};
 use super::api::{ApiError, ask};
 use super::codec::{self, Origin, Signal};
 use super::engine::{Engine, EngineError};
@@ -89,23 +91,22 @@ impl Follower {
 
     /// Announces what comes, for ever: over cuts, restarts and other leaders; until the history is over.
     pub async fn run(self, mut signals: Subscriber, first: Consumer) {
-        self.announcer.has_started().await;
+        drop_while(&mut signals, self.announcer.has_started()).await;
         let mut consumer = Some(first);
         let mut tries = 0_u32;
         loop {
             let attached = match consumer.take() {
                 Some(consumer) => Ok(consumer),
-                None => self.attach().await,
+                None => drop_while(&mut signals, self.attach()).await,
             };
-            let why = match attached {
-                Ok(consumer) => match self.follow(consumer, &mut signals, &mut tries).await {
-                    TailError::Again(why) => why,
-                    TailError::Over(why) => return self.announcer.end(why),
-                    TailError::Unfit(error) => error.to_string(),
-                },
-                Err(TailError::Again(why)) => why,
-                Err(TailError::Over(why)) => return self.announcer.end(why),
-                Err(TailError::Unfit(error)) => error.to_string(),
+            let ended = match attached {
+                Ok(consumer) => self.follow(consumer, &mut signals, &mut tries).await,
+                Err(error) => error,
+            };
+            let why = match ended {
+                TailError::Again(why) => why,
+                TailError::Over(why) => return self.announcer.end(why),
+                TailError::Unfit(error) => error.to_string(),
             };
             self.is_caught_up.store(false, Ordering::Relaxed);
             tries = tries.saturating_add(1);
@@ -114,7 +115,7 @@ impl Follower {
             } else {
                 tracing::info!(why, "following the log in NATS anew");
             }
-            sleep(Duration::from_millis(20 << tries.min(5))).await;
+            drop_while(&mut signals, sleep(Duration::from_millis(20 << tries.min(5)))).await;
         }
     }
 
@@ -173,23 +174,21 @@ impl Follower {
             // What has arrived, and only then the signals: one that was sent before an event is then never found too late.
             let mut placed = Vec::new();
             let mut outcome = Ok(());
-            let mut next = first.or_else(|| consumer.messages.next().now_or_never().flatten());
+            let mut next = first.or_else(|| arrived(&mut consumer.messages));
             if next.is_some() {
                 silent_at = Instant::now() + SILENCE;
+            } else if Instant::now() >= silent_at {
+                // Signals that never end would keep it from being noticed above.
+                return TailError::Again("nothing was heard of the consumer".into());
             }
             while let Some(message) = next {
                 outcome = self.take(&mut consumer, message, &mut placed).await;
                 if outcome.is_err() || placed.len() >= MOST_AT_ONCE {
                     break;
                 }
-                next = consumer.messages.next().now_or_never().flatten();
+                next = arrived(&mut consumer.messages);
             }
-            let mut heard: Vec<(Signal, Origin)> = first_signal.iter().filter_map(signal_of).collect();
-            while let Some(Some(message)) =
-                (heard.len() < MOST_AT_ONCE).then(|| signals.next().now_or_never().flatten())
-            {
-                heard.extend(signal_of(&message));
-            }
+            let heard = heard(first_signal, signals);
             if !placed.is_empty() {
                 *tries = 0;
             }
@@ -245,6 +244,38 @@ impl Follower {
             _ => Ok(()),
         }
     }
+}
+
+/// What has arrived already, if anything. Not by the budget of a task, which calls a queue empty that is not.
+fn arrived(messages: &mut Subscriber) -> Option<Message> {
+    unconstrained(messages.next()).now_or_never().flatten()
+}
+
+/// Waits for `work`, and drops the signals that come meanwhile: they would pile up, and be old.
+async fn drop_while<T>(signals: &mut Subscriber, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            signal = signals.next() => if signal.is_none() {
+                return work.await;
+            },
+        }
+    }
+}
+
+/// The signals that have arrived, as many as are told at once.
+fn heard(first: Option<Message>, signals: &mut Subscriber) -> Vec<(Signal, Origin)> {
+    let (mut heard, mut bytes) = (Vec::new(), 0);
+    let mut next = first.or_else(|| arrived(signals));
+    while let Some(message) = next {
+        bytes += message.length;
+        heard.extend(signal_of(&message));
+        let is_room = heard.len() < MOST_AT_ONCE && bytes < HELD_BYTES;
+        next = if is_room { arrived(signals) } else { None };
+    }
+    heard
 }
 
 fn signal_of(message: &Message) -> Option<(Signal, Origin)> {
