@@ -76,7 +76,7 @@ impl NatsBroker {
         let reader = Arc::new(Reader::new(engine.clone(), announcer.clone(), direct));
         let is_atomic = state.atomic;
         let copies = state.config["num_replicas"].as_u64().unwrap_or(1);
-        reader.note(state);
+        reader.note(&state);
         let publisher = Arc::new(Publisher::new(engine.clone(), announcer.clone(), is_atomic));
         let tasks = vec![
             tokio::spawn(follower.run(signals, consumer)),

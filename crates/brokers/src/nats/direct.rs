@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::api::{self, ApiError};
 use super::codec;
@@ -29,6 +29,9 @@ const BATCHED: Version = Version(2, 11, 0);
 const AT_ONCE: usize = 128;
 /// How long an answer, or the next message of one, is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// After how long messages that are asked for one after the other are given as far as they are there.
+const LONG_HOP: Duration = Duration::from_secs(1);
 
 /// A message as it stands in the stream.
 #[derive(Clone, Debug)]
@@ -149,7 +152,11 @@ impl Direct {
     /// The next messages of a subject, each asked for when the one before is known.
     async fn hop(&self, wanted: Wanted<'_>, subject: &str) -> Result<Got, ApiError> {
         let (mut got, mut from, mut bytes) = (Got::default(), wanted.from, 0);
-        while got.found.len() < wanted.count && bytes <= wanted.bytes {
+        let begun = Instant::now();
+        while got.found.len() < wanted.count
+            && bytes <= wanted.bytes
+            && (got.found.is_empty() || begun.elapsed() < LONG_HOP)
+        {
             let Some(found) = self.get_one(json!({ "seq": from, "next_by_subj": subject })).await? else {
                 got.is_end = true;
                 break;

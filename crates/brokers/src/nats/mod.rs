@@ -21,6 +21,7 @@ mod files;
 mod group;
 mod history;
 mod jobs;
+mod latest;
 mod moving;
 mod outgoing;
 mod publisher;

@@ -7,24 +7,26 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tidings::{BrokerError, Event, NewEvent, Offset, Page, Query};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::announcer::{Announcer, Place};
 use super::api::ApiError;
 use super::direct::{Direct, Stored, Wanted, get_from_leader};
 use super::engine::Engine;
+use super::latest::{Known, Latest};
 use super::publisher::AWAY;
 use super::stream::{self, StreamState};
 use super::{subject, tail};
 
 /// How long a read tries, over an election of another leader too.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one try may take, and after how long it ends with what it has.
+const ONE_TRY: Duration = Duration::from_secs(4);
+const LONG_PAGE: Duration = Duration::from_secs(2);
 /// The most messages of one request.
 const MOST: usize = 1_000;
 /// How many topics are asked for at once.
@@ -40,8 +42,6 @@ pub(super) struct Reader {
     events: String,
     void: String,
     latest: Latest,
-    /// A place that the leader surely has.
-    at_leader: AtomicU64,
 }
 
 /// What went wrong with a try.
@@ -61,7 +61,7 @@ impl From<ApiError> for Trouble {
 impl Reader {
     pub fn new(engine: Arc<Engine>, announcer: Arc<Announcer>, direct: Direct) -> Reader {
         let (events, void) = (stream::event_prefix(&engine), stream::void_subject(&engine));
-        Reader { engine, announcer, direct, events, void, latest: Latest::default(), at_leader: AtomicU64::new(0) }
+        Reader { engine, announcer, direct, events, void, latest: Latest::default() }
     }
 
     /// A page of the log, of what was announced here.
@@ -77,17 +77,8 @@ impl Reader {
             if let Some(why) = self.announcer.ended() {
                 return Err(BrokerError::Unavailable(why));
             }
-            let page = match &query.topics {
-                None => self.read_all(&query, until).await,
-                Some(topics) => {
-                    let mut subjects: Vec<String> =
-                        topics.iter().map(|topic| subject::from_topic(&self.events, topic.as_str())).collect();
-                    subjects.sort_unstable();
-                    subjects.dedup();
-                    self.read_topics(&query, until, subjects).await
-                }
-            };
-            match page {
+            let page = timeout(ONE_TRY, self.read_once(&query, until)).await;
+            match page.unwrap_or_else(|_| Err(Trouble::Again("it took too long".into()))) {
                 Ok(page) => return Ok(page),
                 Err(Trouble::Told(error)) => return Err(error),
                 Err(Trouble::Again(why)) if begun.elapsed() > PATIENCE || self.is_away() => {
@@ -96,6 +87,15 @@ impl Reader {
                 Err(Trouble::Again(_)) => sleep(Duration::from_millis(25)).await,
             }
         }
+    }
+
+    async fn read_once(&self, query: &Query, until: u64) -> Result<Page, Trouble> {
+        let Some(topics) = &query.topics else { return self.read_all(query, until).await };
+        let mut subjects: Vec<String> =
+            topics.iter().map(|topic| subject::from_topic(&self.events, topic.as_str())).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        self.read_topics(query, until, subjects).await
     }
 
     /// Whether the engine is away for longer than it takes to go on at another server.
@@ -109,9 +109,9 @@ impl Reader {
     }
 
     async fn read_all(&self, query: &Query, until: u64) -> Result<Page, Trouble> {
-        let mut pager = Pager::new(query);
+        let (mut pager, begun) = (Pager::new(query), Instant::now());
         let mut reached = query.after.0;
-        'page: while reached < until {
+        'page: while reached < until && (reached == query.after.0 || begun.elapsed() < LONG_PAGE) {
             let wanted = Wanted { from: reached + 1, subject: None, ..pager.wanted(until - reached) };
             let got = self.direct.get(wanted).await?;
             let before = reached;
@@ -130,7 +130,7 @@ impl Reader {
             }
             if reached == before {
                 // It was trimmed, or whoever answered is behind. Of what was found so far nothing is missing.
-                self.verify(query.after.0, until, false).await?;
+                self.verify(query.after.0, until, None).await?;
                 if reached > query.after.0 {
                     break;
                 }
@@ -139,23 +139,25 @@ impl Reader {
             }
         }
         // A place that is there proves all before it; only the history has to be the same.
-        self.verify(reached, until, false).await?;
+        self.verify(reached, until, None).await?;
         Ok(pager.page(reached))
     }
 
     async fn read_topics(&self, query: &Query, until: u64, subjects: Vec<String>) -> Result<Page, Trouble> {
-        let is_copied = self.latest.copies() != 1;
-        if is_copied && self.at_leader.load(Ordering::Relaxed) < until {
-            get_from_leader(&self.engine, until, None)
-                .await?
-                .ok_or_else(|| Trouble::Again("the leader is behind".into()))?;
-            self.at_leader.fetch_max(until, Ordering::Relaxed);
+        let mut known = self.latest.known();
+        if known.is_copied() && known.last < until {
+            self.ask_leader(until).await?;
+            known = self.latest.known();
+            if known.last < until {
+                return Err(Trouble::Again("the log has another leader".into()));
+            }
         }
+        let (is_copied, begun) = (known.is_copied(), Instant::now());
         let mut pager = Pager::new(query);
         let mut strands: Vec<Strand> =
             subjects.into_iter().map(|subject| Strand::new(subject, query.after.0)).collect();
         let mut reached = query.after.0;
-        'page: while reached < until {
+        'page: while reached < until && (reached == query.after.0 || begun.elapsed() < LONG_PAGE) {
             let room = pager.wanted(until - reached);
             // So that a page of many topics is not fetched once for each.
             let share = |all: usize, least: usize| all.min(2 * all / strands.len().max(1) + least);
@@ -173,7 +175,7 @@ impl Reader {
             }
             reached = bound;
         }
-        self.verify(query.after.0, until, true).await?;
+        self.verify(query.after.0, until, Some(&known)).await?;
         Ok(pager.page(reached))
     }
 
@@ -222,18 +224,28 @@ impl Reader {
         Ok(())
     }
 
-    /// Asks the leader whether the history is the same and, if `strict`, that nothing after `after` is trimmed.
-    async fn verify(&self, after: u64, until: u64, strict: bool) -> Result<(), Trouble> {
-        let now = self.latest.ask(&self.engine).await?;
+    /// Asks the leader whether the history is the same and, for what was read by what is `known`, that nothing after `after` is trimmed
+    /// and that it led all the while: another one that was just chosen may have said of a topic that it has no more.
+    async fn verify(&self, after: u64, until: u64, known: Option<&Known>) -> Result<(), Trouble> {
+        self.ask_leader(until).await?;
+        let Some(known) = known else { return Ok(()) };
+        if !known.holds(&self.latest.known()) {
+            return Err(Trouble::Again("the log has another leader, or other copies".into()));
+        }
+        self.check_trimmed(after).map_err(Trouble::Told)
+    }
+
+    /// Asks the leader whether the history is the same, and whether it has all `until` there.
+    async fn ask_leader(&self, until: u64) -> Result<(), Trouble> {
+        let now = self.latest.ask(stream::info(&self.engine)).await?;
         if now.epoch != self.announcer.epoch {
             return Err(Trouble::Told(BrokerError::Unavailable("the log in NATS has another history now".into())));
         }
         if now.last < until {
             return Err(Trouble::Again(format!("the leader has places up to {} only", now.last)));
         }
-        self.at_leader.fetch_max(now.last, Ordering::Relaxed);
         self.announcer.refresh(&now);
-        if strict { self.check_trimmed(after).map_err(Trouble::Told) } else { Ok(()) }
+        Ok(())
     }
 
     fn event(&self, stored: &Stored) -> Option<NewEvent> {
@@ -252,7 +264,7 @@ impl Reader {
     }
 
     /// Takes what the engine says of the stream.
-    pub fn note(&self, stream: StreamState) {
+    pub fn note(&self, stream: &StreamState) {
         self.latest.note(stream);
     }
 }
@@ -327,37 +339,5 @@ impl Pager {
 
     fn page(self, reached: u64) -> Page {
         Page { events: self.events, reached: Offset(reached) }
-    }
-}
-
-/// What the leader said last, shared by the reads that run at once: what was asked after a read began to wait serves it.
-#[derive(Default)]
-struct Latest {
-    begun: AtomicU64,
-    last: Mutex<(u64, Option<StreamState>)>,
-    copies: AtomicU64,
-}
-
-impl Latest {
-    async fn ask(&self, engine: &Engine) -> Result<StreamState, ApiError> {
-        let arrived = self.begun.load(Ordering::Acquire);
-        let mut last = self.last.lock().await;
-        if let (number, Some(state)) = &*last
-            && *number > arrived
-        {
-            return Ok(state.clone());
-        }
-        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let state = stream::info(engine).await?;
-        *last = (number, Some(state.clone()));
-        Ok(state)
-    }
-
-    fn note(&self, stream: StreamState) {
-        self.copies.store(stream.config["num_replicas"].as_u64().unwrap_or(0), Ordering::Relaxed);
-    }
-
-    fn copies(&self) -> u64 {
-        self.copies.load(Ordering::Relaxed)
     }
 }
