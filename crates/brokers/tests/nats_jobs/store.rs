@@ -220,6 +220,63 @@ async fn a_removal_that_was_decided_before_leaves_another_job_of_the_id_alone() 
     assert_eq!(b.open_jobs().await.unwrap().len(), 1);
 }
 
+/// Takes the pieces of a job out of the bucket behind everybody's back.
+async fn lose_pieces(engine: &Engine, job: &str) {
+    let bucket = engine.bucket_name("jobs");
+    let stream = engine.context().get_stream(format!("KV_{bucket}")).await.unwrap();
+    let purged = stream.purge().filter(format!("$KV.{bucket}.j.{job}.b.>")).await.unwrap();
+    assert!(purged.purged > 0, "it had pieces");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_which_a_piece_is_gone_stops_no_replica_and_no_other_job() {
+    let server = NatsServer::start();
+    let engine = Engine::connect(server.settings()).await.unwrap();
+    let (a, b) = (NatsJobs::open(engine.clone()).await.unwrap(), open(server.settings()).await);
+    let first = Job { input: large(600_000), ..job("a", 1) };
+    a.create(&first).await.unwrap();
+    a.create(&job("b", 2)).await.unwrap();
+    b.heard_all().await.unwrap();
+    lose_pieces(&engine, "a").await;
+    let c = open(server.settings()).await;
+    let open_jobs = c.open_jobs().await.unwrap();
+    assert_eq!(open_jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(), ["b"]);
+    // A change of it that both hear of, and one of them knows its input no more.
+    a.replace(&changed(&first, JobState::Running, 2), 1).await.unwrap();
+    a.create(&job("d", 3)).await.unwrap();
+    for store in [&b, &c] {
+        store.heard_all().await.unwrap();
+        assert!(!store.is_away());
+        assert!(store.read(&id("d")).await.unwrap().is_some());
+    }
+    c.read(&id("a")).await.expect_err("it is told that a piece is missing");
+    assert_eq!(c.open_jobs().await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_made_while_another_of_its_id_is_removed_has_all_its_pieces() {
+    let server = NatsServer::start();
+    let (a, b, c) = (open(server.settings()).await, open(server.settings()).await, open(server.settings()).await);
+    let mut made = Vec::new();
+    for n in 0..60_u64 {
+        let name = format!("j{n}");
+        let old = Job { announced: 2, ..changed(&Job { input: large(20_000), ..job(&name, 1) }, JobState::Lost, 2) };
+        a.create(&old).await.unwrap();
+        let young = Job { input: large(300_000), ..job(&name, 5) };
+        let (was_there, removed, again) = tokio::join!(b.create(&young), a.remove_ended(&old), c.remove_ended(&old));
+        (removed.unwrap(), again.unwrap());
+        if was_there.unwrap().is_none() {
+            made.push(young);
+        }
+    }
+    assert!(!made.is_empty(), "it is made in time now and then");
+    let fresh = open(server.settings()).await;
+    for young in made {
+        let kept = fresh.read(&young.id).await.unwrap().expect("it is there");
+        assert_eq!(text(&kept), text(&young), "{}", young.id);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_starts_knows_all_jobs_and_one_that_was_cut_off_catches_up() {
     let mut server = NatsServer::start();

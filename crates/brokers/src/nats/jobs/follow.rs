@@ -12,7 +12,7 @@ use tidings::job::{JobId, JobNews, JobStoreError, Renewal};
 
 use super::Shared;
 use super::key::{self, Part};
-use super::record::Record;
+use super::record::{Record, Unread};
 use super::told::Told;
 
 /// How long it waits to follow again after that failed.
@@ -102,8 +102,14 @@ impl Shared {
         let payload = &message.payload;
         match part {
             Part::Record => match Record::read(payload) {
-                Ok(record) => self.take_record(sequence, record).await?,
-                Err(error) => damaged(&error),
+                Ok(record) => match self.take_record(sequence, record).await {
+                    Ok(()) => {}
+                    Err(Unread::Unanswered(error)) => return Err(error),
+                    // Else it is gone, or was changed, since it was put.
+                    Err(Unread::Damaged(error)) if self.is_newest(&id, sequence).await? => damaged(&error),
+                    Err(Unread::Damaged(_)) => {}
+                },
+                Err(unread) => damaged(&JobStoreError::from(unread)),
             },
             Part::Announced => match serde_json::from_slice::<Told>(payload) {
                 Ok(told) => self.take_told(sequence, id, &told),
@@ -124,7 +130,7 @@ impl Shared {
         Ok(())
     }
 
-    async fn take_record(&self, sequence: u64, record: Record) -> Result<(), JobStoreError> {
+    async fn take_record(&self, sequence: u64, record: Record) -> Result<(), Unread> {
         let id = record.job.id.clone();
         let known = self.index().get(&id).and_then(|known| known.input.clone());
         let is_open = record.job.ended.is_none();

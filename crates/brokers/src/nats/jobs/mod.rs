@@ -30,7 +30,7 @@ use self::follow::{Heard, Removal};
 use self::index::{Index, MOST_JOBS};
 use self::item::{Owner, Places};
 use self::key::Part;
-use self::record::Record;
+use self::record::{Record, Unread};
 use self::stream::{ASKED_AT_ONCE, JobStream};
 use super::{Engine, EngineError};
 
@@ -141,7 +141,7 @@ impl Shared {
             return Ok(Some(known.created));
         }
         let found = self.stream.last(&key::part(id, Part::Record)).await?;
-        found.map(|message| Ok(Record::read(&message.payload)?.job.created)).transpose()
+        found.map(|message| Ok(Record::read(&message.payload).map_err(JobStoreError::from)?.job.created)).transpose()
     }
 
     /// Returns when all was heard that had been put before. An error if nothing is heard for `patience`.
@@ -161,16 +161,28 @@ impl Shared {
         }
     }
 
+    /// Whether the record of a job is still the one with this sequence.
+    async fn is_newest(&self, id: &JobId, sequence: u64) -> Result<bool, JobStoreError> {
+        let found = self.stream.last(&key::part(id, Part::Record)).await?;
+        Ok(found.is_some_and(|message| message.sequence == sequence))
+    }
+
     /// A job as the leader has it, with the number of its items. `with_input`: whether that is of use.
-    async fn read(&self, id: &JobId, with_input: bool) -> Result<Option<Job>, JobStoreError> {
+    async fn read(&self, id: &JobId, with_input: bool) -> Result<Option<Job>, Unread> {
         let keys = [Part::Record, Part::Announced, Part::Progress].map(|part| key::part(id, part));
         let [record, told, progress] = &keys;
-        let (record, told, progress) =
-            tokio::try_join!(self.stream.last(record), self.stream.last(told), self.stream.last(progress))?;
-        let Some(record) = record else { return Ok(None) };
-        let sequence = record.sequence;
-        let known = self.index().get(id).and_then(|known| known.input.clone());
-        let (mut job, input) = Record::read(&record.payload)?.whole(&self.stream, with_input, known).await?;
+        let mut tries = TRIES;
+        let (sequence, told, progress, (mut job, input)) = loop {
+            let (record, told, progress) =
+                tokio::try_join!(self.stream.last(record), self.stream.last(told), self.stream.last(progress))?;
+            let Some(record) = record else { return Ok(None) };
+            let known = self.index().get(id).and_then(|known| known.input.clone());
+            match Record::read(&record.payload)?.whole(&self.stream, with_input, known).await {
+                // It was removed or changed while it was read.
+                Err(Unread::Damaged(_)) if tries > 0 && !self.is_newest(id, record.sequence).await? => tries -= 1,
+                read => break (record.sequence, told, progress, read?),
+            }
+        };
         if with_input || job.ended.is_some() {
             self.index().take(sequence, &job, input);
         }
@@ -185,16 +197,22 @@ impl Shared {
         Ok(Some(job))
     }
 
-    /// Many jobs, in their order, without those that are gone.
+    /// Many jobs, in their order, without those that are gone, or damaged.
     async fn read_all(&self, ids: Vec<JobId>, with_input: bool) -> Result<Vec<Job>, JobStoreError> {
         let read = |id: JobId| async move {
-            let found = self.read(&id, with_input).await?;
-            if found.is_none() {
-                let sequence = self.index().get(&id).map_or(0, |known| known.sequence);
+            let sequence = self.index().get(&id).map_or(0, |known| known.sequence);
+            match self.read(&id, with_input).await {
                 // Removed by another replica, and this one was not told.
-                self.forget(&id, sequence);
+                Ok(None) => self.forget(&id, sequence),
+                Ok(found) => return Ok(found),
+                Err(Unread::Unanswered(error)) => return Err(error),
+                Err(Unread::Damaged(error)) => {
+                    tracing::error!(job = %id, %error, "what NATS has of a job is damaged");
+                    // So that it is told once.
+                    self.index().remove(&id, sequence);
+                }
             }
-            Ok::<_, JobStoreError>(found)
+            Ok(None)
         };
         let found: Vec<Option<Job>> =
             futures_util::stream::iter(ids).map(read).buffered(ASKED_AT_ONCE / 4).try_collect().await?;
@@ -207,11 +225,18 @@ impl Shared {
                 "{MOST_JOBS} jobs are kept, ended ones included, and that is the most: lower `keep_for` of [jobs]"
             )));
         }
-        let (record, input) = Record::put_parts(&self.stream, job, None).await?;
-        let value = record.write(&self.stream)?;
+        let is_large = job.input.as_ref().is_some_and(|input| input.get().len() > record::INPUT);
         for _ in 0..TRIES {
-            if let Some(sequence) = self.stream.put(&key::part(&job.id, Part::Record), value.clone(), Some(0)).await? {
+            let had_before = is_large && self.stream.last(&key::all(&job.id)).await?.is_some();
+            // Each time: whoever removes what there was before removes the parts with it that were put until then.
+            let (record, input) = Record::put_parts(&self.stream, job, None).await?;
+            let value = record.write(&self.stream)?;
+            if let Some(sequence) = self.stream.put(&key::part(&job.id, Part::Record), value, Some(0)).await? {
                 self.index().take(sequence, job, input);
+                if had_before {
+                    // A second one may be about to remove it, and has looked how far before the record was there.
+                    Record::put_parts(&self.stream, job, None).await?;
+                }
                 return Ok(None);
             }
             if let Some(there) = self.read(&job.id, true).await? {
@@ -308,9 +333,16 @@ impl Shared {
         };
         if let Some(seen) = seen {
             let found = self.stream.last(&key::part(id, Part::Record)).await?;
-            let kept = found.map(|message| Record::read(&message.payload)).transpose()?.map(|record| record.job);
-            let is_this = |kept: &Job| (kept.created, kept.revision) == (seen.created, seen.revision);
-            if kept.is_some_and(|kept| !is_this(&kept)) {
+            let Some(found) = found else {
+                // Another replica was faster. What there is belongs to one that is being made under its id.
+                let known = self.index().get(id).map(|known| (known.created, known.sequence));
+                if let Some((_, sequence)) = known.filter(|(created, _)| *created == seen.created) {
+                    self.forget(id, sequence);
+                }
+                return Ok(());
+            };
+            let kept = Record::read(&found.payload)?.job;
+            if (kept.created, kept.revision) != (seen.created, seen.revision) {
                 return Ok(());
             }
         }
@@ -339,7 +371,7 @@ impl JobStore for NatsJobs {
     }
 
     async fn read(&self, id: &JobId) -> Result<Option<Job>, JobStoreError> {
-        self.shared.read(id, true).await
+        Ok(self.shared.read(id, true).await?)
     }
 
     async fn replace(&self, job: &Job, from: u64) -> Result<bool, JobStoreError> {

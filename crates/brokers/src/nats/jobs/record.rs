@@ -13,7 +13,7 @@ use super::key;
 use super::stream::JobStream;
 
 /// The most bytes of an input that stand in the record, which each replica is sent with each change.
-const INPUT: usize = 16 << 10;
+pub(super) const INPUT: usize = 16 << 10;
 
 /// The most bytes of a result that stand there: it comes once.
 const RESULT: usize = 128 << 10;
@@ -36,6 +36,28 @@ pub(super) struct Record {
     input: Option<Pieces>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     result: Option<Pieces>,
+}
+
+/// Why a job can't be put together from what is kept.
+pub(super) enum Unread {
+    /// NATS did not answer: it may the next time.
+    Unanswered(JobStoreError),
+    /// A part is not there, or is not what it was: that is so the next time as well.
+    Damaged(JobStoreError),
+}
+
+impl From<JobStoreError> for Unread {
+    fn from(error: JobStoreError) -> Self {
+        Unread::Unanswered(error)
+    }
+}
+
+impl From<Unread> for JobStoreError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Unanswered(error) | Unread::Damaged(error) => error,
+        }
+    }
 }
 
 /// What is too large for one message: the hashes of its pieces, in their order.
@@ -80,9 +102,9 @@ impl Record {
         Ok(written.into())
     }
 
-    pub fn read(payload: &[u8]) -> Result<Record, JobStoreError> {
+    pub fn read(payload: &[u8]) -> Result<Record, Unread> {
         serde_json::from_slice(payload)
-            .map_err(|error| JobStoreError(format!("the record of a job is damaged: {error}")))
+            .map_err(|error| Unread::Damaged(JobStoreError(format!("the record of a job is damaged: {error}"))))
     }
 
     /// The whole job, and its input if that stands elsewhere. `with_input`: whether it is of use.
@@ -91,7 +113,7 @@ impl Record {
         stream: &JobStream,
         with_input: bool,
         known: Option<KnownInput>,
-    ) -> Result<(Job, Option<KnownInput>), JobStoreError> {
+    ) -> Result<(Job, Option<KnownInput>), Unread> {
         let Record { mut job, input, result } = self;
         let mut found = None;
         if let Some(pieces) = input.filter(|_| with_input) {
@@ -123,13 +145,13 @@ pub(super) fn hash(bytes: &[u8]) -> String {
 }
 
 /// A piece.
-pub(super) async fn piece(stream: &JobStream, id: &JobId, hash: &str) -> Result<Bytes, JobStoreError> {
+pub(super) async fn piece(stream: &JobStream, id: &JobId, hash: &str) -> Result<Bytes, Unread> {
     let found = stream.last(&key::piece(id, hash)).await?;
-    let found = found.ok_or_else(|| JobStoreError(format!("a piece of job {id} is missing: {hash}")))?;
+    let found = found.ok_or_else(|| Unread::Damaged(JobStoreError(format!("a piece of job {id} is missing: {hash}"))))?;
     Ok(found.payload)
 }
 
-async fn get(stream: &JobStream, id: &JobId, Pieces(hashes): &Pieces) -> Result<Box<RawValue>, JobStoreError> {
+async fn get(stream: &JobStream, id: &JobId, Pieces(hashes): &Pieces) -> Result<Box<RawValue>, Unread> {
     let read = |hash: &String| {
         let hash = hash.clone();
         async move { piece(stream, id, &hash).await }
@@ -138,7 +160,7 @@ async fn get(stream: &JobStream, id: &JobId, Pieces(hashes): &Pieces) -> Result<
         futures_util::stream::iter(hashes).map(read).buffered(PIECES_AT_ONCE).try_collect().await?;
     let mut text = BytesMut::new();
     pieces.iter().for_each(|piece| text.extend_from_slice(piece));
-    let damaged = || JobStoreError(format!("a part of job {id} is damaged"));
+    let damaged = || Unread::Damaged(JobStoreError(format!("a part of job {id} is damaged")));
     let text = String::from_utf8(text.into()).map_err(|_| damaged())?;
     RawValue::from_string(text).map_err(|_| damaged())
 }
