@@ -70,18 +70,24 @@ impl Hub {
             slots.push(Slot::Now(now.len()));
             now.push(event);
         }
-        let appended = self.append(now).await?;
+        let keeps_now = now.iter().any(|event| event.kept);
+        let appended = self.append(now).await;
+        let mut outcome = Outcome { is_any_kept: keeps_now && appended.is_ok(), error: None };
+        let appended = outcome.take(appended).unwrap_or_default();
         let mut published = Vec::with_capacity(slots.len());
         for slot in slots {
             published.push(match slot {
-                Slot::Now(index) => appended[index],
-                Slot::Dropped => Published { cursor: None, coalesced: true },
+                Slot::Now(index) => appended.get(index).copied(),
+                Slot::Dropped => Some(Published { cursor: None, coalesced: true }),
+                // Also after a failure: what became of the rest says what the failure means.
                 Slot::Later(answer) => {
-                    answer.await.map_err(|_| BrokerError::Unavailable("the program is stopping".into()))??
+                    let answer = outcome.take(answer.await.unwrap_or_else(|_| Err(stopping())));
+                    outcome.is_any_kept |= answer.is_some();
+                    answer
                 }
             });
         }
-        Ok(published)
+        outcome.of(published.into_iter().flatten().collect())
     }
 
     fn hold(self: &Arc<Self>, event: NewEvent, coalesce: &Coalesce) -> Hold {
@@ -113,6 +119,45 @@ impl Hub {
         }
         state.latest = Some((event, waiting));
         if kept { Hold::Waits(receiver) } else { Hold::WaitsUnanswered }
+    }
+}
+
+/// Nobody lets through what waits any more. It may have been appended just before.
+fn stopping() -> BrokerError {
+    BrokerError::Unclear("the program is stopping".into())
+}
+
+/// What came of the parts of what was published at once.
+struct Outcome {
+    /// Whether an event of it is in the log.
+    is_any_kept: bool,
+    /// What went wrong with it.
+    error: Option<BrokerError>,
+}
+
+impl Outcome {
+    fn take<T>(&mut self, part: Result<T, BrokerError>) -> Option<T> {
+        match part {
+            Ok(part) => Some(part),
+            Err(error) => {
+                // Of a part it is not known whether it is in the log: so it is of the whole.
+                if self.error.is_none() || matches!(error, BrokerError::Unclear(_)) {
+                    self.error = Some(error);
+                }
+                None
+            }
+        }
+    }
+
+    /// The answer to the whole. Nobody may hear that nothing was published when a part was.
+    fn of(self, published: Vec<Published>) -> Result<Vec<Published>, BrokerError> {
+        match self.error {
+            None => Ok(published),
+            Some(error) if self.is_any_kept => {
+                Err(BrokerError::Unclear(format!("a part of it was published, and a part was not: {error}")))
+            }
+            Some(error) => Err(error),
+        }
     }
 }
 

@@ -189,6 +189,39 @@ async fn an_error_of_the_log_reaches_all_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_what_was_published_in_part_nobody_hears_that_nothing_was() {
+    let bench = bench().await;
+    begin(&bench, progress("k", 1)).await.await.unwrap().unwrap();
+    let publish = |batch: Vec<NewEvent>| {
+        let hub = bench.hub.clone();
+        tokio::spawn(async move { hub.publish(batch).await })
+    };
+    let batch = publish(vec![plain(2), progress("k", 3)]);
+    let only_later = publish(vec![progress("k", 4), NewEvent { kept: false, ..plain(5) }]);
+    sleep(Duration::from_millis(10)).await;
+    bench.broker.fails.store(true, Ordering::SeqCst);
+    let failed_now = publish(vec![plain(6), progress("k", 7)]);
+    let error = batch.await.unwrap().unwrap_err();
+    assert!(matches!(error, BrokerError::Unclear(_)), "2 is in the log: {error}");
+    for nothing in [only_later, failed_now] {
+        let error = nothing.await.unwrap().unwrap_err();
+        assert!(matches!(error, BrokerError::Full(_)), "nothing of it is in the log: {error}");
+    }
+
+    bench.broker.fails.store(false, Ordering::SeqCst);
+    sleep(WINDOW * 3).await;
+    begin(&bench, progress("k", 8)).await.await.unwrap().unwrap();
+    bench.broker.fails.store(true, Ordering::SeqCst);
+    let batch = publish(vec![plain(9), progress("k", 10)]);
+    sleep(Duration::from_millis(10)).await;
+    bench.broker.fails.store(false, Ordering::SeqCst);
+    let error = batch.await.unwrap().unwrap_err();
+    assert!(matches!(error, BrokerError::Unclear(_)), "10 came into the log later: {error}");
+    let kept: Vec<_> = bench.broker.events().iter().map(|event| event.data.clone()).collect();
+    assert_eq!(kept, ["1", "2", "8", "10"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_publisher_that_goes_away_takes_its_event_not_back() {
     let bench = bench().await;
     begin(&bench, progress("k", 1)).await.await.unwrap().unwrap();
