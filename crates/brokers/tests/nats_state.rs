@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, stream};
 use futures_util::StreamExt;
-use nats_server::{Link, LinkState, NatsCluster, NatsServer, fresh, until};
+use nats_server::{Link, LinkState, NEWEST, NatsCluster, NatsServer, fresh, until};
 use tidings::Timestamp;
 use tidings_brokers::StateStore;
 use tidings_brokers::nats::{Engine, EngineError, NatsSettings, NatsState};
 use tidings_brokers::state::{AccessStore, Claimed, RequestStore, StateError};
 use tidings_brokers::state_contract::{self, answer, claim, revocation, rights};
 use tidings_brokers::store::NewKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A replica with a connection of its own. A cluster that was just started is given a while to find its leaders.
 async fn replica(settings: &NatsSettings) -> Arc<NatsState> {
@@ -188,6 +189,67 @@ async fn a_bucket_that_somebody_else_made_otherwise_is_refused_with_what_to_do()
         assert!(matches!(refused, EngineError::Unfit(_)), "{refused:?}");
         let sentence = refused.to_string();
         assert!(sentence.contains(&bucket) && sentence.contains("another name"), "{sentence}");
+    }
+}
+
+/// A link that holds back the first answer of the client about flow control until the server has said that it waits for it.
+async fn stalling_link(server: &NatsServer) -> NatsSettings {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings =
+        NatsSettings { servers: vec![format!("nats://{}", listener.local_addr().unwrap())], ..server.settings() };
+    let target = server.url().trim_start_matches("nats://").to_owned();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = tokio::net::TcpStream::connect(&target).await.unwrap();
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            let (stalled, waits) = tokio::sync::watch::channel(false);
+            tokio::spawn(pump(near_in, far_out, async move |bytes| {
+                if holds(bytes, "$JS.FC.") {
+                    let _ = waits.clone().wait_for(|stalled| *stalled).await;
+                }
+            }));
+            tokio::spawn(pump(far_in, near_out, async move |bytes| {
+                if holds(bytes, "Nats-Consumer-Stalled") {
+                    stalled.send_replace(true);
+                }
+            }));
+        }
+    });
+    settings
+}
+
+fn holds(bytes: &[u8], word: &str) -> bool {
+    bytes.windows(word.len()).any(|window| window == word.as_bytes())
+}
+
+async fn pump(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut look: impl AsyncFnMut(&[u8]),
+) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        look(&buffer[..length]).await;
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_waits_before_it_sends_the_rest_is_not_taken_for_one_that_has_sent_all() {
+    const REVOKED: usize = 12_000;
+    for version in [NEWEST, "2.12.8"] {
+        let server = NatsServer::of(version, "");
+        let a = replica(&server.settings()).await;
+        let revoked = futures_util::stream::iter(0..REVOKED).map(|number| {
+            let a = a.clone();
+            async move { a.revoke(&revocation(&format!("u{number}"), None, 5, 100)).await }
+        });
+        let revoked: Vec<_> = revoked.buffer_unordered(64).collect().await;
+        assert!(revoked.iter().all(Result::is_ok));
+        let b = replica(&stalling_link(&server).await).await;
+        assert_eq!(b.revocations(Timestamp(9)).await.unwrap().len(), REVOKED, "{version}");
     }
 }
 

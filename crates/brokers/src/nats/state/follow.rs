@@ -9,7 +9,7 @@ use async_nats::{HeaderMap, Message, StatusCode, Subscriber, jetstream};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::bucket::is_deleted;
+use super::bucket::{Bucket, is_deleted};
 use super::mirror::{Mirror, Record};
 use crate::nats::check_consumer;
 use crate::state::StateError;
@@ -25,6 +25,9 @@ const UNHEARD: Duration = Duration::from_secs(10);
 
 /// How long it waits before it begins anew.
 const AGAIN: Duration = Duration::from_millis(200);
+
+/// The header of a server that waits for the answer to a question about flow control, with where to send it.
+const STALLED: &str = "Nats-Consumer-Stalled";
 
 /// Runs until it is dropped.
 pub(super) async fn follow<T: Record>(mirror: Arc<Mirror<T>>) {
@@ -53,13 +56,11 @@ async fn hear<T: Record>(mirror: &Mirror<T>, is_whole: &mut bool) -> Result<std:
     mirror.begin();
     // What is newest now is part of what will be heard: it is the last of its name. Asked for after the beginning: what was made
     // here before that is then no newer.
-    let newest = bucket.last_revision().await.map_err(|error| error.to_string())?;
-    let mut is_idle = false;
+    let mut newest = newest_of(bucket).await?;
     let mut cut = std::pin::pin!(bucket.cut());
     let mut heard = Heard::default();
     loop {
-        // What is newest may have been forgotten meanwhile; a server that has nothing to send says so.
-        if !*is_whole && (heard.revision >= newest || is_idle) {
+        if !*is_whole && heard.revision >= newest {
             *is_whole = true;
             mirror.end(heard.revision);
         }
@@ -70,8 +71,12 @@ async fn hear<T: Record>(mirror: &Mirror<T>, is_whole: &mut bool) -> Result<std:
         let message = message.map_err(|_| "nothing was heard")?.ok_or("the subscription ended")?;
         if message.status.is_some() {
             heard.check(&message)?;
-            is_idle = message.reply.is_none();
+            let is_idle = has_nothing_to_send(&message);
             answer(mirror, message).await?;
+            if !*is_whole && is_idle {
+                // What was newest may have been forgotten meanwhile, and then never comes.
+                newest = newest_of(bucket).await?;
+            }
             continue;
         }
         let message = jetstream::Message { message, context: bucket.engine().context().clone() };
@@ -85,6 +90,16 @@ async fn hear<T: Record>(mirror: &Mirror<T>, is_whole: &mut bool) -> Result<std:
             mirror.heard(heard.revision);
         }
     }
+}
+
+async fn newest_of(bucket: &Bucket) -> Result<u64, String> {
+    bucket.last_revision().await.map_err(|error| error.to_string())
+}
+
+/// Whether a message of the server's own says that there is nothing to send. One that asks for an answer, or that says that it waits
+/// for one, comes while there may be much more (ADR-15, flow control).
+fn has_nothing_to_send(message: &Message) -> bool {
+    message.reply.is_none() && header(message.headers.as_ref(), STALLED).is_none()
 }
 
 /// A consumer of the newest value of each name, and then of all that comes.
@@ -146,7 +161,7 @@ async fn answer<T: Record>(mirror: &Mirror<T>, message: Message) -> Result<(), S
     if message.status != Some(StatusCode::IDLE_HEARTBEAT) {
         return Err(format!("the server said {:?} {:?}", message.status, message.description));
     }
-    let stalled = header(message.headers.as_ref(), "Nats-Consumer-Stalled").map(Into::into);
+    let stalled = header(message.headers.as_ref(), STALLED).map(Into::into);
     let client = mirror.bucket().engine().client();
     for subject in message.reply.into_iter().chain(stalled) {
         client.publish(subject, Bytes::new()).await.map_err(|error| error.to_string())?;
