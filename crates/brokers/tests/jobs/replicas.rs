@@ -243,6 +243,68 @@ async fn progress_of_any_replica_is_told_everywhere_and_shown_everywhere_soon() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_is_not_refused_because_a_replica_has_not_heard_of_the_cancel() {
+    let (_replicas, a, b) = two().await;
+    let (id, lease) = a.begun("a").await;
+    a.settle().await;
+    let refused = a.finish(&id, &lease, Outcome::Canceled(None)).await;
+    assert_eq!(refused.unwrap_err(), JobFault::NotCanceling, "nobody has canceled it");
+    a.fate.deaf.store(true, Ordering::SeqCst);
+    b.cancel(&id).await.unwrap();
+    assert_eq!(a.finish(&id, &lease, Outcome::Canceled(None)).await.unwrap().state, JobState::Canceled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_not_held_to_what_another_one_has_done_before_it_gave_the_job_back() {
+    let (_replicas, a, b) = two().await;
+    let (id, lease) = a.begun("a").await;
+    a.jobs.progress(&id, &lease, done(50)).await.unwrap();
+    a.settle().await;
+    a.fate.deaf.store(true, Ordering::SeqCst);
+    b.finish(&id, &lease, Outcome::Released).await.unwrap();
+    let second = b.claim().await.expect("it waits again");
+    a.jobs.progress(&id, &second.lease, done(5)).await.unwrap();
+    assert_eq!(a.jobs.get(&id).await.unwrap().unwrap().progress.done, 5);
+}
+
+/// A job that ended and was removed while a replica heard nothing.
+async fn missed(a: &Bench, b: &Bench, name: &str) -> JobId {
+    let id = a.create(name).await;
+    a.settle().await;
+    b.fate.deaf.store(true, Ordering::SeqCst);
+    a.cancel(&id).await.unwrap();
+    a.clock.advance(tidings::job::JobSettings::default().keep_for + Duration::from_millis(1));
+    assert_eq!(a.jobs.forget_old().await.unwrap(), 1);
+    assert_eq!(b.jobs.count_open(), 1, "it has heard nothing of that");
+    id
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_has_missed_the_end_and_the_removal_of_a_job_gives_out_the_next_one() {
+    let (_replicas, a, b) = two().await;
+    missed(&a, &b, "a").await;
+    assert!(b.claim().await.is_none(), "there is none");
+    assert_eq!((b.jobs.count_open(), b.jobs.count_waiting()), (0, 0));
+    let next = b.create("next").await;
+    assert_eq!(b.claim().await.expect("nothing stands before it").job.id, next);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_takes_the_place_of_one_of_its_id_whose_removal_was_missed() {
+    let (replicas, a, b) = two().await;
+    let id = missed(&a, &b, "a").await;
+    b.fate.deaf.store(false, Ordering::SeqCst);
+    b.settle().await;
+    assert_eq!(b.jobs.count_open(), 0, "the removal is heard after all");
+    missed(&a, &b, "b").await;
+    let again = a.create("b").await;
+    assert_eq!(b.state(&again).await, JobState::Queued);
+    let claimed = b.claim().await.expect("the new one");
+    assert_eq!((claimed.job.attempt, claimed.job.created), (1, replicas.world.kept(&again).await.created));
+    assert_ne!(again, id);
+}
+
+#[tokio::test(start_paused = true)]
 async fn open_jobs_are_counted_and_bounded_over_all_replicas() {
     let replicas = Replicas::new(0);
     let settings = tidings::job::JobSettings { open_jobs: 4, ..Default::default() };

@@ -420,7 +420,10 @@ impl Jobs {
                 }
                 Err(self.overtaken())
             }
-            None => Err(error.map_or(JobFault::NoSuchJob, JobFault::from)),
+            None => {
+                self.vanish(active);
+                Err(error.map_or(JobFault::NoSuchJob, JobFault::from))
+            }
         }
     }
 
@@ -438,7 +441,7 @@ impl Jobs {
             return Ok(());
         }
         let id = active.shown().job.id.clone();
-        let kept = self.store.read(&id).await?.ok_or(JobFault::NoSuchJob)?;
+        let Some(kept) = self.store.read(&id).await? else { return Err(self.vanish(active)) };
         match self.catch_up(active, kept).await {
             true => Err(self.overtaken()),
             false => Ok(()),
@@ -450,7 +453,7 @@ impl Jobs {
         let is_newer = {
             let mut shown = active.shown();
             (shown.is_unsure, shown.items, shown.pending) = (false, kept.items, None);
-            kept.revision > shown.job.revision
+            kept.revision > shown.job.revision || kept.created != shown.job.created
         };
         if is_newer {
             self.adopt(active, kept).await;

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::active::Active;
 use super::engine::{Jobs, is_same_change};
+use super::fault::JobFault;
 use super::progress::Progress;
 use super::record::{Job, JobId, JobState};
 use super::store::{JobNews, JobWatcher, Renewal};
@@ -21,6 +22,10 @@ impl JobWatcher for Jobs {
                     None => format!("job/{id}"),
                 };
                 self.hub.forget(&topic);
+                // Its end was not heard, and will not be.
+                if let Some(active) = self.active(&id) {
+                    self.vanish(&active);
+                }
             }
         }
     }
@@ -29,8 +34,6 @@ impl JobWatcher for Jobs {
 impl Jobs {
     fn hear_change(&self, job: Job) {
         let known = self.active(&job.id).or_else(|| self.untold_one(&job.id));
-        // An id may be that of an older job, which was forgotten.
-        let known = known.filter(|active| active.shown().job.created == job.created);
         if let Some(active) = known {
             return self.take_news(&active, job);
         }
@@ -56,8 +59,33 @@ impl Jobs {
         None
     }
 
+    /// A job that stands here is gone from the store: it ended and was removed, and nothing was heard of that. Says so.
+    pub(super) fn vanish(&self, active: &Arc<Active>) -> JobFault {
+        let id = active.shown().job.id.clone();
+        // Whoever still speaks of it looks it up.
+        active.shown().lease = None;
+        self.leave(active);
+        if let Some(replica) = &self.replica {
+            let mut untold = replica.untold();
+            if untold.get(&id).is_some_and(|(known, _)| Arc::ptr_eq(known, active)) {
+                untold.remove(&id);
+            }
+        }
+        active.changed.notify_waiters();
+        JobFault::NoSuchJob
+    }
+
     /// Takes a record of a job that stands here, if it is newer than what is known.
     pub(super) fn take_news(&self, active: &Arc<Active>, job: Job) {
+        let created = active.shown().job.created;
+        if created != job.created {
+            // An id may be that of an older job, which was removed. That one is kept for long, so the clocks of replicas agree on which is.
+            if created < job.created {
+                self.vanish(active);
+                self.hear_change(job);
+            }
+            return;
+        }
         let now = self.hub.clock().ticks();
         {
             let mut shown = active.shown();
@@ -73,7 +101,9 @@ impl Jobs {
             } else {
                 let (before, progress, items) = (shown.job.clone(), shown.progress.clone(), shown.items);
                 let is_undone = job.state == JobState::Queued && job.attempt < before.attempt;
-                let goes_on = (before.attempt, before.state) == (job.attempt, job.state);
+                // One that was given back and begun again has the same attempt, and another worker.
+                let attempt = |job: &Job| (job.attempt, job.state, job.lease.as_ref().map(|lease| lease.hash));
+                let goes_on = attempt(&before) == attempt(&job);
                 // That the log tells of it may have been heard before the record that was read then.
                 let announced = job.announced.max(before.announced.min(job.revision));
                 let job = Job { announced, ..job };

@@ -120,14 +120,19 @@ impl Jobs {
         }
         match self.store.read(&id).await? {
             Some(job) => self.take_news(active, job),
-            None => self.leave(active),
+            None => drop(self.vanish(active)),
         }
         Ok(())
     }
 
     /// The job of this id as the store has it, among those that have not ended; none if it has, or is not there.
     pub(super) async fn look_up(&self, id: &JobId) -> Result<Option<Arc<Active>>, JobFault> {
-        let Some(job) = self.store.read(id).await? else { return Ok(None) };
+        let Some(job) = self.store.read(id).await? else {
+            if let Some(active) = self.active(id) {
+                self.vanish(&active);
+            }
+            return Ok(None);
+        };
         if let Some(active) = self.active(id) {
             self.take_news(&active, job);
             return Ok(self.active(id));
@@ -141,7 +146,7 @@ impl Jobs {
             // Now that it is heard what becomes of it.
             None => match self.store.read(id).await? {
                 Some(job) => self.take_news(&active, job),
-                None => self.leave(&active),
+                None => drop(self.vanish(&active)),
             },
         }
         Ok(self.active(id))
@@ -152,7 +157,10 @@ impl Jobs {
         let id = active.shown().job.id.clone();
         let kept = match self.store.read(&id).await {
             Ok(Some(kept)) => kept,
-            Ok(None) => return Ok(None),
+            Ok(None) => {
+                self.vanish(active);
+                return Ok(None);
+            }
             // The newest that is known here is still true, or was a moment ago.
             Err(error) => {
                 tracing::debug!(job = %id, %error, "the store can't be asked about a job");
@@ -163,7 +171,7 @@ impl Jobs {
         self.take_news(active, kept.clone());
         self.learn_progress(active);
         let known = active.job();
-        Ok(Some(match known.revision >= kept.revision {
+        Ok(Some(match known.created == kept.created && known.revision >= kept.revision {
             true => Job { items: known.items.max(items), ..known },
             false => kept,
         }))
@@ -177,6 +185,16 @@ impl Jobs {
         let active = self.look_up(id).await?.ok_or(JobFault::LeaseLost)?;
         let beat = active.shown().renew(hash, self.hub.clock().ticks(), true)?;
         Ok((active, beat))
+    }
+
+    /// Makes sure that what is refused is not refused because this replica has not heard yet: if the store has more, the caller has to look
+    /// again. The caller holds its turn.
+    pub(super) async fn check_known(self: &Arc<Self>, active: &Arc<Active>) -> Result<(), JobFault> {
+        if self.replica.is_none() {
+            return Ok(());
+        }
+        active.shown().is_unsure = true;
+        self.settle(active).await
     }
 
     /// An error while the store is away that others share: what is heard of a worker here would be told nobody.
@@ -210,23 +228,26 @@ impl Jobs {
     }
 
     /// What the record of an end is to have beside what this replica knows: others may have taken items.
-    pub(super) async fn complete_record(&self, active: &Active, job: &mut Job) -> Result<(), JobFault> {
+    pub(super) async fn complete_record(&self, active: &Arc<Active>, job: &mut Job) -> Result<(), JobFault> {
         if self.replica.is_none() {
             return Ok(());
         }
-        let kept = self.store.read(&job.id).await?.ok_or(JobFault::NoSuchJob)?;
+        let Some(kept) = self.store.read(&job.id).await? else { return Err(self.vanish(active)) };
         job.items = kept.items;
         active.shown().items = kept.items;
         Ok(())
     }
 
     /// Looks up how many items there are, as other replicas may have taken some; and whether the lease still counts.
-    pub(super) async fn look_at_items(&self, active: &Active, hash: &[u8; 32]) -> Result<(), JobFault> {
+    pub(super) async fn look_at_items(&self, active: &Arc<Active>, hash: &[u8; 32]) -> Result<(), JobFault> {
         if self.replica.is_none() {
             return Ok(());
         }
         let id = active.shown().job.id.clone();
-        let kept = self.store.read(&id).await?.ok_or(JobFault::LeaseLost)?;
+        let Some(kept) = self.store.read(&id).await? else {
+            self.vanish(active);
+            return Err(JobFault::LeaseLost);
+        };
         if kept.state != JobState::Running || kept.lease.as_ref().is_none_or(|lease| lease.hash != *hash) {
             return Err(JobFault::LeaseLost);
         }

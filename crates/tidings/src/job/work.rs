@@ -106,6 +106,8 @@ impl Jobs {
         match begun {
             // Another replica was faster: the next one.
             Err(JobFault::Overtaken) => Ok(None),
+            // It ended and was removed, and this replica has heard of neither.
+            Err(JobFault::NoSuchJob) => Ok(None),
             begun => {
                 if begun.is_err() && active.shown().job.state == JobState::Queued {
                     self.queue.push_back(active.clone());
@@ -199,10 +201,13 @@ impl Jobs {
     pub async fn progress(&self, id: &JobId, lease: &str, update: ProgressUpdate) -> Result<Beat, JobFault> {
         self.check_store()?;
         let hash = secret::hash(lease);
-        if let Some(active) = self.active(id)
-            && let Some(taken) = self.take_progress(&active, &hash, &update)
-        {
-            return taken;
+        if let Some(active) = self.active(id) {
+            match self.take_progress(&active, &hash, &update) {
+                // What is known here may be a moment old.
+                Some(Err(JobFault::ProgressBackwards { .. })) if self.replica.is_some() => {}
+                Some(taken) => return taken,
+                None => {}
+            }
         }
         let (active, _) = self.confirm(id, &hash).await?;
         self.take_progress(&active, &hash, &update).unwrap_or(Err(JobFault::LeaseLost))
@@ -418,7 +423,11 @@ impl Jobs {
                 })
                 .await?
             }
-            Outcome::Canceled(_) if !canceling => return Err(JobFault::NotCanceling),
+            Outcome::Canceled(_) if !canceling => {
+                // Somebody may have canceled it at another replica.
+                self.check_known(&active).await?;
+                return Err(JobFault::NotCanceling);
+            }
             Outcome::Canceled(result) => {
                 self.change(&active, from, |job| {
                     job.state = JobState::Canceled;
