@@ -181,6 +181,36 @@ async fn damage_on_the_servers_disk_is_told_as_a_gap_and_never_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_that_is_over_and_was_put_back_with_an_older_configuration_is_replaced_again() {
+    let mut server = NatsServer::start();
+    let settings = fresh(server.settings());
+    let broker = open(settings.clone()).await;
+    for n in 1..=3 {
+        let data = format!("number-{n:02}").into();
+        broker.publish(vec![NewEvent { data, ..event("a", n) }]).await.expect("it is taken");
+    }
+    let over = broker.head().epoch;
+    drop(broker);
+    server.kill();
+    damage(&server, "number-02");
+    server.restart();
+    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let old = ask(&engine, "INFO", "{}".into()).await["config"].take();
+    let put_back = async {
+        until("the epoch is replaced", async || {
+            ask(&engine, "INFO", "{}".into()).await["config"]["metadata"] != old["metadata"]
+        })
+        .await;
+        ask(&engine, "UPDATE", old.to_string()).await
+    };
+    let (broker, made) = tokio::join!(open(settings), put_back);
+    assert_eq!(made["config"]["metadata"]["tidings-epoch"], over.to_string(), "it was put back");
+    assert_ne!(broker.head().epoch, over);
+    let now = ask(&engine, "INFO", "{}".into()).await;
+    assert_eq!(now["config"]["metadata"]["tidings-epoch"], broker.head().epoch.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_node_of_a_cluster_may_be_killed_in_turn() {
     for durability in [Durability::Engine, Durability::PowerSafe] {
         let mut cluster = NatsCluster::start(3);
@@ -247,17 +277,19 @@ async fn while_the_engine_is_away_publishes_and_reads_are_unavailable_and_soon_s
     assert_eq!(read.last().map(|event| event.data.clone()), Some("3".into()));
 }
 
+/// Asks NATS about the stream, past the broker.
+async fn ask(engine: &Engine, question: &str, body: String) -> serde_json::Value {
+    let question = format!("$JS.API.STREAM.{question}.{}", engine.stream_name());
+    let answer = engine.client().request(question, body.into()).await.expect("an answer");
+    serde_json::from_slice(&answer.payload).expect("JSON")
+}
+
 /// Has the stream keep so many events, as an operator could by hand: the settings don't let a test keep this few.
 async fn keep(settings: &NatsSettings, events: u64) {
     let engine = Engine::connect(settings.clone()).await.expect("the server is there");
-    let ask = async |question: &str, body: String| -> serde_json::Value {
-        let question = format!("$JS.API.STREAM.{question}.{}", engine.stream_name());
-        let answer = engine.client().request(question, body.into()).await.expect("an answer");
-        serde_json::from_slice(&answer.payload).expect("JSON")
-    };
-    let mut config = ask("INFO", "{}".into()).await["config"].take();
+    let mut config = ask(&engine, "INFO", "{}".into()).await["config"].take();
     config["max_msgs"] = events.into();
-    let made = ask("UPDATE", config.to_string()).await;
+    let made = ask(&engine, "UPDATE", config.to_string()).await;
     assert_eq!(made["config"]["max_msgs"], events, "{made}");
 }
 

@@ -10,6 +10,7 @@ use super::api::{self, ApiError};
 use super::codec::{self, Origin};
 use super::direct::get_from_leader;
 use super::engine::Engine;
+use super::epoch;
 use super::stream::{self, StreamState};
 use super::tail::TailError;
 
@@ -45,7 +46,7 @@ pub(super) async fn check(engine: &Engine, announcer: &Announcer) -> Result<u64,
                 continue;
             }
             // Its places will be given to other events: what was announced needs another epoch than what comes.
-            stream::renew_epoch(engine, &now).await.map_err(|error| again(&error))?;
+            epoch::replace(engine, now.epoch, None).await.map_err(|error| again(&error))?;
             let last = now.last;
             return Err(TailError::Over(format!(
                 "NATS lost the end of the log: it ends at {last} and differs from what was announced up to {announced}"

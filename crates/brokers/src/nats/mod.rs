@@ -17,6 +17,7 @@ pub mod codec;
 mod direct;
 mod echo;
 mod engine;
+mod epoch;
 mod files;
 mod group;
 mod history;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings::{Epoch, Offset};
+use tokio::time::Instant;
 
 use super::api::{self, ApiError, ask};
-use super::echo;
 use super::engine::{Engine, EngineError, Version};
 use super::moving;
 use super::settings::Durability;
+use super::{echo, epoch};
 use crate::memory::random_epoch;
 use crate::retention::Retention;
 
@@ -29,8 +30,9 @@ pub(super) const FORMAT: &str = "tidings-format";
 /// The form that this version writes and reads.
 pub(super) const FORMAT_NOW: &str = "1";
 
-/// Which loss that the server told of was answered with another epoch already.
-const LOST: &str = "tidings-lost";
+/// How long a change of the limits may take: it carries all of the metadata as they were read, and could put back an epoch that was
+/// replaced meanwhile. Less than a new epoch is watched.
+const QUICK: Duration = Duration::from_millis(1_500);
 
 /// What the settings may change at a stream that is there.
 const CHANGEABLE: [&str; 8] = [
@@ -59,8 +61,9 @@ pub(super) struct StreamState {
     pub voids: u64,
     /// The last place that is missing among those that are there: damage, as nobody may delete. 0 if none.
     pub hole: u64,
-    /// What the server says that it lost when it read its files: damage, also of the end, whose places it then gives away again.
-    pub lost: Option<String>,
+    /// What the leader says that it lost when it read its files: damage, also of the end, whose places it then gives away again. With where
+    /// it is noted that it was answered: each server has its own, and they lead in turn.
+    pub lost: Option<(String, String)>,
     /// Whether it takes atomic batches.
     pub atomic: bool,
     /// Which server leads it, and since when, as far as it says so. Empty if there is one server.
@@ -73,6 +76,12 @@ impl StreamState {
     /// Everything up to here is gone.
     pub fn trimmed(&self) -> u64 {
         self.first.saturating_sub(1).min(self.last).max(self.hole)
+    }
+
+    /// The epoch that stands in a configuration.
+    fn epoch(config: &Value) -> Option<Epoch> {
+        let text = config["metadata"][EPOCH].as_str().filter(|text| text.len() == 8)?;
+        u32::from_str_radix(text, 16).ok().map(Epoch)
     }
 
     /// One with these ends, and nothing else that is so.
@@ -89,19 +98,16 @@ impl StreamState {
         let (config, state) = (&info["config"], &info["state"]);
         let number =
             |value: &Value, name: &str| value[name].as_u64().ok_or_else(|| format!("the stream has no `{name}`"));
-        let metadata = &config["metadata"];
-        let epoch = metadata[EPOCH].as_str().filter(|text| text.len() == 8);
-        let epoch = epoch.and_then(|text| u32::from_str_radix(text, 16).ok());
         let (first, last) = (number(state, "first_seq")?, number(state, "last_seq")?);
         let holes = state["deleted"].as_array().into_iter().flatten().filter_map(Value::as_u64);
         Ok(StreamState {
-            epoch: Epoch(epoch.ok_or("it has no epoch of a hub")?),
+            epoch: StreamState::epoch(config).ok_or("it has no epoch of a hub")?,
             first: if number(state, "messages")? == 0 { last + 1 } else { first },
             last,
             bytes: number(state, "bytes")?,
             voids: state["subjects"][void].as_u64().unwrap_or(0),
             hole: holes.max().unwrap_or(0),
-            lost: state["lost"]["bytes"].as_u64().filter(|bytes| *bytes > 0).map(|bytes| format!("{bytes} bytes")),
+            lost: epoch::lost(info),
             atomic: config["allow_atomic"].as_bool().unwrap_or(false),
             leader: ["leader", "leader_since"].map(|name| info["cluster"][name].as_str().unwrap_or_default()).join(" "),
             config: config.clone(),
@@ -132,42 +138,23 @@ pub(super) fn event_prefix(engine: &Engine) -> String {
 pub(super) async fn open(engine: &Engine) -> Result<StreamState, EngineError> {
     check_durability(engine)?;
     check_retention(&engine.settings().retention)?;
-    match ask(engine, &format!("STREAM.INFO.{}", engine.stream_name()), &json!({})).await {
-        Ok(info) => adopt(engine, &info["config"]).await?,
+    let question = format!("STREAM.INFO.{}", engine.stream_name());
+    let read = Instant::now();
+    match ask(engine, &question, &json!({})).await {
+        Ok(info) => adopt(engine, &info["config"], read).await?,
         Err(error) if error.err_code() == api::STREAM_NOT_FOUND => match create_stream(engine, None, None).await {
             Ok(()) => {}
             Err(CreateError::Exists) => {
-                let info = ask(engine, &format!("STREAM.INFO.{}", engine.stream_name()), &json!({})).await;
-                adopt(engine, &info.map_err(|error| unusable(engine, error))?["config"]).await?;
+                let read = Instant::now();
+                let info = ask(engine, &question, &json!({})).await.map_err(|error| unusable(engine, error))?;
+                adopt(engine, &info["config"], read).await?;
             }
             Err(CreateError::Engine(error)) => return Err(error),
         },
         Err(error) => return Err(unusable(engine, error)),
     }
     let state = info(engine).await.map_err(|error| unusable(engine, error))?;
-    answer_loss(engine, state).await.map_err(|error| unusable(engine, error))
-}
-
-/// Gives the stream another epoch, once, where its server found damage when it started: what was at its end may be missing, and
-/// nobody was there who would know.
-async fn answer_loss(engine: &Engine, state: StreamState) -> Result<StreamState, ApiError> {
-    let noted = state.config["metadata"][LOST].as_str();
-    if state.lost.as_deref() == noted {
-        return Ok(state);
-    }
-    let mut config = state.config.clone();
-    if let Some(lost) = &state.lost {
-        tracing::error!(
-            lost,
-            "NATS found damage in its files and lost a part of the log: every subscriber is told of a gap"
-        );
-        config["metadata"][EPOCH] = json!(random_epoch().to_string());
-        config["metadata"][LOST] = json!(lost);
-    } else if let Some(metadata) = config["metadata"].as_object_mut() {
-        metadata.remove(LOST);
-    }
-    ask(engine, &format!("STREAM.UPDATE.{}", engine.stream_name()), &config).await?;
-    info(engine).await
+    epoch::answer_loss(engine, state).await.map_err(|error| unusable(engine, error))
 }
 
 /// Why a stream was not made.
@@ -200,13 +187,6 @@ pub(super) async fn create(engine: &Engine, asked: Value) -> Result<(), CreateEr
         Err(error) if error.err_code() == api::STREAM_NAME_IN_USE => Err(CreateError::Exists),
         Err(error) => Err(unusable(engine, error).into()),
     }
-}
-
-/// Gives the stream another epoch: its servers lost what was announced already, and what comes now gets the same places.
-pub(super) async fn renew_epoch(engine: &Engine, state: &StreamState) -> Result<(), ApiError> {
-    let mut config = state.config.clone();
-    config["metadata"][EPOCH] = json!(random_epoch().to_string());
-    ask(engine, &format!("STREAM.UPDATE.{}", engine.stream_name()), &config).await.map(|_| ())
 }
 
 fn check_durability(engine: &Engine) -> Result<(), EngineError> {
@@ -283,8 +263,8 @@ pub(super) fn config(engine: &Engine, epoch: Epoch, first: Option<Offset>) -> Va
     config
 }
 
-/// Takes a stream that is there: refuses one that is not a log of ours, and brings its limits to the settings.
-async fn adopt(engine: &Engine, there: &Value) -> Result<(), EngineError> {
+/// Takes a stream that is there, as it was asked for at `read`: refuses one that is not a log of ours, and brings its limits to the settings.
+async fn adopt(engine: &Engine, there: &Value, read: Instant) -> Result<(), EngineError> {
     let name = engine.stream_name();
     let refuse = |what: String| {
         Err(EngineError::Unfit(format!(
@@ -318,6 +298,12 @@ async fn adopt(engine: &Engine, there: &Value) -> Result<(), EngineError> {
         return Ok(());
     }
     let made = ask(engine, &format!("STREAM.UPDATE.{name}"), &config).await.map_err(|error| unusable(engine, error))?;
+    if read.elapsed() > QUICK {
+        // Whoever replaced the epoch meanwhile may not have seen that this put it back.
+        let is = StreamState::epoch(&made["config"]).ok_or_else(|| EngineError::Unfit("it has no epoch".into()))?;
+        tracing::warn!("NATS took long to change the log's limits: every subscriber is told of a gap");
+        epoch::replace(engine, is, None).await.map_err(|error| unusable(engine, error))?;
+    }
     let mut wanted = wanted.clone();
     wanted.as_object_mut().map(|fields| fields.remove("metadata"));
     echo::check(&format!("the stream {name}"), &wanted, &made["config"])?;
