@@ -50,9 +50,9 @@ class Audience {
   }
 
   /** Waits until more has been published, and everybody has been told of what there was by then. */
-  async grows(more = 20) {
-    await Promise.all(this.publishers.map(publisher => publisher.grows(more)))
-    await this.hasHeard()
+  async grows(more = 20, by = 30_000) {
+    await Promise.all(this.publishers.map(publisher => publisher.grows(more, by)))
+    await this.hasHeard(by)
   }
 
   /** Waits until everybody who lives has heard all that is acknowledged by now, or was told of a gap there. */
