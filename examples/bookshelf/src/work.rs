@@ -59,7 +59,7 @@ impl From<Fault> for Ended {
 
 impl Task {
     /// Says how far it is. What is less than before is passed over.
-    pub fn progress(&self, done: u64, total: Option<u64>, message: Option<&str>, item: Option<Value>) {
+    pub async fn progress(&self, done: u64, total: Option<u64>, message: Option<&str>, item: Option<Value>) {
         let done = self.done.fetch_max(done, Ordering::SeqCst).max(done);
         let update = ProgressUpdate {
             done: Some(total.map_or(done, |total| done.min(total))),
@@ -67,7 +67,7 @@ impl Task {
             message: message.map(Into::into),
             item: item.and_then(|item| RawValue::from_string(item.to_string()).ok()),
         };
-        if let Err(fault) = self.app.jobs.progress(&self.job.id, &self.lease, update) {
+        if let Err(fault) = self.app.jobs.progress(&self.job.id, &self.lease, update).await {
             tracing::debug!(job = %self.job.id, %fault, "progress is not taken");
         }
     }

@@ -142,7 +142,9 @@ impl Report for Shelf<'_> {
                 total
             },
         );
-        self.task.progress(done, (total > 0).then_some(total), message, item);
+        // The list is read on a thread for what blocks, which may wait for this.
+        let told = self.task.progress(done, (total > 0).then_some(total), message, item);
+        tokio::runtime::Handle::current().block_on(told);
     }
 
     fn items(&self, items: Vec<Value>) -> std::result::Result<(), Stopped> {
