@@ -164,7 +164,7 @@ async fn look_up_all(task: &Task, status: &mut Status) -> Result<()> {
 
 async fn tell(task: &Task, status: &Status) -> Result<()> {
     task.app.refresh.note(status);
-    task.progress(status.done, Some(status.total), None, None);
+    task.progress(status.done, Some(status.total), None, None).await;
     task.app.signal("author.refresh.progress", status, None).await
 }
 
