@@ -82,6 +82,12 @@ pub trait AccessStore: Send + Sync + 'static {
     /// Waits until keys or revocations may have changed since `seen`, in whichever process, and returns what `seen` is to be from
     /// then on. Read them afterwards: nothing between is missed. With `None` it returns at once.
     async fn changed(&self, seen: Option<u64>) -> Result<u64, StateError>;
+
+    /// Whether what is known here of keys and revocations was all that there is some seconds ago at the latest. Where not, whoever was
+    /// shut out elsewhere may still come in here.
+    fn is_current(&self) -> bool {
+        true
+    }
 }
 
 /// Somebody is about to publish the events of a request.
@@ -130,6 +136,11 @@ pub trait RequestStore: Send + Sync + 'static {
     /// sees to it that it claims once, and records how far the log is known ([`known_until`](RequestStore::known_until)), because
     /// a crash takes its claims.
     fn keeps_claims(&self) -> bool;
+
+    /// How long a publish of another process may be on its way to the log.
+    fn publish_timeout(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Claims a request of which nothing is kept, or only an answer that is older than [`ANSWERS_KEPT`]. Of all who claim one at
     /// the same time, one gets it.

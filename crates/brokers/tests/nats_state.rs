@@ -192,6 +192,45 @@ async fn a_bucket_that_somebody_else_made_otherwise_is_refused_with_what_to_do()
     }
 }
 
+/// Takes the consumers of a bucket away, as a server that dies does with those it has in memory.
+async fn lose_consumers(server: &NatsServer, bucket: &str) {
+    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let stream = context.get_stream(bucket).await.unwrap();
+    let names: Vec<String> = stream.consumer_names().map(|name| name.unwrap()).collect().await;
+    for name in names {
+        stream.delete_consumer(&name).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_is_shut_out_is_so_within_a_second_also_where_the_consumer_was_lost() {
+    let server = NatsServer::start();
+    let (a, b) = (replica(&server.settings()).await, replica(&server.settings()).await);
+    let (id, token) = key(&a).await;
+    until("it is known", async || knows(&b, &token).await).await;
+    lose_consumers(&server, "KV_tidings_hub_keys").await;
+    lose_consumers(&server, "KV_tidings_hub_revocations").await;
+    let seen = b.changed(None).await.unwrap();
+    let lost = Instant::now();
+    a.revoke(&revocation("u1", None, 5, 100)).await.unwrap();
+    assert!(a.delete_key(&id).await.unwrap());
+    until("both are known", async || b.key_ids().await.unwrap().is_empty() && revoked(&b).await == ["u1"]).await;
+    assert!(lost.elapsed() < Duration::from_secs(1), "{:?}", lost.elapsed());
+    assert_ne!(b.changed(Some(seen)).await.unwrap(), seen, "whoever waits is told");
+}
+
+#[tokio::test]
+async fn what_is_not_heard_of_for_seconds_is_not_current() {
+    let server = NatsServer::start();
+    let state = replica(&server.settings()).await;
+    assert!(state.is_current());
+    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    context.delete_stream("KV_tidings_hub_revocations").await.unwrap();
+    until("it says so", async || !state.is_current()).await;
+    replica(&server.settings()).await;
+    until("it is again", async || state.is_current()).await;
+}
+
 /// A link that holds back the first answer of the client about flow control until the server has said that it waits for it.
 async fn stalling_link(server: &NatsServer) -> NatsSettings {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use tidings::Timestamp;
 
-use super::NatsState;
 use super::record::{
     KeyRecord, OfKey, RevocationRecord, TicketRecord, from_json, key_name, revocation_name, ticket_name, to_json,
     use_name,
 };
+use super::{NatsState, hint};
 use crate::nats::state::mirror::Record;
 use crate::state::{AccessStore, StateError};
 use crate::store::{Key, NewKey, Revocation};
@@ -95,6 +95,7 @@ impl AccessStore for NatsState {
             let Some(kept) = self.keys.bucket().get(&name).await? else { return Ok(false) };
             if let Some(revision) = self.keys.bucket().delete(&name, kept.revision).await? {
                 self.keys.note(&name, None, revision);
+                hint::tell(&self.keys, &name, revision).await;
                 return Ok(true);
             }
         }
@@ -142,6 +143,7 @@ impl AccessStore for NatsState {
             };
             if let Some(revision) = written {
                 self.revocations.note(&name, Some(revocation), revision);
+                hint::tell(&self.revocations, &name, revision).await;
                 return Ok(());
             }
         }
@@ -158,5 +160,9 @@ impl AccessStore for NatsState {
         let mut changes = self.changes.subscribe();
         let now = changes.wait_for(|now| Some(*now) != seen).await;
         Ok(*now.map_err(|error| StateError::Unavailable(error.to_string()))?)
+    }
+
+    fn is_current(&self) -> bool {
+        self.keys.is_current() && self.revocations.is_current()
     }
 }

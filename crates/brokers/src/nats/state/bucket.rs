@@ -72,6 +72,11 @@ impl Bucket {
         &self.engine
     }
 
+    /// What it holds, in a word.
+    pub fn of(&self) -> &'static str {
+        self.of
+    }
+
     /// The name of its stream.
     pub fn stream_name(&self) -> &str {
         &self.name
@@ -89,10 +94,14 @@ impl Bucket {
 
     /// The newest value of a name.
     pub async fn get(&self, name: &str) -> Result<Option<Entry>, StateError> {
+        let newest = self.newest(name).await?;
+        Ok(newest.and_then(|(value, revision)| Some(Entry { value: value?, revision })))
+    }
+
+    /// The newest change of a name with its revision; without a value it is a removal.
+    pub async fn newest(&self, name: &str) -> Result<Option<(Option<Bytes>, u64)>, StateError> {
         let message = self.last_of(&self.subject(name)).await?;
-        Ok(message
-            .filter(|message| !is_deleted(&message.headers))
-            .map(|message| Entry { value: message.payload, revision: message.sequence }))
+        Ok(message.map(|message| ((!is_deleted(&message.headers)).then_some(message.payload), message.sequence)))
     }
 
     /// The revision of the newest change of any name; 0 if there was none.

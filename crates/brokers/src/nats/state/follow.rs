@@ -72,6 +72,9 @@ async fn hear<T: Record>(mirror: &Mirror<T>, is_whole: &mut bool) -> Result<std:
         if message.status.is_some() {
             heard.check(&message)?;
             let is_idle = has_nothing_to_send(&message);
+            if *is_whole {
+                mirror.is_whole_now();
+            }
             answer(mirror, message).await?;
             if !*is_whole && is_idle {
                 // What was newest may have been forgotten meanwhile, and then never comes.
@@ -88,6 +91,7 @@ async fn hear<T: Record>(mirror: &Mirror<T>, is_whole: &mut bool) -> Result<std:
         }
         if *is_whole {
             mirror.heard(heard.revision);
+            mirror.is_whole_now();
         }
     }
 }

@@ -18,6 +18,13 @@ const ASKED_EVERY: Duration = Duration::from_millis(20);
 /// How long it is waited for what is newest to arrive here. It takes a millisecond when all is well.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// After how long without a word of the server the copy is not current any more. Longer than a server that dies is missed by a client
+/// and found at another one.
+const STALE: Duration = Duration::from_secs(5);
+
+/// How long a change that was told of may take to come by itself.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// What a value says, by its name.
 pub(super) trait Record: Send + Sync + Sized + 'static {
     /// Reads it. An error is a sentence.
@@ -31,8 +38,10 @@ pub(super) trait Record: Send + Sync + Sized + 'static {
 pub(super) struct Mirror<T> {
     bucket: Bucket,
     known: RwLock<Known<T>>,
-    /// Up to which revision everything is known. 0 while it is read anew.
+    /// The revision before which everything is known. 0 while it is read anew.
     reached: watch::Sender<u64>,
+    /// When it was last known to be everything.
+    whole_at: RwLock<Instant>,
     changes: watch::Sender<u64>,
     /// How many questions about what is newest were begun.
     begun: AtomicU64,
@@ -68,6 +77,7 @@ impl<T: Record> Mirror<T> {
             bucket,
             known: RwLock::new(Known { slots: HashMap::new(), round: 0 }),
             reached: watch::Sender::new(0),
+            whole_at: RwLock::new(Instant::now()),
             changes,
             begun: AtomicU64::new(0),
             newest: Mutex::new(Question { number: 0, at: Instant::now(), outcome: Ok(()) }),
@@ -113,7 +123,7 @@ impl<T: Record> Mirror<T> {
     /// Waits until everything up to `revision` is known.
     pub async fn reach(&self, revision: u64, patience: Duration) -> Result<(), StateError> {
         let mut reached = self.reached.subscribe();
-        let arrived = tokio::time::timeout(patience, reached.wait_for(|reached| *reached >= revision)).await;
+        let arrived = tokio::time::timeout(patience, reached.wait_for(|reached| *reached > revision)).await;
         match arrived {
             Ok(Ok(_)) => Ok(()),
             _ => {
@@ -123,21 +133,41 @@ impl<T: Record> Mirror<T> {
         }
     }
 
+    /// The server was heard, and everything is known that it has sent.
+    pub fn is_whole_now(&self) {
+        *self.whole_at.write().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether it was everything some seconds ago at the latest.
+    pub fn is_current(&self) -> bool {
+        self.whole_at.read().unwrap_or_else(PoisonError::into_inner).elapsed() < STALE
+    }
+
+    /// Looks after a change that somebody told of, unless it comes by itself at once, as it does when all is well.
+    pub async fn look(&self, name: &str, revision: u64) -> Result<(), StateError> {
+        if self.reach(revision, AT_ONCE).await.is_ok() {
+            return Ok(());
+        }
+        if let Some((value, revision)) = self.bucket.newest(name).await? {
+            self.hear(name, value.as_deref(), revision);
+        }
+        Ok(())
+    }
+
     /// Begins to read the bucket anew. What is known goes on counting.
     pub fn begin(&self) {
         self.known_mut().round += 1;
         self.reached.send_replace(0);
     }
 
-    /// All is read that was there: what was not in it is gone.
+    /// All is read that was there, up to `reached`: what was not in it is gone.
     pub fn end(&self, reached: u64) {
         let mut known = self.known_mut();
         let round = known.round;
         known.slots.retain(|_, slot| slot.round == round);
         drop(known);
         self.tell(true);
-        // An empty bucket has no revision, and yet all of it is known.
-        self.reached.send_replace(reached.max(1));
+        self.reached.send_replace(reached + 1);
     }
 
     /// A change was heard, after all those before it; `None` is a removal.
@@ -154,7 +184,7 @@ impl<T: Record> Mirror<T> {
 
     /// Everything up to `revision` was heard.
     pub fn heard(&self, revision: u64) {
-        self.reached.send_if_modified(|reached| std::mem::replace(reached, revision.max(*reached)) < revision);
+        self.reached.send_if_modified(|reached| std::mem::replace(reached, (revision + 1).max(*reached)) <= revision);
     }
 
     /// A change, made here or heard. An older one than what is known changes nothing.

@@ -2,12 +2,14 @@
 //!
 //! - `bucket`: values by name, changed on the condition that nobody else did.
 //! - `mirror`, `follow`: the copy in memory of what is asked on every request, and how it is kept right.
+//! - `hint`: how revocations and removed keys are told beside that, for when a server dies.
 //! - `access`: API keys, tickets and revocations. `request`: what became of requests with an `Idempotency-Key`.
 //! - `record`: how all of that is spelled. `import`: what comes from another store.
 
 mod access;
 mod bucket;
 mod follow;
+mod hint;
 mod import;
 mod mirror;
 mod record;
@@ -56,7 +58,7 @@ pub struct NatsState {
     tickets: Bucket,
     requests: Bucket,
     changes: watch::Sender<u64>,
-    following: [AbortHandle; 2],
+    following: [AbortHandle; 3],
 }
 
 impl NatsState {
@@ -71,12 +73,16 @@ impl NatsState {
         let state = NatsState {
             tickets: open("tickets", LONGEST_TICKET + TICKET_MARGIN, MOST_TICKETS, DiscardPolicy::New).await?,
             requests: open("requests", ANSWERS_KEPT, MOST_REQUESTS, DiscardPolicy::Old).await?,
-            following: [run(&keys), run(&revocations)],
+            following: [
+                run(&keys),
+                run(&revocations),
+                tokio::spawn(hint::listen(keys.clone(), revocations.clone())).abort_handle(),
+            ],
             keys,
             revocations,
             changes,
         };
-        for read in [state.keys.reach(1, FIRST_READING).await, state.revocations.reach(1, FIRST_READING).await] {
+        for read in [state.keys.reach(0, FIRST_READING).await, state.revocations.reach(0, FIRST_READING).await] {
             let at = engine.settings().shown_servers();
             read.map_err(|error| EngineError::Unreachable { at, why: error.to_string() })?;
         }

@@ -1,5 +1,7 @@
 //! What became of requests with an `Idempotency-Key`, in NATS.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tidings::{Cursor, Timestamp};
 
@@ -22,6 +24,10 @@ fn is_forgotten(answer: &Answer, now: Timestamp) -> bool {
 impl RequestStore for NatsState {
     fn keeps_claims(&self) -> bool {
         true
+    }
+
+    fn publish_timeout(&self) -> Duration {
+        self.requests.engine().settings().publish_timeout
     }
 
     async fn claim(&self, request: [u8; 16], claim: &Claim) -> Result<Claimed, StateError> {
