@@ -21,6 +21,10 @@ const AGAIN: Duration = Duration::from_millis(400);
 /// much has been, reading takes a fifth of a core, and a change is seen within a second.
 const REST: (u32, Duration) = (4, Duration::from_millis(500));
 
+/// For how long a key that was removed is refused by its id. Whoever found it good just before may not have said so yet, and what was
+/// found good is believed for a while.
+const REMOVED: Duration = Duration::from_secs(10);
+
 /// The revocations that still count, asked on every request. A look-up is at most six hashes.
 pub struct Revocations {
     entries: RwLock<HashMap<Revocation, Times>>,
@@ -33,8 +37,12 @@ pub struct Revocations {
 
 #[derive(Clone, Copy, Debug)]
 struct Times {
+    /// By the clock of whoever revoked.
     at: Timestamp,
     until: Timestamp,
+    /// When it was known here: what was found good here after this was found good after the revocation, whatever the clock of the other
+    /// replica says.
+    known: Timestamp,
 }
 
 impl Times {
@@ -60,7 +68,7 @@ impl Revocations {
     /// and so is having it kept. Returns when it was.
     pub fn shut_out(&self, of: Revocation, until: Timestamp) -> Timestamp {
         let at = self.clock.now();
-        self.remember(of, Times { at, until });
+        self.remember(of, Times { at, until, known: at });
         at
     }
 
@@ -83,7 +91,7 @@ impl Revocations {
 
     /// Whether `principal`, which was found good at `since`, was shut out since then.
     pub fn refuse_since(&self, principal: &Principal, since: Timestamp) -> bool {
-        self.covering(principal).any(|(_, times)| times.at >= since)
+        self.covering(principal).any(|(_, times)| times.known >= since)
     }
 
     fn covering(&self, principal: &Principal) -> impl Iterator<Item = (Revocation, Times)> {
@@ -113,7 +121,8 @@ impl Revocations {
             entries.retain(|_, times| times.until > now);
         }
         let kept = entries.entry(of).or_insert(times);
-        *kept = Times { at: kept.at.max(times.at), until: kept.until.max(times.until) };
+        *kept =
+            Times { at: kept.at.max(times.at), until: kept.until.max(times.until), known: kept.known.max(times.known) };
         self.count.store(entries.len(), Ordering::Release);
     }
 
@@ -134,7 +143,9 @@ impl Revocations {
         // Before the store is asked: what is not there then is gone, and a key that is first used meanwhile is not.
         let known = self.keys().clone();
         let there: HashSet<Arc<str>> = self.store.key_ids().await?.into_iter().map(Arc::from).collect();
-        let mut kept: Vec<_> = self.store.revocations(self.clock.now()).await?.into_iter().map(from_kept).collect();
+        let kept = self.store.revocations(self.clock.now()).await?;
+        let now = self.clock.now();
+        let mut kept: Vec<_> = kept.into_iter().map(|revocation| from_kept(revocation, now)).collect();
         {
             let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
             kept.retain(|(of, times)| entries.get(of).is_none_or(|known| known.is_less_than(times)));
@@ -145,7 +156,13 @@ impl Revocations {
         let mut keys = self.keys();
         keys.retain(|id| !removed.contains(id));
         keys.extend(there);
-        gone.extend(removed.into_iter().map(Revocation::key));
+        drop(keys);
+        for key in removed.into_iter().map(Revocation::key) {
+            // Its streams are ended once: whoever comes with what is remembered of it must not begin new ones, whatever the date says that
+            // another replica gave the key.
+            self.remember(key.clone(), Times { at: Timestamp(u64::MAX), until: now.after(REMOVED), known: now });
+            gone.push(key);
+        }
         Ok(gone)
     }
 
@@ -192,11 +209,12 @@ fn to_kept(Revocation { of, namespace }: Revocation, at: Timestamp, until: Times
     store::Revocation { kind, value: value.to_string(), namespace: namespace.as_deref().map(Into::into), at, until }
 }
 
-fn from_kept(store::Revocation { kind, value, namespace, at, until }: store::Revocation) -> (Revocation, Times) {
+fn from_kept(revocation: store::Revocation, known: Timestamp) -> (Revocation, Times) {
+    let store::Revocation { kind, value, namespace, at, until } = revocation;
     let of = match kind {
         Revoked::Principal => Revocation::principal(value),
         Revoked::Session => Revocation::session(value),
         Revoked::Key => Revocation::key(value),
     };
-    (of.within(namespace.map(Into::into)), Times { at, until })
+    (of.within(namespace.map(Into::into)), Times { at, until, known })
 }

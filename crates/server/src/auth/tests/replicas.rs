@@ -58,7 +58,7 @@ async fn a_key_works_at_every_replica_at_once_and_ends_at_all_of_them() {
         assert!(Instant::now() < deadline, "it is refused within a second");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(bearer(&token).who(&b.door).await, "401 invalid-credential");
+    assert!(bearer(&token).who(&b.door).await.starts_with("401 "), "and stays so");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

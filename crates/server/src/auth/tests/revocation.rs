@@ -72,6 +72,51 @@ async fn a_revoked_session_or_key_ends_just_that_one() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_removed_is_refused_also_where_it_was_just_found_good() {
+    let program = Program::new();
+    let door = door(&program);
+    let revocations = &program.context.revocations;
+    // Of a replica whose clock is ahead.
+    let mut early = stored("k1", None);
+    early.created_at = Timestamp((NOW + 60) * 1000);
+    program.store.add_key("tdg_k1_s", early);
+    revocations.refresh().await.unwrap();
+    assert_eq!(bearer("tdg_k1_s").who(&door).await, "name-k1");
+    program.store.remove_key("k1");
+    assert_eq!(bearer("tdg_k1_s").who(&door).await, "name-k1", "remembered");
+    assert_eq!(revocations.refresh().await.unwrap(), [Revocation::key("k1")]);
+    assert_eq!(bearer("tdg_k1_s").who(&door).await, "401 revoked-credential", "its streams will not be ended again");
+    program.pass(11);
+    assert_eq!(bearer("tdg_k1_s").who(&door).await, "401 invalid-credential");
+    assert_eq!(revocations.refresh().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_revocation_of_a_replica_whose_clock_is_wrong_has_the_app_asked_again_once() {
+    for (behind, ahead) in [(300, 0), (0, 300)] {
+        let (program, app) = (Program::new(), App::start().await);
+        let door = program.open(&format!(
+            "[[sources]]\nkind = \"forward\"\nin = [{{ cookie = \"sid\" }}]\nurl = {:?}\nprincipal = {{ id = \"{{body.id}}\" }}\ncache = \"60s\"",
+            app.url("/me")
+        ));
+        let ann = || get("/").with("cookie", "sid=1");
+        app.say("/me", reply(200, json!({"id": "ann"})));
+        assert_eq!(ann().who(&door).await, "ann");
+        program.pass(1);
+        let other = Revocations::new(program.store.clone(), program.clock.clone());
+        let at = Timestamp((NOW + 1 + ahead - behind) * 1000);
+        other.keep(Revocation::principal("ann"), at, at.after(Duration::from_secs(3_600))).await.unwrap();
+        program.context.revocations.refresh().await.unwrap();
+        program.pass(1);
+        assert_eq!(app.asked(), 1);
+        for _ in 0..2 {
+            assert_eq!(ann().who(&door).await, "ann", "the app still says yes");
+        }
+        assert_eq!(app.asked(), 1, "what was remembered is not believed, and what is said since is");
+    }
+}
+
+#[tokio::test]
 async fn a_revocation_outlives_a_restart() {
     let program = Program::new();
     program.revoke(Revocation::session("a")).await;
