@@ -95,7 +95,7 @@ pub fn router(
     }
     for side in sides {
         let path = side.path.clone();
-        let state = (service.clone(), Arc::new(side));
+        let state = (shared.clone(), Arc::new(side));
         router = router.route(&path, get(side_endpoint).with_state(state));
     }
     let jobs = JobRoutes { publishing: publishing.clone(), upload_bytes, cors };

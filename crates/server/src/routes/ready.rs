@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
+use tidings_brokers::state::AccessStore;
 use tidings_transports::Service;
 
 use super::Shared;
@@ -21,7 +22,7 @@ pub(super) async fn health() -> Json<Value> {
 
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let open = open_by_transport(&shared.streams);
-    let (status, word) = match standing(&shared.service) {
+    let (status, word) = match standing(&shared.service, &*shared.doors.store) {
         Standing::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         Standing::CutOff => (StatusCode::SERVICE_UNAVAILABLE, "cut-off"),
         Standing::Ready => (StatusCode::OK, "ready"),
@@ -34,22 +35,22 @@ enum Standing {
     Ready,
     /// It is about to stop.
     Draining,
-    /// The log is kept elsewhere and can't be reached now. Streams that are open stay.
+    /// The log, or who was shut out, is kept elsewhere and can't be heard of now. Streams that are open stay.
     CutOff,
 }
 
-fn standing(service: &Service) -> Standing {
+fn standing(service: &Service, access: &dyn AccessStore) -> Standing {
     if service.draining.load(Ordering::SeqCst) {
         Standing::Draining
-    } else if service.hub.broker().standing() == tidings::Standing::CutOff {
+    } else if service.hub.broker().standing() == tidings::Standing::CutOff || !access.is_current() {
         Standing::CutOff
     } else {
         Standing::Ready
     }
 }
 
-pub(super) async fn side_endpoint(State((service, side)): State<(Arc<Service>, Arc<Side>)>) -> Response {
-    let draining = !matches!(standing(&service), Standing::Ready);
+pub(super) async fn side_endpoint(State((shared, side)): State<(Arc<Shared>, Arc<Side>)>) -> Response {
+    let draining = !matches!(standing(&shared.service, &*shared.doors.store), Standing::Ready);
     let clients = side.streams.iter().map(|stream| stream.open_now()).sum();
     let status = if draining && !side.lives { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, Json(side.ready.answer(clients, draining))).into_response()
