@@ -33,9 +33,10 @@ const SLOW: Duration = Duration::from_secs(2);
 /// After how long a request that has not ended, and is not in the log, is taken for lost. Longer than any kind coalesces.
 const LOST: Duration = Duration::from_secs(60);
 
-/// The same of a request of another replica, which may have crashed. Longer than a publish waits for its log; and should it
+/// The same of a request of another replica, which may have crashed, and how much longer than a publish waits for its log. Should it
 /// arrive after all, the log knows its events by their numbers and keeps them once.
 const LOST_ELSEWHERE: Duration = Duration::from_secs(10);
+const LOST_AFTER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Remembers requests with an `Idempotency-Key`, through crashes too.
 pub struct IdempotencyKeys(Arc<Shared>);
@@ -120,6 +121,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives a request of which nobody knows any more since `at` its place once more. `false` if somebody was faster.
+    fn begin_anew(&self, request: [u8; 16], at: u64, now: u64) -> bool {
+        let mut state = self.state();
+        let under_way =
+            state.begun.get_mut(&request).filter(|under_way| under_way.at == at && under_way.answer.is_none());
+        under_way.map(|under_way| under_way.at = now).is_some()
+    }
+
     /// Claims a request that has just got its place among those under way here: of two that come at once one is refused, and the
     /// other claims.
     async fn claim(self: Arc<Self>, request: [u8; 16], body: [u8; 32], after: Offset) -> Result<Begun, Problem> {
@@ -163,7 +172,7 @@ impl Shared {
                 self.end(place.request, theirs.body, held, answer.clone()).await;
                 Ok(Begun::Answered(answer))
             }
-            Looked::Nothing if is_left || since >= LOST_ELSEWHERE => {
+            Looked::Nothing if is_left || since >= self.lost_elsewhere() => {
                 // Its events, if they arrive after all, come after the place of the first claim.
                 let claim = Claim { after: theirs.after, ..ours };
                 match self.store.take_over(place.request, held, &claim).await {
@@ -177,6 +186,10 @@ impl Shared {
             }
             Looked::Nothing | Looked::Busy => Err(under_way()),
         }
+    }
+
+    fn lost_elsewhere(&self) -> Duration {
+        LOST_ELSEWHERE.max(self.store.publish_timeout() + LOST_AFTER_TIMEOUT)
     }
 
     /// Looks for a request in the log.
@@ -287,12 +300,9 @@ impl Idempotency for IdempotencyKeys {
                     shared.end(request, body, known.held, answer.clone()).await;
                     return Ok(Begun::Answered(answer));
                 }
-                Looked::Nothing if since >= LOST => {
-                    let mut state = shared.state();
-                    if let Some(under_way) = state.begun.get_mut(&request).filter(|now| now.at == known.at) {
-                        under_way.at = ticks;
-                        return Ok(Begun::New(request));
-                    }
+                // What others know of it by now counts, and the store says which one of all goes on with it.
+                Looked::Nothing if since >= LOST && shared.begin_anew(request, known.at, ticks) => {
+                    return shared.clone().claim(request, body, known.after).await;
                 }
                 Looked::Nothing | Looked::Busy => {}
             }

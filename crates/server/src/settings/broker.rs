@@ -249,13 +249,21 @@ impl BrokerSettings {
         if ![0, 1, 3, 5].contains(&self.nats.copies) {
             wrong("nats.copies", "events are kept on 1, 3 or 5 servers; 0 is 3 in a cluster, else 1");
         }
-        if self.nats.duplicate_window < Duration::from_secs(1) || self.nats.duplicate_window > Duration::from_secs(3600)
-        {
-            wrong("nats.duplicate_window", "it is 1s to 1h");
+        if self.nats.duplicate_window > Duration::from_secs(3600) {
+            wrong("nats.duplicate_window", "it is at most 1h");
         }
         if self.nats.publish_timeout < Duration::from_millis(100) || self.nats.publish_timeout > Duration::from_secs(60)
         {
             wrong("nats.publish_timeout", "it is 100ms to 60s");
+        }
+        let least = least_window(self.nats.publish_timeout);
+        if self.nats.duplicate_window < least {
+            let sentence = format!(
+                "it is at least {}s, twice as long as `publish_timeout` and 10s more: a publish that another replica sends again must be \
+                 known when both have arrived",
+                least.as_secs_f64().ceil()
+            );
+            wrong("nats.duplicate_window", &sentence);
         }
         if self.nats.user.is_some() != self.nats.password.is_some() {
             let key = if self.nats.user.is_some() { "nats.user" } else { "nats.password" };
@@ -270,6 +278,12 @@ impl BrokerSettings {
         }
         found
     }
+}
+
+/// The least window in which NATS has to know a request again: a replica takes one over some seconds after the time that a publish may
+/// take, and its own may take as long.
+fn least_window(publish_timeout: Duration) -> Duration {
+    2 * (publish_timeout + Duration::from_secs(10))
 }
 
 impl NatsTable {

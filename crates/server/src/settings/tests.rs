@@ -58,6 +58,12 @@ fn what_does_not_fit_together_about_nats_is_told_at_its_place() {
         ("[broker]\nurl = \"nats://a\"\n[broker.nats]\ncopies = 2\n", 4, "on 1, 3 or 5 servers"),
         ("[broker]\nurl = \"nats://a\"\n[broker.nats]\nuser = \"u\"\n", 4, "`user` and `password` go together"),
         ("[broker]\nurl = \"nats://a\"\n[broker.nats]\ntoken = \"t\"\nnkey = \"n\"\n", 3, "keep one of"),
+        ("[broker]\nurl = \"nats://a\"\n[broker.nats]\nduplicate_window = \"29s\"\n", 4, "at least 30s"),
+        (
+            "[broker]\nurl = \"nats://a\"\n[broker.nats]\nduplicate_window = \"2m\"\npublish_timeout = \"51s\"\n",
+            4,
+            "at least 122s",
+        ),
         ("[broker]\nurl = \"nats://a\"\n[broker.nats]\ndurability = \"always\"\n", 4, "power-safe"),
     ] {
         let report = mistakes(text, &[]);

@@ -105,6 +105,24 @@ async fn what_a_replica_had_not_published_when_it_crashed_is_published_by_one_ot
 }
 
 #[tokio::test]
+async fn a_request_that_was_lost_here_is_not_begun_anew_while_another_replica_is_at_it() {
+    let replicas = Replicas::new();
+    let (a, b) = (replicas.open().await, replicas.open().await);
+    let request = new(begin(&a, "k", b"1").await);
+    replicas.pass(LOST);
+    assert_eq!(new(begin(&b, "k", b"1").await), request);
+    assert_eq!(status(begin(&a, "k", b"1").await), 409);
+    b.end(request, b"1", Ended::Answered("of signals alone")).await;
+    assert_eq!(answered(begin(&a, "k", b"1").await), "of signals alone");
+
+    let request = new(begin(&a, "other", b"1").await);
+    replicas.pass(LOST);
+    assert_eq!(new(begin(&a, "other", b"1").await), request, "nobody is at it");
+    assert_eq!(status(begin(&a, "other", b"1").await), 409);
+    assert_eq!(status(begin(&b, "other", b"1").await), 409);
+}
+
+#[tokio::test]
 async fn a_refused_request_is_free_at_every_replica_and_an_unclear_one_is_looked_for_first() {
     let replicas = Replicas::new();
     let (a, b) = (replicas.open().await, replicas.open().await);
