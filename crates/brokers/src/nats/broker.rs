@@ -114,16 +114,7 @@ impl NatsBroker {
             ),
         }];
         sentences.push(match self.engine.settings().durability {
-            Durability::Engine => format!(
-                "What is acknowledged is written to the servers' disks within their `sync_interval`, which Tidings can't ask for. With its default, \
-                 2 minutes, {} within that time; a crash of a server's process alone takes back nothing.",
-                match copies {
-                    1 => "a power cut takes back what was acknowledged",
-                    _ =>
-                        "a power cut of most of the copies takes back what was acknowledged, and one of a single copy may, if another \
-                         copy fails before that one has caught up",
-                }
-            ),
+            Durability::Engine => taken_back(copies),
             Durability::PowerSafe => "Publishes are made for servers with `sync_interval: always`, which Tidings can't ask for: look that each server has \
                  it. What is acknowledged is then on the disks first."
                 .to_owned(),
@@ -136,6 +127,21 @@ impl NatsBroker {
         }
         sentences
     }
+}
+
+/// What servers that sync to their disks now and then may take back.
+fn taken_back(copies: u64) -> String {
+    let power_cut = match copies {
+        1 => "a power cut takes back what was acknowledged within that time",
+        _ => {
+            "a power cut of most of the copies takes back what was acknowledged within that time, and one of a single copy may do so if \
+             another copy fails before it has caught up"
+        }
+    };
+    format!(
+        "What is acknowledged is written to the servers' disks within their `sync_interval`, which Tidings can't ask for. With its default, \
+         2 minutes, {power_cut}; a crash of a server's process alone takes back nothing."
+    )
 }
 
 #[async_trait]
@@ -226,6 +232,13 @@ fn random_process() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_told_that_not_all_copies_have_to_lose_their_power_for_a_loss() {
+        assert!(taken_back(1).contains("a power cut takes back"));
+        let of_three = taken_back(3);
+        assert!(of_three.contains("of most of the copies") && of_three.contains("of a single copy may"), "{of_three}");
+    }
 
     #[test]
     fn an_end_that_is_missing_is_doubted_when_it_is_missing_twice_and_nothing_was_announced_meanwhile() {

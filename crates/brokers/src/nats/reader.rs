@@ -24,8 +24,9 @@ use super::{subject, tail};
 
 /// How long a read tries, over an election of another leader too.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long one try may take, and after how long it ends with what it has.
+/// How long one try may take, and how much longer for each time that topics are asked for; after how long it ends with what it has.
 const ONE_TRY: Duration = Duration::from_secs(4);
+const MORE_TOPICS: Duration = Duration::from_millis(500);
 const LONG_PAGE: Duration = Duration::from_secs(2);
 /// The most messages of one request.
 const MOST: usize = 1_000;
@@ -72,12 +73,14 @@ impl Reader {
         if query.limit == 0 || after >= until {
             return Ok(Page { events: Vec::new(), reached: query.after });
         }
+        let rounds = query.topics.as_ref().map_or(0, |topics| (topics.len() / TOPICS_AT_ONCE) as u32);
+        let one_try = ONE_TRY + MORE_TOPICS * rounds;
         let begun = Instant::now();
         loop {
             if let Some(why) = self.announcer.ended() {
                 return Err(BrokerError::Unavailable(why));
             }
-            let page = timeout(ONE_TRY, self.read_once(&query, until)).await;
+            let page = timeout(one_try, self.read_once(&query, until)).await;
             match page.unwrap_or_else(|_| Err(Trouble::Again("it took too long".into()))) {
                 Ok(page) => return Ok(page),
                 Err(Trouble::Told(error)) => return Err(error),

@@ -160,11 +160,11 @@ impl Follower {
             let mut first_signal = None;
             let first = tokio::select! {
                 biased;
+                () = self.announcer.doubted() => return TailError::Again("its ends are not what was announced".into()),
                 signal = signals.next() => match signal {
                     Some(signal) => { first_signal = Some(signal); None }
                     None => return TailError::Again("the connection was given up".into()),
                 },
-                () = self.announcer.doubted() => return TailError::Again("its ends are not what was announced".into()),
                 message = timeout_at(silent_at, consumer.messages.next()) => match message {
                     Ok(Some(message)) => Some(message),
                     Ok(None) => return TailError::Again("the subscription ended".into()),
