@@ -183,7 +183,7 @@ impl Publisher {
     }
 
     /// One event or an array: all are taken, or none.
-    async fn document(&self, parts: &request::Parts, body: Body) -> Result<Response, Problem> {
+    async fn document(self, parts: &request::Parts, body: Body) -> Result<Response, Problem> {
         let body = collect(body, self.service.hub.limits()).await?;
         self.check_credential()?;
         let key = match parts.headers.get(IDEMPOTENCY_KEY) {
@@ -204,14 +204,20 @@ impl Publisher {
             }
             Begun::New(request) => request,
         };
-        let answer = self.publish_document(&body, Some(request)).await;
-        let ended = match &answer {
-            Ok(answer) => Ended::Answered(answer),
-            Err(problem) if problem.code == UNCLEAR => Ended::Unclear,
-            Err(_) => Ended::Refused,
-        };
-        idempotency.end(request, &body, ended).await;
-        Ok(answered(answer?))
+        let idempotency = idempotency.clone();
+        // On its own: a client that goes away takes back nothing, and what became of its request is known all the same.
+        let publishing = tokio::spawn(async move {
+            let answer = self.publish_document(&body, Some(request)).await;
+            let ended = match &answer {
+                Ok(answer) => Ended::Answered(answer),
+                Err(problem) if problem.code == UNCLEAR => Ended::Unclear,
+                Err(_) => Ended::Refused,
+            };
+            idempotency.end(request, &body, ended).await;
+            answer
+        });
+        let stopped = |error: tokio::task::JoinError| refused(BrokerError::Unclear(error.to_string()));
+        Ok(answered(publishing.await.map_err(stopped)??))
     }
 
     /// Publishes one event or an array of them: all are taken, or none. Returns the answer, an object with `results`.

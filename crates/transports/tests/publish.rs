@@ -2,17 +2,19 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use common::{Client, Driver, Options, Server};
 use serde_json::{Value, json};
 use tidings::broker::Page;
-use tidings::{Broker, BrokerError, CloseReason, Head, Limits, NewEvent, Offset, Query, Revocation, Tail};
+use tidings::{Broker, BrokerError, CloseReason, Head, Limits, NewEvent, Offset, Principal, Query, Revocation, Tail};
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
+use tidings_transports::{Begun, Ended, Idempotency, Problem};
+use tokio::sync::Semaphore;
 
 async fn start(limits: Limits) -> Server {
     Server::start(Driver::Lanes, Options { limits, ..Options::default() }).await
@@ -330,6 +332,71 @@ async fn nothing_in_an_event_breaks_its_frame() {
         drop(reader);
         server.works().await;
     }
+}
+
+/// A log that is slow with what has an `Idempotency-Key`.
+struct Slow {
+    inner: MemoryBroker,
+    arrived: AtomicU8,
+    go: Semaphore,
+}
+
+#[async_trait]
+impl Broker for Slow {
+    async fn publish(&self, batch: Vec<NewEvent>) -> Result<Vec<Option<Offset>>, BrokerError> {
+        if batch.iter().any(|event| event.dedup.is_some()) {
+            self.arrived.fetch_add(1, Ordering::SeqCst);
+            self.go.acquire().await.unwrap().forget();
+        }
+        self.inner.publish(batch).await
+    }
+
+    async fn read(&self, query: Query) -> Result<Page, BrokerError> {
+        self.inner.read(query).await
+    }
+
+    fn head(&self) -> Head {
+        self.inner.head()
+    }
+
+    fn tail(&self, tail: Arc<dyn Tail>) {
+        self.inner.tail(tail);
+    }
+}
+
+/// Takes every request for new, and keeps what came of it.
+#[derive(Default)]
+struct Remembered(Mutex<Vec<String>>);
+
+#[async_trait]
+impl Idempotency for Remembered {
+    async fn begin(&self, _: &Principal, _: &str, _: &[u8]) -> Result<Begun, Problem> {
+        Ok(Begun::New([7; 16]))
+    }
+
+    async fn end(&self, _: [u8; 16], _: &[u8], ended: Ended<'_>) {
+        self.0.lock().unwrap().push(format!("{ended:?}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_became_of_a_request_is_remembered_also_when_its_client_is_gone() {
+    let inner = MemoryBroker::new(MemorySettings { retention: Retention::FOREVER });
+    let broker = Arc::new(Slow { inner, arrived: AtomicU8::new(0), go: Semaphore::new(0) });
+    let remembered = Arc::new(Remembered::default());
+    let options = Options { broker: Some(broker.clone()), idempotency: Some(remembered.clone()), ..Options::default() };
+    let server = Server::start(Driver::Lanes, options).await;
+    let mut client = server.connect().await;
+    let more = format!("content-length: {}\r\nidempotency-key: k\r\n", n(1).len());
+    client.send(format!("{}{}", head("u", "application/json", &more), n(1)).as_bytes()).await;
+    server.until("it is handed to the log", |_| broker.arrived.load(Ordering::SeqCst) == 1).await;
+    drop(client);
+    // Long enough for the server to notice.
+    server.works().await;
+    assert_eq!(*remembered.0.lock().unwrap(), [""; 0]);
+    broker.go.add_permits(1);
+    server.until("it is remembered", |_| !remembered.0.lock().unwrap().is_empty()).await;
+    assert!(remembered.0.lock().unwrap()[0].starts_with("Answered("));
 }
 
 /// A log that refuses while it is told to.

@@ -16,7 +16,7 @@ use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
 use tidings_transports::stream::Codec;
 use tidings_transports::{
-    Acceptor, Answer, Authenticate, Lanes, Limiter, Mount, Problem, Publishing, Request, Service, Stream,
+    Acceptor, Answer, Authenticate, Idempotency, Lanes, Limiter, Mount, Problem, Publishing, Request, Service, Stream,
     StreamSettings,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -127,6 +127,8 @@ pub struct Options {
     pub profile: Arc<Profile>,
     /// The reverse proxies whose `X-Forwarded-For` is believed.
     pub proxies: Vec<IpAddr>,
+    /// What remembers requests with an `Idempotency-Key`.
+    pub idempotency: Option<Arc<dyn Idempotency>>,
 }
 
 impl Default for Options {
@@ -138,6 +140,7 @@ impl Default for Options {
             broker: None,
             profile: Arc::new(Profile::open()),
             proxies: Vec::new(),
+            idempotency: None,
         }
     }
 }
@@ -154,7 +157,7 @@ impl Server {
         let lanes =
             (driver != Driver::Bodies).then(|| Lanes::start(&hub, 2, &tokio::runtime::Handle::current()).unwrap());
         let limiter = Limiter::behind(hub.limits(), Box::new(move |peer| options.proxies.contains(&peer)));
-        let service = Service::limited(hub.clone(), lanes, None, limiter, None);
+        let service = Service::limited(hub.clone(), lanes, options.idempotency, limiter, None);
         let gate = Arc::<Gate>::default();
         let auth: Arc<dyn Authenticate> = Arc::new(Tokens(gate.clone()));
         let mount = |path: &str, answer, codec| {
