@@ -220,6 +220,16 @@ async fn who_is_shut_out_is_so_within_a_second_also_where_the_consumer_was_lost(
 }
 
 #[tokio::test]
+async fn the_first_key_of_all_is_not_unknown_to_a_replica_that_has_not_heard_of_it() {
+    let server = NatsServer::start();
+    let (a, b) = (replica(&server.settings()).await, replica(&server.settings()).await);
+    lose_consumers(&server, "KV_tidings_hub_keys").await;
+    let (id, token) = key(&a).await;
+    let found = b.key_of(&token).await;
+    assert!(is_unavailable(found.clone()) || found.unwrap().is_some_and(|key| key.id == id));
+}
+
+#[tokio::test]
 async fn what_is_not_heard_of_for_seconds_is_not_current() {
     let server = NatsServer::start();
     let state = replica(&server.settings()).await;

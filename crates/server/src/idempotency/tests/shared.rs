@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use tidings::{Head, Page, Query, Tail};
-use tidings_brokers::nats::{Engine, NatsState};
+use tidings_brokers::nats::{Engine, NatsSettings, NatsState};
 
 use super::*;
 use crate::nats_server::{NatsServer, until};
@@ -24,7 +24,11 @@ impl Replicas {
     }
 
     async fn open_with(&self, broker: Arc<dyn Broker>) -> IdempotencyKeys {
-        let engine = Engine::connect(self.server.settings()).await.unwrap();
+        self.open_as(broker, self.server.settings()).await
+    }
+
+    async fn open_as(&self, broker: Arc<dyn Broker>, settings: NatsSettings) -> IdempotencyKeys {
+        let engine = Engine::connect(settings).await.unwrap();
         let state = NatsState::open(engine).await.unwrap();
         IdempotencyKeys::open(state, broker, self.world.clock.clone()).await.unwrap()
     }
@@ -102,6 +106,19 @@ async fn what_a_replica_had_not_published_when_it_crashed_is_published_by_one_ot
     let answer = replicas.world.publish(request, 1).await;
     a.end(request, b"1", Ended::Answered(&answer)).await;
     assert_eq!(answered(begin(&b, "k", b"1").await), answer);
+}
+
+#[tokio::test]
+async fn another_replica_is_given_as_long_as_its_publish_may_take() {
+    let replicas = Replicas::new();
+    let publish_timeout = Duration::from_secs(30);
+    let settings = NatsSettings { publish_timeout, ..replicas.server.settings() };
+    let (at_it, other) = (replicas.open().await, replicas.open_as(replicas.world.broker.clone(), settings).await);
+    let request = new(begin(&at_it, "k", b"1").await);
+    replicas.pass(publish_timeout);
+    assert_eq!(status(begin(&other, "k", b"1").await), 409);
+    replicas.pass(LOST_AFTER_TIMEOUT);
+    assert_eq!(new(begin(&other, "k", b"1").await), request);
 }
 
 #[tokio::test]
