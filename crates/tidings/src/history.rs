@@ -10,6 +10,7 @@ use crate::cursor::Offset;
 use crate::entry::Entry;
 use crate::event::Event;
 use crate::limits::Limits;
+use crate::states::Ends;
 use crate::topic::TopicPattern;
 
 /// A page of the log, shared by the readers that stand at the same place.
@@ -72,7 +73,13 @@ impl History {
                     max_bytes: self.page_bytes,
                 };
                 let page = self.broker.read(query).await?;
-                let entries = page.events.into_iter().map(|event| Arc::new(entry(event))).collect();
+                // What comes behind an end of an earlier page is not known here.
+                let mut ends = Ends::default();
+                let told = page.events.into_iter().filter(|event| {
+                    ends.take(event);
+                    !ends.is_before(event)
+                });
+                let entries = told.map(|event| Arc::new(entry(event))).collect();
                 Ok::<_, BrokerError>(Arc::new(LogPage { entries, reached: page.reached }))
             })
             .await;

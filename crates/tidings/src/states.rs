@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::cursor::Offset;
 use crate::entry::Entry;
+use crate::event::Event;
 use crate::filter::Interest;
 use crate::job;
+use crate::topic::Topic;
 use crate::window::Place;
 
 /// The newest state of each job, by topic: of those that have not ended all, of the others the latest, as many bytes as are allowed.
@@ -22,8 +24,45 @@ pub(crate) struct States {
     count: u64,
     ended_bytes: usize,
     most_bytes: usize,
+    /// The latest ends, also of those that are not held.
+    ends: Ends,
     /// Whether progress may come late, and of one job from several replicas.
     is_shared: bool,
+}
+
+/// The latest ends of jobs, to know what the log has behind them: an item that one replica told while another one ended its job. Nobody is
+/// given it.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    places: HashMap<Topic, Offset, foldhash::fast::RandomState>,
+    order: VecDeque<Topic>,
+}
+
+/// How many ends are remembered: what comes behind one comes soon.
+const MOST_ENDS: usize = 4_096;
+
+impl Ends {
+    /// Takes note if this is an end of a job, or tells of one that was made anew under its id.
+    pub(crate) fn take(&mut self, event: &Event) {
+        if event.is_signal() || !job::is_state(event) || event.offset == Offset::START {
+            return;
+        }
+        if !job::is_end(&event.name) {
+            self.places.remove(&event.topic);
+        } else if self.places.insert(event.topic.clone(), event.offset).is_none() {
+            self.order.push_back(event.topic.clone());
+        }
+        if self.order.len() > MOST_ENDS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.places.remove(&oldest);
+        }
+    }
+
+    /// Whether this is an item of a job whose end came before.
+    pub(crate) fn is_before(&self, event: &Event) -> bool {
+        &*event.name == job::ITEM_EVENT && self.places.get(&event.topic).is_some_and(|end| *end < event.offset)
+    }
 }
 
 /// How far a job is, as an event of its state tells it: what comes later is never less.
@@ -73,17 +112,20 @@ impl States {
     }
 
     /// Whether this came too late: progress or an item after the end of its job, or progress after more was told. Nobody is given it. One
-    /// replica may have taken it from a worker while another ended the job, and then the worker was told so.
+    /// replica may have taken it from a worker while another ended the job, and then the worker was told so. The log has such items for ever.
     pub(crate) fn is_late(&self, entry: &Entry) -> bool {
         let event = &entry.event;
-        if !self.is_shared || !event.name.starts_with("job.") || !job::is_topic(event.topic.as_str()) {
+        if self.ends.is_before(event) {
+            return true;
+        }
+        if !event.name.starts_with("job.") || !job::is_topic(event.topic.as_str()) {
             return false;
         }
         let Some(held) = self.held.get(event.topic.as_str()) else { return false };
         if &*event.name == job::ITEM_EVENT {
             return held.end.is_some() && held.kept < event.offset;
         }
-        if !event.is_signal() || !job::is_state(event) {
+        if !self.is_shared || !event.is_signal() || !job::is_state(event) {
             return false;
         }
         held.end.is_some() || matches!((stage(entry), stage(&held.entry)), (Some(new), Some(old)) if new < old)
@@ -99,6 +141,7 @@ impl States {
         if !job::is_state(&entry.event) {
             return;
         }
+        self.ends.take(&entry.event);
         let topic: Arc<str> = entry.event.topic.as_str().into();
         let end = job::is_end(&entry.event.name).then(|| {
             let bytes = entry.event.weight();
@@ -163,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::event::{Event, NewEvent};
+    use crate::event::NewEvent;
     use crate::filter::Filter;
     use crate::grant::{Audience, Grants};
     use crate::profiles::Profiles;
@@ -252,5 +295,38 @@ mod tests {
         states.take(&state(1, "job.running", 2, 100), None);
         (2..20).for_each(|job| states.take(&state(job, "job.completed", 1 + job, 1_000), None));
         assert_eq!(covered(&states, 1, 100), [2], "the new job of that name runs");
+    }
+
+    #[test]
+    fn items_behind_the_end_of_their_job_are_told_nobody_and_those_of_the_next_one_are() {
+        let log = [
+            ("job.item", 1, false),
+            ("job.completed", 1, false),
+            ("job.item", 1, true),
+            ("job.item", 2, false),
+            ("job.queued", 1, false),
+            ("job.item", 1, false),
+            ("job.lost", 2, false),
+            ("job.item", 2, true),
+            ("other", 2, false),
+        ];
+        // No end is held.
+        let (mut states, mut ends) = (States::default(), Ends::default());
+        for (offset, (name, job, is_late)) in (1..).zip(log) {
+            let entry = state(job, name, offset, 10);
+            assert_eq!(states.is_late(&entry), is_late, "{name} of {job}");
+            assert_eq!(ends.is_before(&entry.event), is_late, "{name} of {job}");
+            states.take(&entry, None);
+            ends.take(&entry.event);
+        }
+        assert!(!states.is_late(&state(1, "job.item", 1, 10)), "it came before the end");
+    }
+
+    #[test]
+    fn so_many_ends_are_remembered_and_no_more() {
+        let mut ends = Ends::default();
+        (1..10_000).for_each(|job| ends.take(&state(job, "job.lost", job, 10).event));
+        assert!(ends.order.len() <= MOST_ENDS && ends.places.len() <= MOST_ENDS);
+        assert!(ends.is_before(&state(9_999, "job.item", 10_000, 10).event));
     }
 }

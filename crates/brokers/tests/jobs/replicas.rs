@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings::job::{JobFault, JobId, JobState, JobStore, Outcome, ProgressUpdate};
+use tidings::job::{JobFault, JobId, JobSettings, JobState, JobStore, Outcome, ProgressUpdate};
+use tidings::{Clock, Filter, Grants, ManualClock, Offset, Principal, Timestamp};
 
 use crate::bench::{Bench, LEASE, failure, items, json, wanted};
 use crate::crowd::{Chance, JOBS, breathe, name, named, rounds};
 use crate::judge::{Answered, judge};
+use crate::life::told_items;
 use crate::shared::Replicas;
 use crate::world::{Fate, Trouble};
 
@@ -297,11 +299,109 @@ async fn a_job_takes_the_place_of_one_of_its_id_whose_removal_was_missed() {
     b.settle().await;
     assert_eq!(b.jobs.count_open(), 0, "the removal is heard after all");
     missed(&a, &b, "b").await;
-    let again = a.create("b").await;
+    let made = a.jobs.create(wanted("b")).await.unwrap().job;
+    let again = made.id;
     assert_eq!(b.state(&again).await, JobState::Queued);
     let claimed = b.claim().await.expect("the new one");
-    assert_eq!((claimed.job.attempt, claimed.job.created), (1, replicas.world.kept(&again).await.created));
+    assert_eq!((claimed.job.attempt, claimed.job.created), (1, made.created));
+    assert_eq!(replicas.world.kept(&again).await.created, made.created);
     assert_ne!(again, id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_are_told_and_put_while_another_replica_ends_the_job_are_none_of_its_result() {
+    let (replicas, a, b) = two().await;
+    let (id, lease) = a.begun("a").await;
+    a.jobs.append_items(&id, &lease, 0, items(0..2), true).await.unwrap();
+    let mut watcher = b.watch(&id);
+    a.fate.slow(Duration::from_secs(1));
+    let (jobs, its, shown) = (a.jobs.clone(), id.clone(), lease.clone());
+    let appending = tokio::spawn(async move { jobs.append_items(&its, &shown, 2, items(2..5), true).await });
+    let begun = a.fate.calls();
+    // It has looked, and is about to tell.
+    while a.fate.calls() == begun {
+        a.pass_for_progress(Duration::from_millis(100)).await;
+    }
+    assert_eq!(b.complete(&id, &lease).await.items, 2);
+    while !appending.is_finished() {
+        a.pass_for_progress(Duration::from_millis(100)).await;
+    }
+    assert_eq!(appending.await.unwrap().unwrap_err(), JobFault::LeaseLost);
+    a.fate.slow(Duration::ZERO);
+    let names = replicas.world.names(&id).await;
+    assert!(names.last().is_some_and(|name| name == "job.item"), "the log has items behind the end: {names:?}");
+    // Fails if it is told of an item after the end.
+    assert!(!watcher.read().await.is_empty());
+    let c = replicas.start(Arc::default()).await;
+    for replica in [&a, &b, &c] {
+        assert_eq!(replica.jobs.get(&id).await.unwrap().unwrap().items, 2);
+        assert_eq!(replica.jobs.items(&id, 0, 9, 999).await.unwrap(), items(0..2));
+        assert!(replica.jobs.items(&id, 3, 9, 999).await.unwrap().is_empty());
+    }
+    let topic = format!("job/{id}");
+    let principal = Principal::new("u", Grants::parse([&*topic]).unwrap(), "test");
+    let filter = Filter::topics([topic.parse().unwrap()]);
+    let from = c.hub.cursor(Offset::START).to_string();
+    let mut replay = c.hub.subscribe(Arc::new(principal), filter, Some(&from));
+    let mut told = Vec::new();
+    while let Some(tidings::Delivery::Event(entry)) = replay.try_next().await {
+        told.push(entry.event.name.to_string());
+    }
+    assert_eq!(told, ["job.queued", "job.running", "job.item", "job.item", "job.completed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_goes_on_after_a_stop_tells_nothing_that_another_has_told_for_it() {
+    let (replicas, a, b) = two().await;
+    let (id, lease) = a.begun("a").await;
+    a.settle().await;
+    a.fate.slow(Duration::from_secs(4));
+    let (jobs, its, shown) = (a.jobs.clone(), id.clone(), lease.clone());
+    let ending = tokio::spawn(async move { jobs.finish(&its, &shown, Outcome::Completed(None)).await });
+    while replicas.world.names(&id).await.last().is_none_or(|name| name != "job.completed") {
+        b.pass_for_progress(Duration::from_millis(100)).await;
+    }
+    replicas.forget_told().await;
+    while !ending.is_finished() {
+        a.pass_for_progress(Duration::from_millis(100)).await;
+    }
+    ending.await.unwrap().unwrap();
+    assert_eq!(replicas.world.names(&id).await, ["job.queued", "job.running", "job.completed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_are_told_of_while_their_replica_waits_to_hear_of_others() {
+    let (_replicas, a, b) = two().await;
+    b.begun("dead").await;
+    let (id, lease) = b.begun("alive").await;
+    a.settle().await;
+    b.fate.deaf.store(true, Ordering::SeqCst);
+    for _ in 0..8 {
+        for _ in 0..40 {
+            b.pass_for_progress(LEASE / 120).await;
+        }
+        b.jobs.heartbeat(&id, &lease, Duration::ZERO).await.expect("it counts");
+    }
+    let alive = a.jobs.get(&id).await.unwrap().unwrap();
+    assert_eq!((alive.state, alive.attempt), (JobState::Running, 1));
+    assert_eq!(a.state(&"dead".parse().unwrap()).await, JobState::Queued);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_replica_with_a_slower_clock_has_told_is_not_told_again() {
+    let replicas = Replicas::new(0);
+    let a = replicas.start(Arc::default()).await;
+    let clock = Arc::new(ManualClock::at(Timestamp(a.clock.now().0 - 30_000)));
+    let b = replicas.start_on(clock, JobSettings::default(), Arc::default()).await;
+    let id = a.create("a").await;
+    b.settle().await;
+    let lease = b.claim().await.unwrap().lease;
+    b.fate.store_fails.store(true, Ordering::SeqCst);
+    b.jobs.append_items(&id, &lease, 0, items(0..2), true).await.expect_err("they are told, and not kept");
+    replicas.forget_told().await;
+    let (count, _) = a.jobs.append_items(&id, &lease, 0, items(0..3), true).await.unwrap();
+    assert_eq!(count, 3);
+    assert_eq!(told_items(&replicas.world, "a").await, [0, 1, 2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use tidings::job::{
     Job, JobId, JobNews, JobQuery, JobSettings, JobStore, JobStoreError, JobWatcher, Jobs, MemoryJobs, Progress,
     Renewal,
 };
-use tidings::{Broker, BrokerError, Event, Head, Hub, Limits, NewEvent, Offset, Page, Query, Tail, Timestamp};
+use tidings::{Broker, BrokerError, Event, Head, Hub, Limits, ManualClock, NewEvent, Offset, Page, Query, Tail, Timestamp};
 use tidings_brokers::MemoryBroker;
 use tokio::sync::Notify;
 
@@ -39,10 +39,19 @@ impl Replicas {
     }
 
     pub async fn start_with(&self, settings: JobSettings, fate: Arc<Fate>) -> Bench {
+        self.start_on(self.world.clock.clone(), settings, fate).await
+    }
+
+    /// Lets the log forget by what it knows that it was told of something already, as it does after a while.
+    pub async fn forget_told(&self) {
+        self.log.taken.lock().await.clear();
+    }
+
+    /// Starts a program that has a clock of its own.
+    pub async fn start_on(&self, clock: Arc<ManualClock>, settings: JobSettings, fate: Arc<Fate>) -> Bench {
         let seed = self.seed.fetch_add(7, Ordering::SeqCst);
         let port = self.log.port(Lag::new(seed, Arc::default()));
         let broker = Arc::new(FatedBroker { inner: port, fate: fate.clone() });
-        let clock = self.world.clock.clone();
         let hub = Hub::open(broker, [], clock.clone(), Limits::default()).await.unwrap();
         let store = Arc::new(LateStore {
             inner: self.world.store.clone(),

@@ -53,6 +53,8 @@ pub(super) struct Shown {
     pub is_unsure: bool,
     /// Whether the log may tell of the newest state already, though it is not known to.
     pub may_be_told: bool,
+    /// When this replica had the newest state stored, in ticks of the clock, if it was that: others tell of it when too much time has passed.
+    pub stored_at: Option<u64>,
     /// Where the log tells of the newest state, until the store has taken note of that.
     pub told_where: Option<Offset>,
     /// Whether somebody is at it to tell of it again.
@@ -110,6 +112,7 @@ impl Active {
             items_put: None,
             is_unsure: false,
             may_be_told: false,
+            stored_at: None,
             told_where: None,
             is_told_again: false,
             is_held_back: false,

@@ -235,7 +235,12 @@ impl Jobs {
         let is_mine = !is_found && active.shown().job.revision == 1;
         if is_mine {
             // Should another replica have told of it, then within the time in which the log knows what it has.
-            active.shown().may_be_told = false;
+            {
+                let mut shown = active.shown();
+                let since = self.hub.clock().now().0.saturating_sub(shown.job.created.0);
+                shown.may_be_told = false;
+                shown.stored_at = Some(self.hub.clock().ticks().saturating_sub(since));
+            }
             self.announce(&active).await;
         } else {
             self.tell_before(&active).await?;

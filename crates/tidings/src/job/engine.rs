@@ -50,6 +50,9 @@ pub struct Jobs {
 /// How long after a failure the log is asked again to take what it has to tell.
 const TELL_AGAIN: Duration = Duration::from_millis(500);
 
+/// How far the clock of one replica may be behind that of another.
+const SLOWER_CLOCK: Duration = Duration::from_secs(60);
+
 impl std::fmt::Debug for Jobs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Jobs").field("open", &self.count_open()).finish_non_exhaustive()
@@ -82,6 +85,9 @@ impl Jobs {
         }
         tokio::spawn(progress::tell(Arc::downgrade(&jobs), jobs.due.clone()));
         tokio::spawn(lookout::look_out(Arc::downgrade(&jobs)));
+        if jobs.replica.is_some() {
+            tokio::spawn(lookout::tell_renewals(Arc::downgrade(&jobs)));
+        }
         tokio::spawn(lookout::clean_up(Arc::downgrade(&jobs)));
         Ok(jobs)
     }
@@ -187,6 +193,7 @@ impl Jobs {
 
     /// Goes through what the log still has of a job.
     async fn read_log(&self, job: &Job, mut each: impl FnMut(&Event)) -> Result<(), JobFault> {
+        let from = self.told_from(job);
         let topic = job.topic().parse().map_err(|_| JobFault::NoSuchJob)?;
         let topics: Arc<[crate::TopicPattern]> = Arc::from([topic]);
         let mut after = self.hub.broker().head().trimmed;
@@ -196,7 +203,7 @@ impl Jobs {
             match self.hub.broker().read(query).await {
                 Ok(page) => {
                     // An id may have been that of another job, whose events are kept for longer than it was.
-                    page.events.iter().filter(|event| event.time >= job.created).for_each(&mut each);
+                    page.events.iter().filter(|event| event.time >= from).for_each(&mut each);
                     if page.reached <= after {
                         return Ok(());
                     }
@@ -206,6 +213,16 @@ impl Jobs {
                 Err(error) => return Err(JobFault::Unavailable(error.to_string())),
             }
         }
+    }
+
+    /// From which time on an event is of this job and not of an older one of its id: what a replica tells has the time of its own clock,
+    /// which may be behind that of the one that has made the job.
+    fn told_from(&self, job: &Job) -> Timestamp {
+        let slower = match self.replica {
+            Some(_) => SLOWER_CLOCK.min(self.settings.keep_for / 2),
+            None => Duration::ZERO,
+        };
+        Timestamp(job.created.0.saturating_sub(slower.as_millis() as u64))
     }
 
     /// The hub that they are told through.
@@ -360,6 +377,7 @@ impl Jobs {
             job.last_lease = job.lease.take().map(|lease| lease.hash);
             job.canceling = None;
         }
+        let begun = self.hub.clock().ticks();
         if let Err(fault) = self.replace(active, &job, from).await {
             active.shown().pending = None;
             return Err(fault);
@@ -377,6 +395,7 @@ impl Jobs {
                 }
                 shown.now_is(job.clone(), self.hub.clock().ticks(), self.settings.cancel_grace, true);
                 (shown.may_be_told, shown.told_where) = (false, None);
+                shown.stored_at = Some(begun);
             }
             is_newest
         };
@@ -545,12 +564,13 @@ impl Jobs {
 
     /// Has the log tell of the job's state, once, and says where.
     async fn tell(&self, active: &Active, job: &Job) -> Result<Offset, JobFault> {
-        if active.shown().may_be_told
+        let first = self.first(job).await?;
+        // Just before it is told: a program may be stopped at any moment, and go on long after others have told of it.
+        if (active.shown().may_be_told || self.is_late(active))
             && let Some(offset) = self.told(job).await?
         {
             return Ok(offset);
         }
-        let first = self.first(job).await?;
         // With the newest progress: watchers may have been told of it before.
         let progress = match job.state.is_end() {
             true => job.progress.clone(),

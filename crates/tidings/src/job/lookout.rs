@@ -33,12 +33,23 @@ pub(super) async fn look_out(jobs: Weak<Jobs>) {
         }
         jobs.watch_store();
         jobs.tell_for_others();
-        if let Err(fault) = jobs.tell_renewals().await {
-            tracing::warn!(%fault, "other replicas can't be told which workers live");
-        }
         jobs.end_leases().await;
         if let Err(fault) = jobs.note_progress(round % NOTE_EVERY).await {
             tracing::warn!(%fault, "the progress of jobs can't be kept");
+        }
+    }
+}
+
+/// Tells the other replicas which workers live, until the jobs are no more. It has a task of its own: while this replica waits to hear what
+/// others say, they are told in time all the same.
+pub(super) async fn tell_renewals(jobs: Weak<Jobs>) {
+    let mut rounds = tokio::time::interval(EVERY);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let Some(jobs) = jobs.upgrade() else { return };
+        if let Err(fault) = jobs.tell_renewals().await {
+            tracing::warn!(%fault, "other replicas can't be told which workers live");
         }
     }
 }

@@ -34,12 +34,19 @@ struct Kept {
 struct Entry {
     job: Job,
     items: Vec<Bytes>,
+    /// How many items there were at its end.
+    at_end: Option<usize>,
     tokens: HashSet<[u8; 32]>,
 }
 
 impl Entry {
     fn job(&self) -> Job {
-        Job { items: self.items.len() as u64, ..self.job.clone() }
+        Job { items: self.count() as u64, ..self.job.clone() }
+    }
+
+    /// How many items there are. What is put after the end is none of the result.
+    fn count(&self) -> usize {
+        self.at_end.unwrap_or(self.items.len())
     }
 
     fn is_told(&self) -> bool {
@@ -99,7 +106,7 @@ impl JobStore for MemoryJobs {
             return Ok(Some(there.job()));
         }
         kept.by_creation.insert((job.created, job.id.clone()));
-        let entry = Entry { job: job.clone(), items: Vec::new(), tokens: HashSet::new() };
+        let entry = Entry { job: job.clone(), items: Vec::new(), at_end: None, tokens: HashSet::new() };
         kept.jobs.insert(job.id.clone(), entry);
         kept.tell_changed(&job.id);
         Ok(None)
@@ -115,6 +122,7 @@ impl JobStore for MemoryJobs {
             return Ok(false);
         };
         let before = std::mem::replace(&mut entry.job, job.clone());
+        entry.at_end = job.ended.map(|_| entry.at_end.unwrap_or(entry.items.len()));
         if before.created != job.created {
             kept.by_creation.remove(&(before.created, before.id));
             kept.by_creation.insert((job.created, job.id.clone()));
@@ -174,7 +182,7 @@ impl JobStore for MemoryJobs {
 
     async fn items(&self, id: &JobId, from: u64, limit: usize, max_bytes: usize) -> Result<Vec<Bytes>, JobStoreError> {
         let kept = self.kept();
-        let there = kept.jobs.get(id).map_or(&[][..], |entry| &entry.items);
+        let there = kept.jobs.get(id).map_or(&[][..], |entry| &entry.items[..entry.count()]);
         let from = usize::try_from(from).unwrap_or(usize::MAX).min(there.len());
         let mut bytes = 0;
         let fits = |(nth, item): &(usize, &Bytes)| {

@@ -127,10 +127,10 @@ impl Jobs {
 
     /// The job of this id as the store has it, among those that have not ended; none if it has, or is not there.
     pub(super) async fn look_up(&self, id: &JobId) -> Result<Option<Arc<Active>>, JobFault> {
+        // One that comes to stand here from now on was made after it was read that there is none.
+        let known = self.active(id);
         let Some(job) = self.store.read(id).await? else {
-            if let Some(active) = self.active(id) {
-                self.vanish(&active);
-            }
+            known.inspect(|active| drop(self.vanish(active)));
             return Ok(None);
         };
         if let Some(active) = self.active(id) {
@@ -303,6 +303,12 @@ impl Jobs {
         request.copy_from_slice(&hash.finalize()[..16]);
         // Nobody ever asks what came of it, so it is never whole.
         Some(Dedup { request, index, of: u32::MAX })
+    }
+
+    /// Whether others may have told by now of what this replica has stored.
+    pub(super) fn is_late(&self, active: &Active) -> bool {
+        let by = |stored: u64| self.hub.clock().ticks() >= stored + TELL_BY.as_millis() as u64;
+        self.replica.is_some() && active.shown().stored_at.is_some_and(by)
     }
 
     /// Tells of the changes that other replicas have made, and did not tell in time: they are gone.

@@ -18,7 +18,7 @@ pub trait JobStore: Send + Sync {
     /// Keeps a new job. If there is one of this id already, that one is returned and nothing is changed.
     async fn create(&self, job: &Job) -> Result<Option<Job>, JobStoreError>;
 
-    /// The job of this id, with the number of items that are really there.
+    /// The job of this id, with the number of items that are really there: of one that ended those that were put before its end.
     async fn read(&self, id: &JobId) -> Result<Option<Job>, JobStoreError>;
 
     /// Puts `job` in the place of what is kept if that has the revision `from`; else nothing happens and it returns `false`.
@@ -40,7 +40,7 @@ pub trait JobStore: Send + Sync {
     /// Appends items, the first at index `from`, which is the number that is there. All or none.
     async fn append_items(&self, id: &JobId, from: u64, items: Vec<Bytes>) -> Result<(), JobStoreError>;
 
-    /// Items from an index on: at most `limit`, and about `max_bytes` of them, but one even if it is larger.
+    /// Items of the result from an index on: at most `limit`, and about `max_bytes` of them, but one even if it is larger.
     async fn items(&self, id: &JobId, from: u64, limit: usize, max_bytes: usize) -> Result<Vec<Bytes>, JobStoreError>;
 
     /// Keeps a token of a job by its SHA-256.

@@ -176,6 +176,22 @@ pub(super) async fn count(stream: &JobStream, owner: &Owner) -> Result<u64, JobS
     Ok(last(stream, owner).await?.map_or(0, |page| page.end()))
 }
 
+/// How many items were put before this sequence, which is that of the end.
+pub(super) async fn count_before(
+    stream: &JobStream,
+    places: &Places,
+    owner: &Owner,
+    end: u64,
+) -> Result<u64, JobStoreError> {
+    let mut page = last(stream, owner).await?;
+    while let Some(late) = page.as_ref().filter(|page| page.sequence > end) {
+        // As a rule there is none: one at most for each replica that took some while another ended the job.
+        let Some(before) = late.from.checked_sub(1) else { return Ok(0) };
+        page = places.find(stream, owner, before).await?;
+    }
+    Ok(page.map_or(0, |page| page.end()))
+}
+
 async fn last(stream: &JobStream, (id, created): &Owner) -> Result<Option<Page>, JobStoreError> {
     let found = stream.last(&key::pages(id, created.0)).await?;
     found.map(|message| Page::read(id, message)).transpose()
@@ -252,14 +268,24 @@ impl Places {
     }
 }
 
-/// Items from an index on: at most `limit`, and `max_bytes` of them, but one even if it is larger.
+/// Which items are wanted.
+pub(super) struct Wanted {
+    /// The index of the first.
+    pub from: u64,
+    /// At most so many.
+    pub limit: usize,
+    /// At most so many bytes of them, but one even if it is larger.
+    pub max_bytes: usize,
+    /// Only those that were put before this sequence.
+    pub before: u64,
+}
+
+/// Items of a job.
 pub(super) async fn read(
     stream: &JobStream,
     places: &Places,
     owner: &Owner,
-    from: u64,
-    limit: usize,
-    max_bytes: usize,
+    Wanted { from, limit, max_bytes, before }: Wanted,
 ) -> Result<Vec<Bytes>, JobStoreError> {
     let (mut found, mut bytes, mut index): (Vec<Bytes>, usize, u64) = (Vec::new(), 0, from);
     if limit == 0 {
@@ -274,7 +300,7 @@ pub(super) async fn read(
         true
     };
     while let Some(page) = places.find(stream, owner, index).await? {
-        if !page.give(stream, &owner.0, index, &mut take).await? {
+        if page.sequence > before || !page.give(stream, &owner.0, index, &mut take).await? {
             break;
         }
         index = page.end();

@@ -137,11 +137,17 @@ impl Shared {
 
     /// When a job was made, if there is one of this id.
     async fn created(&self, id: &JobId) -> Result<Option<Timestamp>, JobStoreError> {
+        Ok(self.bounds(id).await?.map(|(created, _)| created))
+    }
+
+    /// The same, and the sequence of its end, if it has ended: items that were put behind it are none of its result.
+    async fn bounds(&self, id: &JobId) -> Result<Option<(Timestamp, Option<u64>)>, JobStoreError> {
         if let Some(known) = self.index().get(id) {
-            return Ok(Some(known.created));
+            return Ok(Some((known.created, known.ended.map(|_| known.sequence))));
         }
-        let found = self.stream.last(&key::part(id, Part::Record)).await?;
-        found.map(|message| Ok(Record::read(&message.payload).map_err(JobStoreError::from)?.job.created)).transpose()
+        let Some(found) = self.stream.last(&key::part(id, Part::Record)).await? else { return Ok(None) };
+        let job = Record::read(&found.payload)?.job;
+        Ok(Some((job.created, job.ended.map(|_| found.sequence))))
     }
 
     /// Returns when all was heard that had been put before. An error if nothing is heard for `patience`.
@@ -192,7 +198,11 @@ impl Shared {
         if let Some(progress) = progress.filter(|noted| noted.sequence > sequence && job.ended.is_none()) {
             job.progress = noted(id, &progress)?;
         }
-        job.items = item::count(&self.stream, &(id.clone(), job.created)).await?;
+        let owner = (id.clone(), job.created);
+        job.items = match job.ended {
+            Some(_) => item::count_before(&self.stream, &self.places, &owner, sequence).await?,
+            None => item::count(&self.stream, &owner).await?,
+        };
         self.index().take_items(id, job.created, job.items);
         Ok(Some(job))
     }
@@ -407,8 +417,10 @@ impl JobStore for NatsJobs {
     }
 
     async fn items(&self, id: &JobId, from: u64, limit: usize, max_bytes: usize) -> Result<Vec<Bytes>, JobStoreError> {
-        let Some(created) = self.shared.created(id).await? else { return Ok(Vec::new()) };
-        item::read(&self.shared.stream, &self.shared.places, &(id.clone(), created), from, limit, max_bytes).await
+        let Some((created, end)) = self.shared.bounds(id).await? else { return Ok(Vec::new()) };
+        let (Shared { stream, places, .. }, owner) = (&*self.shared, (id.clone(), created));
+        let wanted = item::Wanted { from, limit, max_bytes, before: end.unwrap_or(u64::MAX) };
+        item::read(stream, places, &owner, wanted).await
     }
 
     async fn put_token(&self, hash: [u8; 32], id: &JobId, expires: Timestamp) -> Result<(), JobStoreError> {

@@ -147,7 +147,8 @@ pub(super) fn hash(bytes: &[u8]) -> String {
 /// A piece.
 pub(super) async fn piece(stream: &JobStream, id: &JobId, hash: &str) -> Result<Bytes, Unread> {
     let found = stream.last(&key::piece(id, hash)).await?;
-    let found = found.ok_or_else(|| Unread::Damaged(JobStoreError(format!("a piece of job {id} is missing: {hash}"))))?;
+    let found =
+        found.ok_or_else(|| Unread::Damaged(JobStoreError(format!("a piece of job {id} is missing: {hash}"))))?;
     Ok(found.payload)
 }
 
