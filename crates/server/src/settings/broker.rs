@@ -241,6 +241,24 @@ impl BrokerSettings {
         if self.url.0.iter().any(|url| !is_address(url)) {
             wrong("url", "an address of NATS is like nats://host:4222 or tls://host:4222");
         }
+        if is_nats && self.keep_events.is_some_and(|events| events < 10_000) {
+            wrong(
+                "keep_events",
+                "a log in NATS keeps 10000 events at least: one burst would push others out before every replica has read them",
+            );
+        }
+        if is_nats && self.keep_bytes.is_some_and(|bytes| bytes < 64 << 20) {
+            wrong(
+                "keep_bytes",
+                "a log in NATS keeps 64MiB at least: one burst would push others out before every replica has read them",
+            );
+        }
+        if is_nats && self.keep_for.is_some_and(|age| age < Duration::from_secs(60)) {
+            wrong(
+                "keep_for",
+                "a log in NATS keeps events for 1m at least: a replica that looks for its server needs some seconds",
+            );
+        }
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let hub = &self.nats.hub;
         if hub.is_empty() || hub.len() > 32 || !hub.chars().all(is_word) {
