@@ -11,7 +11,9 @@ use tidings::job::{
     Job, JobId, JobNews, JobQuery, JobSettings, JobStore, JobStoreError, JobWatcher, Jobs, MemoryJobs, Progress,
     Renewal,
 };
-use tidings::{Broker, BrokerError, Event, Head, Hub, Limits, ManualClock, NewEvent, Offset, Page, Query, Tail, Timestamp};
+use tidings::{
+    Broker, BrokerError, Event, Head, Hub, Limits, ManualClock, NewEvent, Offset, Page, Query, Tail, Timestamp,
+};
 use tidings_brokers::MemoryBroker;
 use tokio::sync::Notify;
 

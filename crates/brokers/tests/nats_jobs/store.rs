@@ -190,6 +190,57 @@ async fn an_append_larger_than_a_message_is_there_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_put_behind_the_end_are_none_of_the_result() {
+    let server = NatsServer::start();
+    let (a, b) = (open(server.settings()).await, open(server.settings()).await);
+    let first = job("a", 1);
+    a.create(&first).await.unwrap();
+    a.append_items(&id("a"), 0, items(0..3)).await.unwrap();
+    a.append_items(&id("a"), 3, items(3..5)).await.unwrap();
+    // Whoever ends it has not heard of the second page.
+    let end = Job { items: 3, ..changed(&first, JobState::Completed, 2) };
+    b.replace(&end, 1).await.unwrap();
+    for from in [5, 7] {
+        a.append_items(&id("a"), from, items(from..from + 2)).await.unwrap();
+    }
+    let c = open(server.settings()).await;
+    b.heard_all().await.unwrap();
+    for store in [&b, &c] {
+        assert_eq!(store.read(&id("a")).await.unwrap().unwrap().items, 5);
+        assert_eq!(store.items(&id("a"), 0, 99, usize::MAX).await.unwrap(), items(0..5));
+        assert!(store.items(&id("a"), 5, 99, usize::MAX).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_noted_late_of_an_earlier_attempt_is_none_of_the_next() {
+    let server = NatsServer::start();
+    let engine = Engine::connect(server.settings()).await.unwrap();
+    let (a, b) = (NatsJobs::open(engine.clone()).await.unwrap(), open(server.settings()).await);
+    let first = job("a", 1);
+    a.create(&first).await.unwrap();
+    let one = Job { attempt: 1, ..changed(&first, JobState::Running, 2) };
+    a.replace(&one, 1).await.unwrap();
+    a.note_progress(vec![(id("a"), done(50))]).await.unwrap();
+    assert_eq!(b.read(&id("a")).await.unwrap().unwrap().progress.done, 50);
+    let bucket = engine.bucket_name("jobs");
+    let subject = format!("$KV.{bucket}.j.a.s.p");
+    let stream = engine.context().get_stream(format!("KV_{bucket}")).await.unwrap();
+    let noted = stream.get_last_raw_message_by_subject(&subject).await.unwrap().payload;
+    let ear = listen(&b);
+    let two = Job { attempt: 2, progress: done(0), ..changed(&one, JobState::Running, 3) };
+    b.replace(&two, 2).await.unwrap();
+    // A replica that has not heard of that.
+    engine.context().publish(subject, noted).await.unwrap().await.unwrap();
+    b.heard_all().await.unwrap();
+    assert_eq!(b.read(&id("a")).await.unwrap().unwrap().progress.done, 0);
+    let heard: Vec<String> = ear.0.lock().unwrap().iter().map(told).collect();
+    assert_eq!(heard, ["changed 3 0"]);
+    b.note_progress(vec![(id("a"), done(7))]).await.unwrap();
+    assert_eq!(a.read(&id("a")).await.unwrap().unwrap().progress.done, 7);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bounds_that_the_server_leaves_no_room_for_are_refused_with_what_to_do() {
     let server = NatsServer::start();
     let store = open(server.settings()).await;

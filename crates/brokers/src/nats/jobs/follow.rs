@@ -12,6 +12,7 @@ use tidings::job::{JobId, JobNews, JobStoreError, Renewal};
 
 use super::Shared;
 use super::key::{self, Part};
+use super::noted::Noted;
 use super::record::{Record, Unread};
 use super::told::Told;
 
@@ -115,10 +116,12 @@ impl Shared {
                 Ok(told) => self.take_told(sequence, id, &told),
                 Err(error) => damaged(&error),
             },
-            Part::Progress => match serde_json::from_slice::<tidings::job::Progress>(payload) {
-                Ok(progress) => {
-                    self.index().take_progress(&id, sequence, progress.clone());
-                    self.tell(|| JobNews::Progress { id, progress });
+            Part::Progress => match Noted::read(payload) {
+                Ok(noted) => {
+                    let is_its = self.index().take_progress(&id, sequence, &noted);
+                    if is_its {
+                        self.tell(|| JobNews::Progress { id, progress: noted.progress });
+                    }
                 }
                 Err(error) => damaged(&error),
             },

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tidings::Timestamp;
 use tidings::job::{Job, JobId, JobQuery, JobState, Progress};
 
+use super::noted::{Attempt, Noted};
 use super::record::KnownInput;
 
 /// The most jobs that are kept, ended ones included: each takes about 400 bytes of memory on each replica.
@@ -43,6 +44,8 @@ pub(super) struct Known {
     kind: Arc<str>,
     state: JobState,
     pub created: Timestamp,
+    /// In which attempt it is.
+    pub attempt: Attempt,
     pub ended: Option<Timestamp>,
     pub revision: u64,
     /// The sequence of its record.
@@ -116,6 +119,7 @@ impl Index {
             kind,
             state: job.state,
             created: job.created,
+            attempt: Attempt::of(job),
             ended: job.ended,
             revision: job.revision,
             sequence,
@@ -139,14 +143,16 @@ impl Index {
         }
     }
 
-    pub fn take_progress(&mut self, id: &JobId, sequence: u64, progress: Progress) {
-        if let Some(known) = self.jobs.get_mut(id)
-            && known.ended.is_none()
+    /// Takes the progress that was noted with this sequence, and says whether it is of the attempt that is known.
+    pub fn take_progress(&mut self, id: &JobId, sequence: u64, noted: &Noted) -> bool {
+        let Some(known) = self.jobs.get_mut(id).filter(|known| noted.is_of(known.attempt)) else { return false };
+        if known.ended.is_none()
             && sequence > known.sequence
             && known.progress.as_ref().is_none_or(|(before, _)| *before < sequence)
         {
-            known.progress = Some((sequence, Arc::new(progress)));
+            known.progress = Some((sequence, Arc::new(noted.progress.clone())));
         }
+        true
     }
 
     pub fn take_items(&mut self, id: &JobId, created: Timestamp, items: u64) {

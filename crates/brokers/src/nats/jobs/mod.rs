@@ -1,13 +1,14 @@
 //! Jobs in NATS, shared by all replicas of a hub.
 //!
 //! - `key`: the keys of the bucket. `stream`: the stream that it is.
-//! - `record`, `told`, `item`: a job, up to where the log tells of it, and the items of its result.
+//! - `record`, `noted`, `told`, `item`: a job, how far it is, up to where the log tells of it, and the items of its result.
 //! - `index`: what is known of every job in memory. `follow`: what other replicas do.
 
 mod follow;
 mod index;
 mod item;
 mod key;
+mod noted;
 mod record;
 mod stream;
 mod token;
@@ -17,7 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use async_nats::jetstream::message::StreamMessage;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -30,6 +30,7 @@ use self::follow::{Heard, Removal};
 use self::index::{Index, MOST_JOBS};
 use self::item::{Owner, Places};
 use self::key::Part;
+use self::noted::{Attempt, Noted};
 use self::record::{Record, Unread};
 use self::stream::{ASKED_AT_ONCE, JobStream};
 use super::{Engine, EngineError};
@@ -196,7 +197,12 @@ impl Shared {
             told.put_into(&mut job);
         }
         if let Some(progress) = progress.filter(|noted| noted.sequence > sequence && job.ended.is_none()) {
-            job.progress = noted(id, &progress)?;
+            // Else a replica noted it that had not heard of the newest attempt, or it is damaged, which whoever follows it tells.
+            if let Ok(noted) = Noted::read(&progress.payload)
+                && noted.is_of(Attempt::of(&job))
+            {
+                job.progress = noted.progress;
+            }
         }
         let owner = (id.clone(), job.created);
         job.items = match job.ended {
@@ -293,9 +299,10 @@ impl Shared {
         // Of two for one job the second.
         let mut newest = std::collections::BTreeMap::new();
         for (id, progress) in progress {
-            let is_open = self.index().get(&id).is_some_and(|known| known.ended.is_none());
-            if is_open {
-                let value = serde_json::to_vec(&progress).map_err(|error| JobStoreError(error.to_string()))?;
+            let open = self.index().get(&id).filter(|known| known.ended.is_none()).map(|known| known.attempt);
+            if let Some(attempt) = open {
+                let noted = Noted::new(attempt, progress);
+                let value = serde_json::to_vec(&noted).map_err(|error| JobStoreError(error.to_string()))?;
                 newest.insert(key::part(&id, Part::Progress), Bytes::from(value));
             }
         }
@@ -366,11 +373,6 @@ impl Shared {
         let _ = self.stream.engine().client().publish(self.removals.clone(), removal.into()).await;
         Ok(())
     }
-}
-
-fn noted(id: &JobId, message: &StreamMessage) -> Result<Progress, JobStoreError> {
-    serde_json::from_slice(&message.payload)
-        .map_err(|error| JobStoreError(format!("the progress of job {id} is damaged: {error}")))
 }
 
 #[async_trait]
