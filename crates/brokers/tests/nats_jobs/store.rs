@@ -315,7 +315,8 @@ async fn a_job_made_while_another_of_its_id_is_removed_has_all_its_pieces() {
         a.create(&old).await.unwrap();
         let young = Job { input: large(300_000), ..job(&name, 5) };
         let (was_there, removed, again) = tokio::join!(b.create(&young), a.remove_ended(&old), c.remove_ended(&old));
-        (removed.unwrap(), again.unwrap());
+        removed.unwrap();
+        again.unwrap();
         if was_there.unwrap().is_none() {
             made.push(young);
         }
