@@ -252,7 +252,6 @@ fn is_full(code: ErrorCode) -> bool {
     .contains(&code)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
