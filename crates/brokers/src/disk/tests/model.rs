@@ -112,11 +112,11 @@ async fn run(steps: Vec<Step>, segment_bytes: u64) {
                     Step::FullDisk(room) => Faults { room: Some(room), ..Faults::default() },
                     _ => Faults { sync: true, ..Faults::default() },
                 });
-                let places = broker.publish(vec![event("lost", 0), event("lost", 1)]).await;
+                let bodies = vec![event("lost", 0), event("lost", 1)];
+                let places = broker.publish(bodies.clone()).await;
                 disk.heal();
                 if let Ok(places) = places {
                     // There was just enough room.
-                    let bodies = [event("lost", 0), event("lost", 1)];
                     model.extend(places.into_iter().flatten().zip(bodies).map(|(offset, body)| Event { offset, body }));
                 }
             }
