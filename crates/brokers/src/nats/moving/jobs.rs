@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidings::Timestamp;
-use tidings::job::{Job, JobFileError, JobFiles, JobId, JobQuery, JobStore, JobStoreError};
+use tidings::job::{Job, JobFileError, JobFiles, JobId, JobQuery, JobState, JobStore, JobStoreError};
 
 use crate::nats::NatsFiles;
 use crate::store::Store;
@@ -84,18 +84,41 @@ async fn move_one(
         Some(file) => Some(move_file(from_files, to_files, &file.path, file.bytes).await?),
         None => None,
     };
-    let items = match to.create(&job).await? {
-        None => 0,
-        Some(there) if is_same(&there, &job) => there.items,
+    // What is put behind the end of a job is none of its result: an ended one with items is made open, and ended when they are there.
+    let first =
+        if job.ended.is_some() && job.items > 0 && job.revision > 1 { before_its_end(&job) } else { job.clone() };
+    let (items, revision) = match to.create(&first).await? {
+        None => (0, first.revision),
+        Some(there) if is_same(&there, &first) || is_same(&there, &job) => (there.items, there.revision),
         Some(_) => {
             return Err(JobStoreError(format!("there is another job {id} in NATS: move to a hub of another name")));
         }
     };
-    move_items(from, to, &job, items).await?;
+    if revision == first.revision {
+        move_items(from, to, &job, items).await?;
+    }
+    if revision < job.revision && !to.replace(&job, revision).await? {
+        return Err(JobStoreError(format!(
+            "job {id} was changed in NATS while it was moved: stop what else works there"
+        )));
+    }
     if job.announced > 0 {
         to.note_announced(id, job.announced, job.end.clone()).await?;
     }
     Ok(file)
+}
+
+/// The job as it was before it ended, but for what does not matter while it is moved.
+fn before_its_end(job: &Job) -> Job {
+    Job {
+        state: JobState::Queued,
+        ended: None,
+        end: None,
+        announced: 0,
+        revision: job.revision - 1,
+        items: 0,
+        ..job.clone()
+    }
 }
 
 fn is_same(there: &Job, here: &Job) -> bool {
