@@ -157,6 +157,10 @@ impl Tail for Arrivals {
 async fn delay(here: &Arc<NatsBroker>, there: &Arc<NatsBroker>, rate: u64) {
     let (sender, mut arrivals) = mpsc::unbounded_channel();
     there.tail(Arc::new(Arrivals(sender)));
+    // It has heard nothing of what was published before.
+    while there.head().last < here.head().last {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let first = 1_000_000_000;
     let events = rate * 5;
     let mut sent = Vec::with_capacity(events as usize);
