@@ -9,7 +9,7 @@ import { io } from 'socket.io-client'
 import { root, run, startHub } from './harness/hub.mjs'
 import { startNginx } from './harness/nginx.mjs'
 import { follow, listen, listenBySocketIo, startApp, startProfile } from './harness/profile.mjs'
-import { until } from './harness/wait.mjs'
+import { BEFORE_A_HEARTBEAT, until } from './harness/wait.mjs'
 
 const NAMES = ['bindery', 'immich', 'redseat', 'silo']
 const blocks = async (page, kind) => [...(await readFile(join(root, 'docs', page), 'utf8')).matchAll(new RegExp(`\`\`\`${kind}\\n([\\s\\S]*?)\`\`\``, 'g'))].map(([, text]) => text)
@@ -95,7 +95,7 @@ for (const name of NAMES) {
     const heard = await listens(t, nginx.url)
     const [first] = await events(name)
     await post(first)
-    await until('the event, with nothing behind it', () => heard.heard.length === 1, 3_000)
+    await until('the event, with nothing behind it', () => heard.heard.length === 1, BEFORE_A_HEARTBEAT)
   })
 }
 

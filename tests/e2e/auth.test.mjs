@@ -62,14 +62,14 @@ test('a ticket works once', async t => {
   assert.equal((await fetch(`${hub.url}/v1/poll?ticket=${ticket}`)).status, 401)
 })
 
-test('a revoked principal\'s stream ends within a second, says why, and is not let in again', async t => {
+test('a revoked principal\'s stream ends at once, says why, and is not let in again', async t => {
   const hub = await startHub(t, { config })
   const stream = startCurl(t, `${hub.url}/v1/events`, () => {}, { headers: key('reader'), again: false })
   const other = startCurl(t, `${hub.url}/v1/events`, () => {}, { headers: key('app'), again: false })
   await until('both streams to open', () => [stream, other].every(s => s.bytes().includes('tidings.open')))
   assert.equal((await ask(hub, '/v1/revoke', key('reader'), { principal: 'app' })).status, 403)
   assert.equal((await ask(hub, '/v1/revoke', key('app'), { principal: 'reader' })).status, 200)
-  await until('the stream to end', () => stream.code() !== undefined, 1_000)
+  await until('the stream to end', () => stream.code() !== undefined)
   assert.match(stream.bytes(), /event: tidings\.close\ndata: .*"revoked".*"reconnect":false/)
   assert.equal(other.code(), undefined)
   assert.equal((await curl(`${hub.url}/v1/events`, '-H', `X-Api-Key: ${key('reader')['x-api-key']}`)).status, 401)
@@ -100,7 +100,7 @@ test('u1 of one app is shut out and u1 of another stays, also after a restart', 
   const revoke = profile => ask(hub, '/v1/revoke', key('app'), { principal: 'u1', profile })
   assert.equal((await revoke('atelier')).status, 404)
   assert.equal((await revoke('shelf')).status, 200)
-  await until('the stream to end', () => shelf.code() !== undefined, 1_000)
+  await until('the stream to end', () => shelf.code() !== undefined)
   assert.match(shelf.bytes(), /"revoked"/)
   const status = async app => (await curl(`${hub.url}/${app}`, '-I', '-H', `X-Api-Key: ${key('u1')['x-api-key']}`)).status
   for (const when of ['at once', 'after a restart']) {

@@ -7,7 +7,7 @@ import { startHub } from './harness/hub.mjs'
 import { startNginx } from './harness/nginx.mjs'
 import { startCurl } from './harness/curl.mjs'
 import { Counter, Ledger } from './harness/count.mjs'
-import { until } from './harness/wait.mjs'
+import { BEFORE_A_HEARTBEAT, until } from './harness/wait.mjs'
 
 const path = '/v1/events?topic=count/*'
 
@@ -19,7 +19,7 @@ test('behind nginx a single small event arrives at once', async t => {
   await until('the stream to open', () => seen.length)
   const before = seen.length
   await hub.publish({ name: 'counted', topic: 'count/here', data: { n: 1 } })
-  await until('the event, with nothing behind it', () => seen.length > before, 3_000)
+  await until('the event, with nothing behind it', () => seen.length > before, BEFORE_A_HEARTBEAT)
   assert.deepEqual(JSON.parse(seen.at(-1).data), { n: 1 })
 })
 

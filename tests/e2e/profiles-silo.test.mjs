@@ -10,7 +10,7 @@ import { listen, startProfile } from './harness/profile.mjs'
 import { startNginx } from './harness/nginx.mjs'
 import { startProxy } from './harness/proxy.mjs'
 import { curl, startCurl } from './harness/curl.mjs'
-import { until, within } from './harness/wait.mjs'
+import { BEFORE_A_HEARTBEAT, until, within } from './harness/wait.mjs'
 
 const PEOPLE = {
   silo_viewer: { username: 'ann', role: 'viewer' },
@@ -140,13 +140,13 @@ test('Last-Event-ID goes on where it was; one that the log does not know is told
 })
 
 test('/ready counts the clients, and says 503 while it stops; each stream then ends with a retry and no error', async t => {
-  const { hub } = await start(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '1s', TIDINGS_DRAIN__DELAY: '500ms' } })
+  const { hub } = await start(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '1s', TIDINGS_DRAIN__DELAY: '3s' } })
   const ready = async () => { const { status, body } = await curl(`${hub.url}/ready`); return [status, JSON.parse(body)] }
   assert.deepEqual(await ready(), [200, { status: 'ok', sse_clients: 0 }])
   const streams = [await listen(t, `${hub.url}/api/events`, as('viewer')), await listen(t, `${hub.url}/api/events`, as('editor'))]
   assert.deepEqual(await ready(), [200, { status: 'ok', sse_clients: 2 }])
   hub.process.kill('SIGTERM')
-  await until('readiness to flip', async () => (await ready())[0] === 503, 5_000)
+  await until('readiness to flip', async () => (await ready())[0] === 503)
   assert.deepEqual((await within(20_000, hub.ended, 'the program to end')).code, 0)
   for (const stream of streams) {
     await stream.finished
@@ -181,7 +181,7 @@ async function throughNginx(t, nginx, post) {
   const stream = await listen(t, `${nginx.url}/api/events`, as('viewer'))
   for (const [index, event] of stated.entries()) {
     await post(event)
-    await until('it, with nothing behind it', () => stream.heard.length === index + 1, 3_000)
+    await until('it, with nothing behind it', () => stream.heard.length === index + 1, BEFORE_A_HEARTBEAT)
   }
   const ids = [...stream.bytes().matchAll(/^id: (.*)$/gm)].map(([, id]) => id)
   const again = await listen(t, `${nginx.url}/api/events`, { ...as('viewer'), lastId: ids[1] })

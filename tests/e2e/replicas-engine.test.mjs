@@ -37,7 +37,7 @@ test('without any NATS node publishes are refused for now, streams stay, and all
   await Promise.all(quiet.map(({ beats }) => beats(2)))
   assert.deepEqual(await Promise.all(replicas.map(async replica => (await fetch(`${replica.url}/health`)).status)), [200, 200])
   await nats.start()
-  await Promise.all(replicas.map(replica => replica.becomes(200, 30_000)))
+  await Promise.all(replicas.map(replica => replica.becomes(200)))
   await crowd.grows()
   assert.deepEqual(quiet.map(({ code }) => code()), [undefined, undefined], 'the streams stayed open')
   assert.deepEqual(crowd.listeners.filter(({ transport }) => transport !== 'poll').map(({ opens }) => opens), opens, 'nobody had to come back')

@@ -30,7 +30,7 @@ function connect(t, proxy) {
   return client
 }
 
-const gets = (client, text) => until(() => `${text}; ${client.got} came`, () => client.got === text, 5_000)
+const gets = (client, text) => until(() => `${text}; ${client.got} came`, () => client.got === text)
 
 async function startPair(t) {
   const echo = await startEcho(t)

@@ -17,7 +17,7 @@ let hubs = 0
 const start = (t, options) => startReplicas(t, { nats, hub: `s${++hubs}`, nginx: false, ...options })
 const app = keyOf('app')
 
-test('a principal that is revoked at one replica is out at both within a second, by every transport, and nobody else is', async t => {
+test('a principal that is revoked at one replica is out at both, by every transport, and nobody else is', async t => {
   const { replicas: [a, b] } = await start(t)
   const urls = [a.url, b.url]
   const crowd = await startAudience(t, { urls, publishTo: a.url })
@@ -30,7 +30,7 @@ test('a principal that is revoked at one replica is out at both within a second,
   await crowd.grows()
   assert.equal((await ask(`${a.url}/v1/revoke`, { token: app, body: { principal: 'leaver' } })).status, 200)
   for (const { history } of leavers) history.wasRevoked()
-  await until('all of them to end', () => leavers.every(({ history }) => history.end), 5_000)
+  await until('all of them to end', () => leavers.every(({ history }) => history.end))
   await crowd.grows()
   for (const url of urls) assert.equal((await ask(`${url}/v1/poll`, { token: keyOf('leaver') })).status, 401)
   await crowd.assertWell()
@@ -71,7 +71,7 @@ test('a key that the command line makes is known to both replicas, and when it i
   const id = list.out.split('\n').find(line => line.includes('cli')).trim().split(/\s+/)[0]
   const deleted = await run('key', 'delete', id, '--config', replicas[1].config)
   assert.equal(deleted.code, 0, deleted.out)
-  for (const replica of replicas) await until(`${replica.name} to refuse the key`, async () => await publish(replica) === 401, 5_000)
+  for (const replica of replicas) await until(`${replica.name} to refuse the key`, async () => await publish(replica) === 401)
 })
 
 test('what is published with one Idempotency-Key at both replicas, also at once, is kept once', async t => {

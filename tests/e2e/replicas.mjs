@@ -7,11 +7,13 @@
 //   PUBLISHERS=2       how many publish
 //   REPLICA_EVERY=10   after so many seconds a replica is killed or drained, each in turn, and is gone for a fifth of that
 //   NODE_EVERY=30      the same for a NATS node
-//   REVOKE_EVERY=30    and a principal is revoked
+//   REVOKE_EVERY=30    and a principal is revoked,
+//   REVOKED_WITHIN=1   to be out everywhere after so many seconds
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startAudience } from './harness/audience.mjs'
 import { Board } from './harness/board.mjs'
 import { Chaos, leavers } from './harness/chaos.mjs'
+import { REVOKED_WITHIN } from './harness/checker.mjs'
 import { clock, counted, Delays, Rate, took } from './harness/figures.mjs'
 import { startNats } from './harness/nats.mjs'
 import { keyOf, READERS, startReplicas } from './harness/replicas.mjs'
@@ -20,6 +22,7 @@ const minutes = amount('MINUTES', 5)
 const each = amount('EACH', 2)
 const publishers = amount('PUBLISHERS', 2)
 const every = { replica: amount('REPLICA_EVERY', 10), node: amount('NODE_EVERY', 30), revocation: amount('REVOKE_EVERY', 30) }
+const revokedWithin = 1_000 * amount('REVOKED_WITHIN', REVOKED_WITHIN / 1_000)
 const isChaos = process.env.CHAOS !== 'off'
 
 /** The transports as people call them. */
@@ -47,7 +50,7 @@ async function run() {
   const { replicas, nginx, url } = await startReplicas(t, { nats, hub: 'hub', readers: { ...READERS, ...leavers(Math.ceil(60 * minutes / every.revocation) + 1) } })
   for (const line of addresses({ nats, replicas, nginx })) board.say(line)
   const figures = new Figures({ nats, replicas })
-  const crowd = await startAudience(t, { url, each, publishers, pace: 10, onEvent: data => figures.heard(data) })
+  const crowd = await startAudience(t, { url, each, publishers, pace: 10, revokedWithin, onEvent: data => figures.heard(data) })
   figures.crowd = crowd
   board.begin()
   if (!isChaos) for (const one of [...replicas, ...nats.nodes]) bringBack(one)

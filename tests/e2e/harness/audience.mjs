@@ -19,9 +19,10 @@ const ROLES = {
 /**
  * Opens the listeners, and then lets publishers begin. `url` is where all go, or `urls` has one for each listener in turn. `each` is
  * how many listeners there are of each transport and role; with `cursor` they begin there. What was published before stands in `published`.
+ * Who is revoked has to be out after `revokedWithin` milliseconds, which is long, as a test's machine may be slow.
  */
-export async function startAudience(t, { url, urls = [url], publishTo = url, each = 1, publishers = 1, pace, onEvent, cursor, published } = {}) {
-  const crowd = new Audience(published)
+export async function startAudience(t, { url, urls = [url], publishTo = url, each = 1, publishers = 1, pace, onEvent, cursor, published, revokedWithin = 30_000 } = {}) {
+  const crowd = new Audience({ published, revokedWithin })
   for (const transport of Object.keys(LISTENERS)) for (const [role, what] of Object.entries(ROLES)) for (let i = 1; i <= each; i++) {
     crowd.listeners.push(listen(t, {
       ...what, transport, name: `${transport} ${role} ${i}`, key: keyOf(role), cursor, onEvent, url: urls[crowd.listeners.length % urls.length],
@@ -38,11 +39,11 @@ class Audience {
   listeners = []
   publishers = []
 
-  constructor(published = new Published()) { this.published = published }
+  constructor({ published = new Published(), revokedWithin }) { Object.assign(this, { published, revokedWithin }) }
 
   get publisher() { return this.publishers[0] }
   get histories() { return this.listeners.map(({ history }) => history) }
-  judge() { return judge(this.published, this.histories) }
+  judge() { return judge(this.published, this.histories, { revokedWithin: this.revokedWithin }) }
 
   /** Publishes so many events, where the publisher does not by itself. */
   async publish(count) {
@@ -50,13 +51,13 @@ class Audience {
   }
 
   /** Waits until more has been published, and everybody has been told of what there was by then. */
-  async grows(more = 20, by = 30_000) {
+  async grows(more = 20, by = 60_000) {
     await Promise.all(this.publishers.map(publisher => publisher.grows(more, by)))
     await this.hasHeard(by)
   }
 
   /** Waits until everybody who lives has heard all that is acknowledged by now, or was told of a gap there. */
-  async hasHeard(by = 30_000) {
+  async hasHeard(by = 60_000) {
     const acknowledged = [...this.published.all()].filter(event => event.place)
     const behind = () => this.listeners.filter(listener => !listener.isClosed && !this.#hasPassed(listener, acknowledged))
     await until(() => `${behind().map(({ name }) => name).join(', ')} to hear all;\n${this.judge().explain()}`, () => behind().length === 0, by)

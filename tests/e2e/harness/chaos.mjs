@@ -71,7 +71,7 @@ export class Chaos {
     await (isKill ? replica.kill() : replica.drain())
     await this.#pause(this.away.replica)
     await replica.start()
-    await replica.becomes(200, 30_000)
+    await replica.becomes(200)
     this.note(`${replica.name} is back, ${took(performance.now() - begin)} later`)
   }
 

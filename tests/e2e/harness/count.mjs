@@ -73,12 +73,12 @@ export class Ledger {
   get last() { return this.numbers.at(-1) ?? 0 }
 
   /** Waits until `more` events have come since now. */
-  async grows(more = 20, by = 30_000) {
+  async grows(more = 20, by = 60_000) {
     const goal = await this.count() + more
     await until(() => `${goal} events; ${this.numbers.length} came`, async () => await this.count() >= goal, by)
   }
 
-  async reaches(n, by = 30_000) {
+  async reaches(n, by = 60_000) {
     await until(() => `number ${n}; the last was ${this.last}`, async () => { await this.count(); return this.last >= n }, by)
   }
 

@@ -99,7 +99,7 @@ class NatsCluster {
     await until(() => `NATS to be well; it said:\n${running.map(node => node.lastLines()).join('\n')}`, async () => {
       const well = await Promise.all(running.map(node => node.isWell()))
       return well.every(Boolean)
-    }, 30_000)
+    })
   }
 }
 
@@ -152,7 +152,7 @@ class NatsNode {
       this.output = (this.output + text).slice(-64_000)
       if (this.output.includes('Server is ready')) ready()
     })
-    await within(20_000, listening, () => `NATS ${this.name} to listen; it said:\n${this.lastLines()}`)
+    await within(60_000, listening, () => `NATS ${this.name} to listen; it said:\n${this.lastLines()}`)
   }
 
   /** kill -9. */

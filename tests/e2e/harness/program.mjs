@@ -40,7 +40,7 @@ export class Program {
       })
     })
     listening.catch(() => {})
-    this.port = await within(20_000, listening, () => `${this.name} to listen; it said:\n${this.output}`)
+    this.port = await within(60_000, listening, () => `${this.name} to listen; it said:\n${this.output}`)
   }
 
   /** Ends it as a power cut would: nothing of its own runs after this. */

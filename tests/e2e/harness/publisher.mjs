@@ -36,7 +36,7 @@ export class Publisher {
   }
 
   /** Waits until so many more events have been acknowledged. */
-  async grows(more = 20, by = 30_000) {
+  async grows(more = 20, by = 60_000) {
     const goal = this.acknowledged + more
     await until(() => `${goal} events of ${this.name} to be acknowledged; ${this.acknowledged} were, ${this.unavailable} answers were 503, ${this.cuts} requests were cut`, () => {
       if (this.#failed) throw this.#failed

@@ -281,9 +281,9 @@ impl Server {
         (client.status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
     }
 
-    /// Waits until `done`; fails after ten seconds.
+    /// Waits until `done`; fails after a minute.
     pub async fn until(&self, what: &str, mut done: impl FnMut(&Server) -> bool) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while !done(self) {
             assert!(tokio::time::Instant::now() < deadline, "it never came to this: {what}");
             tokio::task::yield_now().await;
@@ -402,8 +402,8 @@ impl Client {
 
     async fn fill(&mut self) -> bool {
         let mut chunk = vec![0; 65536];
-        let read = tokio::time::timeout(Duration::from_secs(10), self.socket.read(&mut chunk));
-        match read.await.expect("nothing came for ten seconds") {
+        let read = tokio::time::timeout(Duration::from_secs(60), self.socket.read(&mut chunk));
+        match read.await.expect("nothing came for a minute") {
             Ok(0) | Err(_) => false,
             Ok(read) => {
                 self.buffer.extend_from_slice(&chunk[..read]);

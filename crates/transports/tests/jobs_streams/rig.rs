@@ -250,9 +250,9 @@ impl Rig {
         self.raw(&request).await
     }
 
-    /// Waits until `done`; fails after ten seconds.
+    /// Waits until `done`; fails after a minute.
     pub async fn until(&self, what: &str, mut done: impl FnMut(&Rig) -> bool) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while !done(self) {
             assert!(tokio::time::Instant::now() < deadline, "it never came to this: {what}");
             tokio::task::yield_now().await;

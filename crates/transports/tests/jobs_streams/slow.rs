@@ -57,7 +57,7 @@ impl Reader {
 
     /// The names of all events, once it has ended; with the data of the last two.
     async fn rest(mut self) -> (Vec<String>, Vec<String>) {
-        let rest = tokio::time::timeout(Duration::from_secs(10), self.socket.read_to_end(&mut self.bytes));
+        let rest = tokio::time::timeout(Duration::from_secs(60), self.socket.read_to_end(&mut self.bytes));
         rest.await.expect("the stream ends").unwrap();
         let text = String::from_utf8(self.bytes).unwrap();
         assert!(text.ends_with("\n\n"), "it ends within a block: {text:?}");
