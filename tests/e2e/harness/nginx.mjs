@@ -7,6 +7,7 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root } from './hub.mjs'
+import { freePort } from './ports.mjs'
 import { until } from './wait.mjs'
 
 /**
@@ -58,15 +59,6 @@ export async function startNginx(t, hub, own) {
     await until('the old nginx to end', async () => { const now = await workers(); return now.length && !now.some(worker => before.includes(worker)) })
   }
   return { url: `http://127.0.0.1:${port}`, port, reload }
-}
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function canConnect(port) {
