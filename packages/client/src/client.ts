@@ -142,30 +142,28 @@ class LiveClient implements Client<Any> {
 
   close(): void {
     this.#stop(false)
-    this.#tellClosed()
   }
 
   logout(): void {
     // Whoever holds the connection for all has to hear it, also from a page that has none.
     if (!this.#source && shares(this.options, this.#environment)) this.#open()
     this.#stop(true)
-    this.#forget()
-    this.#tellClosed()
   }
 
-  #stop(logout: boolean): void {
+  #stop(loggedOut: boolean, error?: TidingsError): void {
     const source = this.#source
     this.#stopped = true
     this.#source = undefined
     this.#wanted = null
     this.#unwatch()
-    source?.close(logout)
-  }
-
-  #forget(): void {
-    this.#latest.clear()
-    this.#tokens.forget()
-    this.#cursor = this.#telling = undefined
+    // One that told of a logout is over, and does not say it again.
+    source?.close(loggedOut)
+    if (loggedOut) {
+      this.#latest.clear()
+      this.#tokens.forget()
+      this.#cursor = this.#telling = undefined
+    }
+    this.#tellClosed(error, loggedOut)
   }
 
   /** Wants what all who listen want together. Without anybody it stays as it is. */
@@ -195,7 +193,7 @@ class LiveClient implements Client<Any> {
       connection: connection => ours() && this.#tell(connection),
       error: error => ours() && this.#report(error),
       token: (refresh, signal) => this.#tokens.get(refresh, signal),
-      loggedOut: () => ours() && this.#loggedOut(),
+      loggedOut: () => ours() && this.#stop(true, new TidingsError('unauthorized', 'logged out on another page')),
     }
     try {
       const settings = settle(this.options, environment)
@@ -270,14 +268,8 @@ class LiveClient implements Client<Any> {
     }
   }
 
-  #loggedOut(): void {
-    this.#stop(false)
-    this.#forget()
-    this.#tellClosed(new TidingsError('unauthorized', 'logged out on another page'))
-  }
-
-  #tellClosed(error?: TidingsError): void {
-    this.#tell({ ...BEFORE, status: 'closed', error })
+  #tellClosed(error?: TidingsError, loggedOut?: boolean): void {
+    this.#tell({ ...BEFORE, status: 'closed', error, loggedOut })
   }
 
   readonly #failed = (cause: unknown): void =>

@@ -76,6 +76,8 @@ export interface Connection {
   /** When it tries again, in ms since 1970. */
   readonly retryAt: number | undefined
   readonly error: TidingsError | undefined
+  /** Where {@link Client.close} or {@link Client.logout} ended it: whether that was a logout, here or on another page. */
+  readonly loggedOut?: boolean | undefined
 }
 
 /** A credential, and until when it is good (ms since 1970), if that is known. */

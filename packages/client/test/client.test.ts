@@ -488,7 +488,12 @@ describe('the connection', () => {
     client.logout()
     expect(source().calls.at(-1)).toBe('logout')
     expect(client.latest('book.updated')).toBeUndefined()
-    expect(client.connection).toMatchObject({ status: 'closed', cursor: undefined, error: undefined })
+    expect(client.connection).toMatchObject({
+      status: 'closed',
+      cursor: undefined,
+      error: undefined,
+      loggedOut: true,
+    })
     client.reconnect()
     expect(sources).toHaveLength(2)
     expect(source().settings.cursor).toBeUndefined()
@@ -502,7 +507,9 @@ describe('the connection', () => {
     source().tell(5, book(5))
     source().sink.loggedOut()
     expect(client.latest('book.updated')).toBeUndefined()
-    expect(client.connection).toMatchObject({ status: 'closed', error: { code: 'unauthorized' } })
+    expect(client.connection).toMatchObject({ status: 'closed', error: { code: 'unauthorized' }, loggedOut: true })
+    client.close()
+    expect(client.connection.loggedOut).toBe(false)
   })
 
   it('tells nothing twice to a listener that closes and comes back', () => {
