@@ -59,18 +59,18 @@ export interface PendingOptions<Kinds> {
 
 /** Changes that have yet to be applied. `Kinds` maps the names of kinds to their changes. */
 export interface Pending<Kinds> {
-  /** How many wait. */
+  /** How many wait. What is being applied does not. */
   readonly size: number
   add<Name extends keyof Kinds & string>(kind: Name, ...changes: readonly Kinds[Name][]): void
   /** Applies all that waits now, also while paused. Resolves when it is done. */
   flush(): Promise<void>
-  /** Forgets all that waits: after a logout, or before everything is fetched anew. What is being applied is not stopped. */
+  /** Forgets all that waits, as before everything is fetched anew. What is being applied is not stopped. */
   clear(): void
   /** Applies nothing until {@link resume}: a list that somebody chooses from does not change under their hands. Changes are kept. */
   pause(): void
   /** Applies what became due meanwhile. */
   resume(): void
-  /** Takes the events of a client as changes. */
+  /** Takes the events of a client as changes. When it is logged out, here or on another page, all that waits is forgotten, as by {@link clear}. */
   attach<Events extends object>(client: Client<Events>, map: AttachMap<Events, Kinds>): Attached<Events, Kinds>
 }
 
@@ -80,6 +80,14 @@ export function createPending<Kinds extends object>(options: PendingOptions<Kind
 }
 
 type Any = ChangeQueue<unknown>
+
+/** What one kind adds to a run. */
+interface Taken {
+  readonly queue: Any
+  readonly changes: readonly unknown[]
+  /** Does not wait for {@link Pending.resume}. */
+  isUrgent: boolean
+}
 
 class Waiting<Kinds extends object> implements Pending<Kinds> {
   readonly #environment: Environment
@@ -97,8 +105,8 @@ class Waiting<Kinds extends object> implements Pending<Kinds> {
   #isWorking = false
   #wakeUp: () => void = () => {}
   #work: Promise<void> | undefined
-  /** Grows with each `clear`: what was taken before counts no more. */
-  #generation = 0
+  /** What is left of the run that is under way. */
+  #taken: Taken[] = []
 
   constructor({ kinds, onError, environment }: PendingOptions<Kinds>) {
     this.#environment = environmentOf(environment)
@@ -112,6 +120,7 @@ class Waiting<Kinds extends object> implements Pending<Kinds> {
   get size(): number {
     let size = 0
     for (const queue of this.#queues.values()) size += queue.size
+    for (const { changes } of this.#taken) size += changes.length
     return size
   }
 
@@ -126,17 +135,20 @@ class Waiting<Kinds extends object> implements Pending<Kinds> {
   }
 
   async flush(): Promise<void> {
+    for (const taken of this.#taken) taken.isUrgent = true
     this.#force([...this.#queues.values()])
     await this.#work
   }
 
   clear(): void {
-    this.#generation += 1
+    this.#taken = []
     this.#timers.clear()
     this.#due.clear()
     this.#urgent.clear()
     this.#debounced = 0
     for (const queue of this.#queues.values()) queue.clear()
+    // A run that is paused has nothing left.
+    this.#wakeUp()
   }
 
   pause(): void {
@@ -150,7 +162,10 @@ class Waiting<Kinds extends object> implements Pending<Kinds> {
   }
 
   attach<Events extends object>(client: Client<Events>, map: AttachMap<Events, Kinds>): Attached<Events, Kinds> {
-    return attachTo(client, map, (kind, changes) => this.add(kind, ...changes))
+    return attachTo(client, map, {
+      add: (kind, changes) => this.add(kind, ...changes),
+      clear: () => this.clear(),
+    })
   }
 
   #put(queue: Any, change: unknown): void {
@@ -201,12 +216,14 @@ class Waiting<Kinds extends object> implements Pending<Kinds> {
 
   /** Runs until nothing is due. Where no `apply` gives a promise, it is done when it returns. */
   async #applyDue(): Promise<void> {
-    for (let taken = this.#take(); taken.length > 0; taken = this.#take()) {
-      const generation = this.#generation
-      for (const { queue, changes, isUrgent } of taken) {
-        while (this.#paused && !isUrgent && this.#urgent.size === 0) await this.#resumed()
-        if (generation !== this.#generation) break
-        const applying = this.#applyOne(queue, changes)
+    for (this.#taken = this.#take(); this.#taken.length > 0; this.#taken = this.#take()) {
+      for (let next = this.#taken[0]; next; next = this.#taken[0]) {
+        if (this.#paused && !next.isUrgent && this.#urgent.size === 0) {
+          await this.#resumed()
+          continue
+        }
+        this.#taken.shift()
+        const applying = this.#applyOne(next.queue, next.changes)
         if (applying) await applying
       }
     }
@@ -214,9 +231,9 @@ class Waiting<Kinds extends object> implements Pending<Kinds> {
   }
 
   /** Taken together, at the beginning of a run: what comes later belongs after all of it. */
-  #take(): { readonly queue: Any; readonly changes: readonly unknown[]; readonly isUrgent: boolean }[] {
+  #take(): Taken[] {
     const now = this.#environment.now()
-    const taken = []
+    const taken: Taken[] = []
     for (const queue of this.#queues.values()) {
       const isUrgent = this.#urgent.delete(queue)
       if (!this.#due.has(queue) || (this.#paused && !isUrgent)) continue

@@ -338,6 +338,55 @@ describe('paused', () => {
     await wait(0)
     expect(applied).toEqual(['two'])
   })
+
+  test('what a run had yet to apply when it was paused still waits: it counts, a flush applies it, and `clear` forgets it', async () => {
+    for (const how of ['flush', 'clear'] as const) {
+      const applied: string[] = []
+      let finish: () => void = () => {}
+      const pending = createPending({
+        kinds: {
+          one: { apply: (_: readonly number[]) => new Promise<void>(resolve => (finish = resolve)) },
+          two: { apply: (numbers: readonly number[]) => applied.push(`two ${numbers}`) },
+        },
+      })
+      pending.add('one', 1)
+      pending.add('two', 1, 2)
+      await wait(500)
+      pending.pause()
+      expect(pending.size).toBe(2)
+      finish()
+      await wait(0)
+      expect([applied, pending.size]).toEqual([[], 2])
+      if (how === 'clear') pending.clear()
+      pending.add('two', 3)
+      let flushed = false
+      void pending.flush().then(() => {
+        flushed = true
+      })
+      await wait(0)
+      expect(applied).toEqual(how === 'flush' ? ['two 1,2', 'two 3'] : ['two 3'])
+      expect([flushed, pending.size]).toEqual([true, 0])
+    }
+  })
+
+  test('a flush while one kind is being applied takes in what the run has yet to apply', async () => {
+    const applied: string[] = []
+    let finish: () => void = () => {}
+    const pending = createPending({
+      kinds: {
+        one: { apply: (_: readonly number[]) => new Promise<void>(resolve => (finish = resolve)) },
+        two: { apply: (_: readonly number[]) => applied.push('two') },
+      },
+    })
+    pending.add('one', 1)
+    pending.add('two', 1)
+    await wait(500)
+    pending.pause()
+    const flushed = pending.flush()
+    finish()
+    await flushed
+    expect(applied).toEqual(['two'])
+  })
 })
 
 describe('bounded', () => {
@@ -423,7 +472,7 @@ describe('attached to a client', () => {
           event: { name, data, topic: '', cursor: undefined, time: undefined },
         })),
       })
-    return { client, pending, applied, tell }
+    return { client, pending, applied, tell, logOutElsewhere: () => sink?.loggedOut() }
   }
 
   test('events become changes of the kinds that the map names', async () => {
@@ -462,6 +511,43 @@ describe('attached to a client', () => {
     tell(['AssetUploadReadyV1', { asset: { id: 'late' } }])
     await wait(500)
     expect(applied).toHaveLength(1)
+  })
+
+  test.each(['here', 'on another page'])(
+    'a logout %s forgets all that waits, and the end of a page does not',
+    async where => {
+      const { client, pending, applied, tell, logOutElsewhere } = attached()
+      pending.attach(client, { on_upload_success: 'upload' })
+      tell(['on_upload_success', { id: 'mine' }])
+      pending.add('trash', 'by hand')
+      if (where === 'here') client.logout()
+      else logOutElsewhere()
+      expect(pending.size).toBe(0)
+      await wait(10_000)
+      expect(applied).toEqual([])
+      client.reconnect()
+      pending.add('trash', 'of the next one')
+      client.close()
+      await wait(500)
+      expect(applied).toEqual([['trash', ['of the next one']]])
+    },
+  )
+
+  test('what is told with the event at which somebody logs out is not taken any more', async () => {
+    const { client, pending, applied, tell } = attached()
+    client.on('on_upload_success', () => client.logout())
+    pending.attach(client, { on_upload_success: 'upload' })
+    tell(['on_upload_success', { id: 'a' }], ['on_upload_success', { id: 'b' }])
+    await wait(10_000)
+    expect(applied).toEqual([])
+  })
+
+  test('who is detached does not hear of a logout', async () => {
+    const { client, pending } = attached()
+    pending.attach(client, { on_upload_success: 'upload' }).detach()
+    pending.add('trash', 'kept')
+    client.logout()
+    expect(pending.size).toBe(1)
   })
 
   test('the kinds and their changes are checked by the compiler', () => {

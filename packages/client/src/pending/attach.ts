@@ -26,16 +26,33 @@ export interface Attached<Events, Kinds> {
   detach(): void
 }
 
-/** Takes the events of a client as changes. */
+/** Where changes go. */
+interface Changes<Kinds> {
+  add<Kind extends keyof Kinds & string>(kind: Kind, changes: readonly Kinds[Kind][]): void
+  /** Forgets them: they were of somebody who is not here any more. */
+  clear(): void
+}
+
+/** Takes the events of a client as changes, until it is logged out. */
 export function attachTo<Events extends object, Kinds>(
   client: Client<Events>,
   map: AttachMap<Events, Kinds>,
-  add: <Kind extends keyof Kinds & string>(kind: Kind, changes: readonly Kinds[Kind][]) => void,
+  { add, clear }: Changes<Kinds>,
 ): Attached<Events, Kinds> {
-  const subscription = client.subscribe(wanted(map, add))
+  const own: typeof add = (kind, changes) => {
+    // Whoever logs out while events are told has the rest of them told to those after him.
+    if (!client.connection.loggedOut) add(kind, changes)
+  }
+  const subscription = client.subscribe(wanted(map, own))
+  const unwatch = client.onConnection(({ loggedOut }) => {
+    if (loggedOut) clear()
+  })
   return {
-    replace: other => subscription.replace(wanted(other, add)),
-    detach: () => subscription.unsubscribe(),
+    replace: other => subscription.replace(wanted(other, own)),
+    detach: () => {
+      unwatch()
+      subscription.unsubscribe()
+    },
   }
 }
 
@@ -43,7 +60,7 @@ type EventName<Events> = keyof Events & string
 
 function wanted<Events extends object, Kinds>(
   map: AttachMap<Events, Kinds>,
-  add: <Kind extends keyof Kinds & string>(kind: Kind, changes: readonly Kinds[Kind][]) => void,
+  add: Changes<Kinds>['add'],
 ): SubscriptionOptions<Events, EventName<Events>> {
   // The map's type has checked what each kind takes; from here on it is not known any more.
   const entries = new Map(Object.entries(map)) as ReadonlyMap<string, Entry>
