@@ -226,6 +226,23 @@ describe('where streams don’t get through, it asks', () => {
     expect(told.ends).toHaveLength(1)
   })
 
+  test('an answer that is cut off heals, be it the document or a page of items', async () => {
+    const { at, told } = await polling()
+    await at.last().stream({ 'content-type': 'application/json' })
+    await at.last().send('{"id":"42","sta')
+    await at.last().cut()
+    await at.clock.pass(2_000)
+    await at.last().reply(200, document({ items: 1 }))
+    await at.last().stream({ 'content-type': 'application/json' })
+    await at.last().send('{"state":"running","ite')
+    await at.last().cut()
+    expect(told.done).toBe(undefined)
+    await at.clock.pass(2_000)
+    await at.last().reply(200, { state: 'running', items: ['a'], count: 1 })
+    expect(told.items).toEqual([[0, 'a']])
+    expect(told.progress).toHaveLength(1)
+  })
+
   test('a refusal ends it, and an answer that is none of a hub’s too', async () => {
     const refused = await polling()
     await refused.at.last().reply(403, {})

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { cancelJob, createJob, jobResult, listJobs, watchJob } from '../src/jobs.js'
-import { document, hub } from './jobs.harness.js'
+import { cancelJob, createJob, getJob, jobResult, listJobs, watchJob } from '../src/jobs.js'
+import { document, type Hub, hub } from './jobs.harness.js'
 import { settled } from './transports.harness.js'
 
 const unhandled: unknown[] = []
@@ -166,6 +166,26 @@ describe('making', () => {
     await expect(watchJob(at.client, '42').done).rejects.toMatchObject({ code: 'refused' })
     expect(at.calls).toHaveLength(0)
   })
+})
+
+test.each(['cut', 'aborted'] as const)('an answer that is %s midway is an error that says so', async how => {
+  for (const ask of [
+    (at: Hub, signal: AbortSignal) => getJob(at.client, '42', { signal }),
+    (at: Hub, signal: AbortSignal) => createJob(at.client, 'import', { signal }),
+  ]) {
+    const at = hub()
+    const stop = new AbortController()
+    const failed = expect(ask(at, stop.signal)).rejects.toMatchObject({
+      code: how === 'cut' ? 'network' : 'aborted',
+      retrying: false,
+    })
+    await settled()
+    await at.last().stream({ 'content-type': 'application/json' })
+    await at.last().send('{"id":"42","sta')
+    if (how === 'cut') await at.last().cut()
+    else stop.abort()
+    await failed
+  }
 })
 
 test('a result whose pages go in circles ends', async () => {

@@ -1,6 +1,7 @@
 import { judge } from '../ending.js'
 import { environmentOf } from '../environment.js'
 import { TidingsError } from '../errors.js'
+import { aborted, reasonOf } from '../failure.js'
 import { forGood } from '../transports/for-good.js'
 import { isObject, mediaType } from '../transports/http.js'
 import { refusal } from '../transports/problem.js'
@@ -49,7 +50,7 @@ export async function ask(
   init: RequestInit,
   options: JobRequestOptions,
 ): Promise<Answer> {
-  const answer = await answerOf(client, await client.request(path, initOf(init, options)))
+  const answer = await answerOf(client, await client.request(path, initOf(init, options)), options.signal)
   if ('error' in answer) throw forGood(answer.error)
   return answer
 }
@@ -62,8 +63,12 @@ export function initOf(init: RequestInit, { token, signal }: JobRequestOptions):
   return { ...init, headers, ...(signal && { signal }) }
 }
 
-/** The JSON of an answer, or its refusal. Rejects where it is not a hub's. */
-export async function answerOf(client: JobClient, response: Response): Promise<Answer | Refusal> {
+/** The JSON of an answer, or its refusal. Rejects where it is not a hub's, or does not come whole. */
+export async function answerOf(
+  client: JobClient,
+  response: Response,
+  signal: AbortSignal | undefined,
+): Promise<Answer | Refusal> {
   const { status } = response
   if (!response.ok) {
     const { now } = environmentOf(client.options.environment)
@@ -71,8 +76,26 @@ export async function answerOf(client: JobClient, response: Response): Promise<A
     return { error, least }
   }
   const contentType = mediaType(response.headers)
-  // What is no JSON by its own word, or is cut off, comes from a proxy.
-  const body: unknown = contentType === 'application/json' ? await response.json().catch(() => undefined) : undefined
+  // What is no JSON, or not by its own word, comes from a proxy.
+  const body = contentType === 'application/json' ? jsonOf(await textOf(response, signal)) : undefined
   if (isObject(body)) return { status, body }
   throw forGood(judge({ kind: 'content-type', contentType }, undefined, true).error)
+}
+
+async function textOf(response: Response, signal: AbortSignal | undefined): Promise<string> {
+  try {
+    return await response.text()
+  } catch (cause) {
+    if (signal?.aborted) throw aborted(signal)
+    throw new TidingsError('network', `the answer was cut off: ${reasonOf(cause)}`, { cause })
+  }
+}
+
+/** What a text says as JSON; `undefined` if it is none. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }

@@ -50,7 +50,7 @@ export async function createJob<Result = unknown>(
   if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey)
   const init = initOf({ method: 'POST', headers, body: file ? formOf(text, file) : text }, { signal })
   const path = pathOf(client, undefined, '', { profile })
-  const answer = await answerOf(client, await post(client, path, init, file && onUploadProgress))
+  const answer = await answerOf(client, await post(client, path, init, file && onUploadProgress), signal)
   if ('error' in answer) throw forGood(answer.error)
   const { token, token_expires: expires, ...document } = answer.body
   if (typeof document.id !== 'string' || typeof token !== 'string') {

@@ -87,7 +87,11 @@ export abstract class Feed {
       let wait = EVERY
       try {
         const init = initOf({ cache: 'no-store' }, { token: this.token, signal: this.over })
-        const answer = await answerOf(this.client, await this.client.request(pathOf(this.client, this.id), init))
+        const answer = await answerOf(
+          this.client,
+          await this.client.request(pathOf(this.client, this.id), init),
+          this.over,
+        )
         if (!('error' in answer)) {
           this.document(answer.body)
           return

@@ -1,7 +1,7 @@
 import { TidingsError } from '../errors.js'
 import { EventSource, type StreamErrorEvent } from '../event-source.js'
 import { settle } from '../settings.js'
-import { pathOf } from './ask.js'
+import { jsonOf, pathOf } from './ask.js'
 import { Feed } from './feed.js'
 import { heals } from './report.js'
 
@@ -63,12 +63,12 @@ export class StreamFeed extends Feed {
     })
     source.addEventListener('job.item', ({ data }) => {
       heard()
-      this.item(jsonOf(data))
+      this.item(jsonOf(String(data)))
     })
     for (const state of STATES) {
       source.addEventListener(`job.${state}`, ({ data }) => {
         heard()
-        this.document(jsonOf(data))
+        this.document(jsonOf(String(data)))
       })
     }
     source.onerror = event => {
@@ -100,13 +100,5 @@ export class StreamFeed extends Feed {
       if (!heals(error) && !init.signal?.aborted) this.fail(error)
       throw error
     }
-  }
-}
-
-function jsonOf(data: unknown): unknown {
-  try {
-    return JSON.parse(String(data))
-  } catch {
-    return undefined
   }
 }
