@@ -61,7 +61,7 @@ pub async fn run(
 ) -> Result<Summary, Unfinished> {
     report.progress(0, None, Some("reading the photo"), None);
     let photo = unless_canceled(report, Photo::open(image, &settings.photo)).await??;
-    let mut spines = unless_canceled(report, engine.read(&photo, report)).await??;
+    let mut spines = unless_canceled(report, engine.read(photo, report)).await??;
     spines.truncate(settings.spines);
     if spines.is_empty() {
         let sentence = "no spine of a book can be read on the photo; one that is sharp, bright and taken from the \
@@ -89,7 +89,7 @@ pub async fn run(
 }
 
 impl Engine {
-    async fn read(&self, photo: &Photo, report: &dyn Report) -> Result<Vec<Spine>, Failure> {
+    async fn read(&self, photo: Photo, report: &dyn Report) -> Result<Vec<Spine>, Failure> {
         match self {
             Engine::Vision(vision) => vision.read(photo).await,
             Engine::Tesseract(tesseract) => ocr::read(photo, tesseract, report).await,

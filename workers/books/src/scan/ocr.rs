@@ -27,8 +27,7 @@ const READINGS: [(Turn, WayUp, Ink); 6] = [
 ];
 
 /// The spines on a photo, from the left.
-pub async fn read(photo: &Photo, tesseract: &Tesseract, report: &dyn Report) -> Result<Vec<Spine>, Failure> {
-    let photo = photo.clone();
+pub async fn read(photo: Photo, tesseract: &Tesseract, report: &dyn Report) -> Result<Vec<Spine>, Failure> {
     let grey = blocking(move || photo.grey(SIDE.0, SIDE.1)).await?;
     let size = grey.dimensions();
     let mut found = Vec::new();

@@ -62,8 +62,7 @@ impl fmt::Debug for Key {
 
 impl Vision {
     /// The spines that the model reads.
-    pub async fn read(&self, photo: &Photo) -> Result<Vec<Spine>, Failure> {
-        let photo = photo.clone();
+    pub async fn read(&self, photo: Photo) -> Result<Vec<Spine>, Failure> {
         let jpeg = blocking(move || photo.jpeg(SIDE)).await??;
         let image = format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(jpeg));
         let question = json!({
