@@ -42,6 +42,17 @@ async function started(map: LiveMap<Events> = MAP, options: BridgeOptions = {}) 
   return { desk, live }
 }
 
+/** A client that looks open while its connection is exchanged for one with more topics. */
+class Exchanged extends FakeClient {
+  arrive: () => void = () => {}
+
+  override position() {
+    return new Promise<string>(resolve => {
+      this.arrive = () => resolve('0000000a-0')
+    })
+  }
+}
+
 /** Shows a query and answers its fetch. */
 async function shown(desk: Desk, key: readonly unknown[], data: unknown) {
   const seen = desk.show(key)
@@ -394,6 +405,80 @@ describe('the beginning', () => {
     await shown(desk, ['books'], [a])
     await bridge(desk.client as never, desk.queries, MAP).ready
     expect(desk.keys()).toEqual([['books']])
+  })
+
+  it('waits for the place of its own topics, also where the connection is open with those of others', async () => {
+    const client = new Exchanged()
+    const desk = new Desk(client)
+    client.open()
+    await shown(desk, ['books'], [a])
+    bridge(client as never, desk.queries, MAP, { topics: ['book/*'] })
+    await desk.settle(1_000)
+    expect(desk.keys()).toEqual([])
+    client.arrive()
+    await desk.settle()
+    expect(desk.keys()).toEqual([['books']])
+  })
+
+  it('is known at once where another bridge hears the same topics, until the turn in which that ends', async () => {
+    const client = new Exchanged()
+    const desk = new Desk(client)
+    client.open()
+    const options = { topics: ['book/*'] }
+    const first = bridge(client as never, desk.queries, MAP, options)
+    client.arrive()
+    await first.ready
+    const isReady = async (live: typeof first) => {
+      let ready = false
+      void live.ready.then(() => {
+        ready = true
+      })
+      await desk.settle()
+      return ready
+    }
+    first.stop()
+    const second = bridge(client as never, desk.queries, MAP, options)
+    expect(await isReady(second)).toBe(true)
+    expect(await isReady(bridge(client as never, desk.queries, MAP, { topics: ['author/*'] }))).toBe(false)
+    second.stop()
+    await desk.settle()
+    expect(await isReady(bridge(client as never, desk.queries, MAP, options))).toBe(false)
+  })
+
+  it('keeps no query waiting while the hub is away, and has it fetched anew when the hub is back', async () => {
+    const desk = new Desk()
+    const live = bridge(desk.client as never, desk.queries, MAP)
+    desk.client.cut()
+    await live.ready
+    await shown(desk, ['books'], [a])
+    await desk.settle(60_000)
+    expect(desk.keys()).toEqual([])
+    desk.client.open()
+    await desk.settle()
+    expect(desk.keys()).toEqual([['books']])
+  })
+
+  it('keeps no query waiting for longer than 2 s', async () => {
+    const desk = new Desk()
+    let ready = false
+    void bridge(desk.client as never, desk.queries, MAP).ready.then(() => {
+      ready = true
+    })
+    await desk.settle(1_999)
+    expect(ready).toBe(false)
+    await desk.settle(1)
+    expect(ready).toBe(true)
+    await shown(desk, ['books'], [a])
+    desk.client.open()
+    await desk.settle()
+    expect(desk.keys()).toEqual([['books']])
+  })
+
+  it('keeps no query waiting after a refusal for good', async () => {
+    const desk = new Desk()
+    const live = bridge(desk.client as never, desk.queries, MAP)
+    desk.client.close()
+    await live.ready
   })
 
   it('is made up for when the client was closed at first', async () => {

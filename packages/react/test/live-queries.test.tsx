@@ -62,6 +62,12 @@ function Late({ fetchBooks }: { fetchBooks: () => Promise<Book[]> }) {
   return <p>{books.data?.length}</p>
 }
 
+/** What an app has around all pages. */
+function App() {
+  useLiveQueries<Events>(LATE)
+  return null
+}
+
 function setUp(page: (drawn: Drawn, fetchBooks: () => Promise<Book[]>) => ReactNode, client = new FakeClient()) {
   const queries = new QueryClient({
     defaultOptions: { queries: { staleTime: Number.POSITIVE_INFINITY, retry: false } },
@@ -129,10 +135,18 @@ describe('useLiveQueries', () => {
     expect(fetchBooks).toHaveBeenCalledTimes(1)
   })
 
-  it('fetches once what comes onto the page together with it, where the place is known already', async () => {
+  it('fetches once what comes onto the page together with it, where a bridge of the app hears the same topics', async () => {
     const client = new FakeClient()
     client.open()
-    const { fetchBooks, container } = setUp((_drawn, fetchBooks) => <Late fetchBooks={fetchBooks} />, client)
+    const app = (page: ReactNode) => (
+      <>
+        <App />
+        {page}
+      </>
+    )
+    const { fetchBooks, container, rerender, whole } = setUp(() => app(null), client)
+    await settled()
+    rerender(whole(app(<Late fetchBooks={fetchBooks} />)))
     await settled()
     expect(container.textContent).toBe('1')
     expect(fetchBooks).toHaveBeenCalledTimes(1)

@@ -1,6 +1,7 @@
 import { notifyManager, type QueryClient } from '@tanstack/react-query'
 import type { Client, LiveEvent } from '@tidings/client'
 import { Held } from '../held.js'
+import { awaitPlace } from '../place.js'
 import { report } from '../report.js'
 import { type AnyRule, applyEvents, queriesOf } from './changes.js'
 import { Refetches } from './refetches.js'
@@ -28,7 +29,10 @@ export interface Bridge {
   readonly pause: () => void
   /** Applies what was held back, in order, and goes on. */
   readonly resume: () => void
-  /** Resolves when what is fetched from now on is kept up to date. Never after `stop`. */
+  /**
+   * Resolves when what is fetched from now on is kept up to date; or when that takes longer than 2 s, or the hub is away, and then it is
+   * fetched anew once it is known from which place on all events come. Never after `stop`.
+   */
   readonly ready: Promise<void>
 }
 
@@ -64,6 +68,9 @@ export function startBridge(
   })
 }
 
+/** The bridges of each client. */
+const running = new WeakMap<Client, Set<RunningBridge>>()
+
 class RunningBridge {
   readonly ready: Promise<void>
   readonly #client: Client
@@ -72,14 +79,15 @@ class RunningBridge {
   readonly #refetches: Refetches
   readonly #held: Held<LiveEvent>
   readonly #ending = new AbortController()
+  readonly #topics: string
   #becomeReady: () => void = () => {}
   #placed = false
-  #asking = false
 
   constructor(client: Client, queryClient: QueryClient, map: () => LiveMap<object>, options: BridgeOptions) {
     this.#client = client
     this.#queryClient = queryClient
     this.#map = map
+    this.#topics = JSON.stringify(options.topics)
     this.#refetches = new Refetches(queryClient, options.throttle ?? 250)
     this.#held = new Held(options.hold ?? 10_000, {
       events: events => this.#apply(events),
@@ -93,15 +101,15 @@ class RunningBridge {
     // A client that has gone on from there has told events that this bridge has not heard.
     if (cursor !== undefined && (client.connection.cursor ?? cursor) === cursor) this.#becomePlaced()
     this.#listen(options.topics)
-    const { connection } = client
-    // All that comes after a place that is known is heard from here on. So what is fetched from here on lacks nothing.
-    if (!this.#placed && connection.status === 'open' && connection.cursor !== undefined) this.#beFresh()
-    else this.#askPlace()
+    if (!this.#placed) this.#askPlace()
+    this.#join()
   }
 
   stop(): void {
     this.#ending.abort()
     this.#refetches.stop()
+    // Not before this turn is over: until then its topics are wanted, and whoever begins instead of it misses nothing.
+    queueMicrotask(() => running.get(this.#client)?.delete(this))
   }
 
   pause(): void {
@@ -131,27 +139,33 @@ class RunningBridge {
   }
 
   #opened() {
-    this.#askPlace()
     notifyManager.batch(() => {
       for (const query of queriesOf(this.#queryClient, this.#rules())) this.#refetches.retry(query)
     })
   }
 
-  /** Once the place is known, what was fetched before it, or is being fetched, may lack what happened in between. */
+  #join() {
+    const others = running.get(this.#client) ?? new Set()
+    running.set(this.#client, others.add(this))
+  }
+
+  /** Whether another bridge hears these topics already, so that what is fetched from here on lacks nothing. */
+  get #isHeard(): boolean {
+    const { status, cursor } = this.#client.connection
+    if (status !== 'open' || cursor === undefined) return false
+    return [...(running.get(this.#client) ?? [])].some(other => other.#placed && other.#topics === this.#topics)
+  }
+
+  /**
+   * Once the place is known, what was fetched before it, or is being fetched, may lack what happened in between. An open connection is no
+   * such place: for topics that are new to it, it has to be exchanged first.
+   */
   #askPlace() {
-    const { signal } = this.#ending
-    if (this.#placed || this.#asking) return
-    this.#asking = true
-    this.#client.position({ signal }).then(
-      () => {
-        this.#asking = false
-        if (!signal.aborted) this.#beFresh()
-      },
-      () => {
-        // Refused for good, which the client reports itself. It is asked again when the client is connected again.
-        this.#asking = false
-      },
-    )
+    if (this.#isHeard) this.#beFresh()
+    else {
+      const sink = { placed: () => this.#beFresh(), late: () => this.#becomeReady() }
+      awaitPlace(this.#client, sink, this.#ending.signal)
+    }
   }
 
   #beFresh() {

@@ -14,7 +14,10 @@ export interface LiveQueriesOptions extends BridgeOptions {
 }
 
 export interface LiveQueries {
-  /** What is fetched from now on is kept up to date. A query that is `enabled` by this is fetched once at the beginning. */
+  /**
+   * What is fetched from now on is kept up to date. A query that is `enabled` by this is fetched once at the beginning. Where the hub
+   * is away, or takes longer than 2 s, it is `true` as well, and what was fetched is fetched anew once the hub is there.
+   */
   readonly ready: boolean
 }
 
