@@ -9,10 +9,57 @@ use serde_json::Value;
 
 use super::engine::EngineError;
 
-/// Refuses a stream (also the one of a bucket) that is not what was asked for. What `asked` leaves at its default is the server's choice.
+/// By these a stream loses, changes or gives away what is in it, answers before it has it, or refuses what the hub does with it. They count
+/// also where nobody asked for them: a bucket of revocations that somebody gave a `max_age` would let everybody in again.
+const NEVER_UNASKED: [&str; 18] = [
+    "max_age",
+    "max_msgs",
+    "max_bytes",
+    "max_msgs_per_subject",
+    "max_msg_size",
+    "max_consumers",
+    "consumer_limits",
+    "discard_new_per_subject",
+    "deny_delete",
+    "deny_purge",
+    "sealed",
+    "no_ack",
+    "persist_mode",
+    "allow_msg_counter",
+    "republish",
+    "subject_transform",
+    "mirror",
+    "sources",
+];
+
+/// Refuses a stream (also the one of a bucket) that is not what was asked for. What `asked` leaves at its default is the server's choice,
+/// but for what would harm what is in it.
 pub fn check_stream(asked: &stream::Config, echoed: &stream::Config) -> Result<(), EngineError> {
     flag(&asked.name, "allow_direct", asked.allow_direct, echoed.allow_direct)?;
-    check(&format!("the stream {}", asked.name), &without_defaults(asked)?, &as_value(echoed)?)
+    check_stream_value(&format!("the stream {}", asked.name), &without_defaults(asked)?, &as_value(echoed)?)
+}
+
+/// The same of configurations as they are sent.
+pub(super) fn check_stream_value(what: &str, asked: &Value, echoed: &Value) -> Result<(), EngineError> {
+    if let Some((name, echoed)) = unasked(asked, echoed) {
+        return Err(differs(what, name, "nothing of it", &echoed.to_string()));
+    }
+    check(what, asked, echoed)
+}
+
+/// What `echoed` has and `asked` has not, though it would do harm.
+pub(super) fn unasked<'a>(asked: &Value, echoed: &'a Value) -> Option<(&'static str, &'a Value)> {
+    let is_there = |config: &'a Value, name| config.get(name).filter(|value| !is_unset(value) && !is_unlimited(value));
+    let is_asked = |name| asked.get(name).is_some_and(|value| !is_unset(value) && !is_unlimited(value));
+    NEVER_UNASKED
+        .into_iter()
+        .filter(|name| !is_asked(*name))
+        .find_map(|name| is_there(echoed, name).map(|value| (name, value)))
+}
+
+/// Limits that are not set are echoed as -1, and the usual way to keep messages by its name.
+fn is_unlimited(value: &Value) -> bool {
+    value.as_i64() == Some(-1) || value == "default"
 }
 
 /// Refuses a consumer that is not what was asked for. What `asked` leaves at its default is the server's choice, but for its
@@ -126,9 +173,34 @@ mod tests {
             stream::Config { num_replicas: 1, ..echoed.clone() },
             stream::Config { max_age: Duration::ZERO, ..echoed.clone() },
             stream::Config { allow_direct: true, ..echoed.clone() },
+            // Nobody asked for these, and they do harm.
+            stream::Config { max_bytes: 1, ..echoed.clone() },
+            stream::Config { sealed: true, ..echoed.clone() },
+            stream::Config { persist_mode: Some(stream::PersistenceMode::Async), ..echoed.clone() },
+            stream::Config {
+                republish: Some(stream::Republish {
+                    source: ">".into(),
+                    destination: "out.>".into(),
+                    headers_only: false,
+                }),
+                ..echoed.clone()
+            },
+            stream::Config {
+                sources: Some(vec![stream::Source { name: "other".into(), ..Default::default() }]),
+                ..echoed.clone()
+            },
         ] {
             check_stream(&stream(), &dropped).expect_err("it differs");
         }
+    }
+
+    #[test]
+    fn an_age_that_nobody_asked_for_is_refused() {
+        let asked = stream::Config { max_age: Duration::ZERO, ..stream() };
+        let sentence = check_stream(&asked, &stream()).expect_err("what is in it would go").to_string();
+        assert!(sentence.contains("max_age"), "{sentence}");
+        check_stream(&asked, &stream::Config { persist_mode: Some(stream::PersistenceMode::Default), ..asked.clone() })
+            .expect("the usual way");
     }
 
     #[test]

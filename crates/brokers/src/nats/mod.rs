@@ -40,6 +40,7 @@ pub use engine::{Down, Engine, EngineError, OLDEST, Version};
 pub use files::NatsFiles;
 pub use jobs::NatsJobs;
 pub use moving::{LogMove, MoveError, MoveProgress, MovedJobs, MovedState, Survey, move_jobs, move_state};
+pub use publisher::MOST_IN_BATCH;
 pub use settings::{Durability, Login, NatsSettings, NatsTls};
 pub use state::NatsState;
 pub use stream::{CreateError, create_stream};

@@ -20,7 +20,7 @@ use super::settings::Durability;
 use super::{stream, subject};
 
 /// The most events of one atomic batch that servers take.
-pub(super) const MOST_IN_BATCH: usize = 1_000;
+pub const MOST_IN_BATCH: usize = 1_000;
 /// How long the engine may be away before publishes are refused at once, so that nobody waits for nothing.
 pub(super) const AWAY: Duration = Duration::from_secs(1);
 /// How long one try of what can be repeated waits for its answer.

@@ -180,7 +180,7 @@ pub(super) async fn create(engine: &Engine, asked: Value) -> Result<(), CreateEr
     check_durability(engine)?;
     match ask(engine, &format!("STREAM.CREATE.{}", engine.stream_name()), &asked).await {
         Ok(made) => {
-            echo::check(&format!("the stream {}", engine.stream_name()), &asked, &made["config"])?;
+            echo::check_stream_value(&format!("the stream {}", engine.stream_name()), &asked, &made["config"])?;
             tracing::info!(stream = engine.stream_name(), copies = engine.copies(), "the log was made in NATS");
             Ok(())
         }
@@ -284,6 +284,9 @@ async fn adopt(engine: &Engine, there: &Value, read: Instant) -> Result<(), Engi
         return refuse(format!("is in format {}, and this version of Tidings knows {FORMAT_NOW}", metadata[FORMAT]));
     }
     let wanted = config(engine, Epoch(0), None);
+    if let Some((field, value)) = echo::unasked(&wanted, there).filter(|(field, _)| !CHANGEABLE.contains(field)) {
+        return refuse(format!("has `{field}` = {value}, by which events would be lost, changed or given away"));
+    }
     let fields = wanted.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata");
     let mut changed = Vec::new();
     let mut config = there.clone();
@@ -306,7 +309,7 @@ async fn adopt(engine: &Engine, there: &Value, read: Instant) -> Result<(), Engi
     }
     let mut wanted = wanted.clone();
     wanted.as_object_mut().map(|fields| fields.remove("metadata"));
-    echo::check(&format!("the stream {name}"), &wanted, &made["config"])?;
+    echo::check_stream_value(&format!("the stream {name}"), &wanted, &made["config"])?;
     tracing::info!(stream = name, changed = changed.join(", "), "the log in NATS has the limits of the settings now");
     Ok(())
 }
