@@ -376,6 +376,24 @@ describe('by the client’s connection', () => {
     expect([told.done, at.live.subscriptions.size, at.clock.waiting]).toEqual([END, 0, 0])
   })
 
+  test.each([
+    ['a close', false],
+    ['a logout', true],
+  ])('%s of the client ends each watch, and nothing is asked any more', async (_, loggedOut) => {
+    for (const where of ['open', 'asked about', 'away', 'a stream'] as const) {
+      const status = where === 'away' ? 'connecting' : 'open'
+      const { at, told } = await hearing({ token: where === 'a stream' ? 'tdj_1' : undefined }, hub(), status)
+      if (where === 'open') await at.last().reply(200, document())
+      if (where === 'a stream') await at.last().stream()
+      const calls = at.calls.length
+      at.live.close(loggedOut)
+      await at.clock.pass(60_000)
+      expect(told.done).toMatchObject({ code: 'aborted', message: 'the client was closed' })
+      expect([at.calls.length, at.live.subscriptions.size, at.clock.waiting]).toEqual([calls, 0, 0])
+      for (const { signal } of at.calls) expect(signal.aborted || where === 'open').toBe(true)
+    }
+  })
+
   test('a profile’s own stream may not bring jobs, so they have theirs', async () => {
     const { at } = await hearing({}, hub({ paths: { sse: 'sse' } }))
     expect([paths(at), at.live.subscriptions.size]).toEqual([[STREAM], 0])

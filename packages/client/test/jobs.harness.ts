@@ -61,7 +61,16 @@ class FakeLive {
   readonly #watchers = new Set<() => void>()
 
   set(status: Connection['status']): void {
-    this.connection = { ...this.connection, status }
+    this.#tell({ ...BEFORE, status })
+  }
+
+  /** Somebody closes the client, or logs out. */
+  close(loggedOut: boolean): void {
+    this.#tell({ ...BEFORE, status: 'closed', loggedOut })
+  }
+
+  #tell(connection: Connection): void {
+    this.connection = connection
     for (const look of [...this.#watchers]) look()
   }
 

@@ -162,20 +162,24 @@ export class FakeClient implements Client<Any> {
 
   reconnect(): void {
     if (this.connection.status !== 'closed') return
-    this.#tell({ status: 'connecting' })
+    this.#tell({ status: 'connecting', loggedOut: undefined })
     this.#connect()
   }
 
   close(): void {
-    this.closes += 1
-    this.#connected = false
-    this.#tell({ status: 'closed' })
-    for (const asker of this.#askers.splice(0)) asker.reject(new TidingsError('aborted', 'the client was closed'))
+    this.#end(false)
   }
 
   logout(): void {
     this.#latest.clear()
-    this.close()
+    this.#end(true)
+  }
+
+  #end(loggedOut: boolean): void {
+    this.closes += 1
+    this.#connected = false
+    this.#tell({ status: 'closed', loggedOut })
+    for (const asker of this.#askers.splice(0)) asker.reject(new TidingsError('aborted', 'the client was closed'))
   }
 
   #cursor() {

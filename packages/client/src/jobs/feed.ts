@@ -1,6 +1,6 @@
 import { reconnectDelay } from '../backoff.js'
 import { environmentOf } from '../environment.js'
-import type { TidingsError } from '../errors.js'
+import { TidingsError } from '../errors.js'
 import { pause } from '../transports/pause.js'
 import type { Client, Environment } from '../types.js'
 import { answerOf, initOf, type JobClient, pathOf } from './ask.js'
@@ -22,7 +22,10 @@ export interface Watcher {
   failed(error: unknown): void
 }
 
-/** What comes of one job, for all who watch it here. Begins with the first of them and ends with the last. */
+/**
+ * What comes of one job, for all who watch it here. Begins with the first of them, and ends with the last, or when its client is closed:
+ * nothing is asked with a credential that was put away.
+ */
 export abstract class Feed {
   protected readonly client: WatchClient
   protected readonly id: string
@@ -37,6 +40,11 @@ export abstract class Feed {
     this.id = id
     this.token = token
     this.environment = environmentOf(client.options.environment)
+    const unwatch = client.onConnection(({ loggedOut, error: cause }) => {
+      // A connection that ended for a reason of its own is asked around.
+      if (loggedOut !== undefined) this.fail(new TidingsError('aborted', 'the client was closed', { cause }))
+    })
+    this.over.addEventListener('abort', unwatch)
   }
 
   /** Aborted with the last who watched. */

@@ -39,7 +39,7 @@ export interface JobWatch<Result = unknown> extends AsyncIterable<Job<Result>> {
  * client's `onError`; others end the watch.
  *
  * By the client's connection, which it begins if need be and leaves as it is; with a token, by a stream of its own. Where nothing comes by
- * these for 5 s, by asking every 2 s. Those who watch one job by one client share all of that.
+ * these for 5 s, by asking every 2 s. Those who watch one job by one client share all of that, and it ends when that is closed or logged out.
  */
 export function watchJob<Result = unknown>(
   client: WatchClient,
