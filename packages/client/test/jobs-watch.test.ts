@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { TidingsError } from '../src/errors.js'
 import { type Job, type WatchJobOptions, watchJob } from '../src/jobs.js'
 import { document, type Hub, hub } from './jobs.harness.js'
@@ -429,6 +429,75 @@ describe('what goes wrong', () => {
       await settled()
       expect(told.done).toMatchObject({ code: 'refused', message: 'not valid in HTTP' })
       expect(at.clock.waiting).toBe(0)
+    }
+  })
+})
+
+describe('whoever watches by callbacks', () => {
+  /** Watched by callbacks alone, of a job that is not to be seen. */
+  async function hidden(options: WatchJobOptions) {
+    const errors: TidingsError[] = []
+    const at = hub({ onError: error => errors.push(error) })
+    const watch = watchJob(at.client, '42', { token: 'tdj_1', ...options })
+    const refuse = async () => {
+      await settled()
+      await at.last().reply(404, { detail: 'no such job' })
+    }
+    return { at, watch, errors, refuse }
+  }
+
+  test('is told why the job can’t be watched, once', async () => {
+    const told: TidingsError[] = []
+    const { errors, refuse } = await hidden({ onError: error => told.push(error) })
+    await refuse()
+    expect(told).toMatchObject([{ code: 'refused', status: 404, retrying: false }])
+    expect(errors).toEqual([])
+  })
+
+  test('and gave no callback for that has it told to the client', async () => {
+    const { errors, refuse } = await hidden({ onProgress: () => {}, onEnd: () => {} })
+    await refuse()
+    expect(errors).toMatchObject([{ code: 'refused', status: 404, retrying: false }])
+  })
+
+  test('is told also where the client’s own callback throws for another watch', async () => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => {})
+    const told: string[] = []
+    const at = hub({
+      onError: () => {
+        throw new Error('mine')
+      },
+    })
+    watchJob(at.client, '42', { token: 'tdj_1', onProgress: () => {} })
+    watchJob(at.client, '42', { token: 'tdj_1', onError: ({ code }) => told.push(code) })
+    await settled()
+    await at.last().reply(404, {})
+    expect(told).toEqual(['refused'])
+    expect(logged).toHaveBeenCalledWith(new Error('mine'))
+    logged.mockRestore()
+  })
+
+  test('and takes the promise or reads has it from there alone', async () => {
+    for (const how of ['done', 'loop'] as const) {
+      const { watch, errors, refuse } = await hidden({ onProgress: () => {} })
+      const failed = how === 'done' ? watch.done : watch[Symbol.asyncIterator]().next()
+      const told = expect(failed).rejects.toMatchObject({ status: 404 })
+      await refuse()
+      await told
+      expect(errors).toEqual([])
+    }
+  })
+
+  test('is told of the client’s end, but not of his own', async () => {
+    for (const how of ['client', 'close', 'signal'] as const) {
+      const told: string[] = []
+      const stop = new AbortController()
+      const { at, watch, errors } = await hidden({ onError: ({ code }) => told.push(code), signal: stop.signal })
+      await settled()
+      if (how === 'client') at.live.close(true)
+      else if (how === 'close') watch.close()
+      else stop.abort()
+      expect([told, errors]).toEqual([how === 'client' ? ['aborted'] : [], []])
     }
   })
 })

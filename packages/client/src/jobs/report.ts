@@ -3,8 +3,13 @@ import type { JobClient } from './ask.js'
 
 /** Tells of an error as the client does. */
 export function report({ options: { onError } }: JobClient, error: TidingsError): void {
-  if (onError) onError(error)
-  else console[error.retrying ? 'warn' : 'error'](error)
+  try {
+    if (onError) onError(error)
+    else console[error.retrying ? 'warn' : 'error'](error)
+  } catch (cause) {
+    // Those who are told after him are told.
+    console.error(cause)
+  }
 }
 
 const HEALING: readonly ErrorCode[] = ['network', 'unavailable', 'silence', 'token']

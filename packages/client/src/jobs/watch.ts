@@ -21,6 +21,11 @@ export interface WatchJobOptions<Result = unknown> extends JobRequestOptions {
   readonly onItem?: ((item: unknown, index: number) => void) | undefined
   /** Told of the end, once. */
   readonly onEnd?: ((job: Job<Result>) => void) | undefined
+  /**
+   * Told in place of the end, once, if the job can't be watched any more. Not of the watch's own `close()` and `signal`. Left out, and where
+   * nobody takes `done` or reads either, the client's `onError` is told.
+   */
+  readonly onError?: ((error: TidingsError) => void) | undefined
 }
 
 /**
@@ -48,14 +53,16 @@ export function watchJob<Result = unknown>(
 ): JobWatch<Result> {
   const watch = new Watch<Result>(client, id, options)
   return {
-    done: watch.done,
+    get done() {
+      return watch.end()
+    },
     close: () => watch.close(),
     [Symbol.asyncIterator]: () => watch.read(),
   }
 }
 
 class Watch<Result> {
-  readonly done: Promise<Job<Result>>
+  readonly #done: Promise<Job<Result>>
   readonly #client: WatchClient
   readonly #id: string
   readonly #options: WatchJobOptions<Result>
@@ -65,6 +72,8 @@ class Watch<Result> {
   #reject: (error: TidingsError) => void = () => {}
   #last: Job<Result> | undefined
   #failed: { readonly error: TidingsError } | undefined
+  /** Somebody has the promise, or reads. */
+  #isHeard = false
   /** The index of the next item. */
   #item = 0
   /** What was told and waits for items that come before it. */
@@ -75,12 +84,12 @@ class Watch<Result> {
     this.#client = client
     this.#id = id
     this.#options = options
-    this.done = new Promise((resolve, reject) => {
+    this.#done = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
     // Who reads by the loop or by callbacks need not care for the promise.
-    this.done.catch(() => {})
+    this.#done.catch(() => {})
     const { signal } = options
     signal?.addEventListener('abort', this.close)
     this.#over.signal.addEventListener('abort', () => signal?.removeEventListener('abort', this.close))
@@ -91,9 +100,17 @@ class Watch<Result> {
     })
   }
 
-  readonly close = (): void => this.#fail(aborted(this.#options.signal))
+  readonly close = (): void => {
+    this.#fail(aborted(this.#options.signal))
+  }
+
+  end(): Promise<Job<Result>> {
+    this.#isHeard = true
+    return this.#done
+  }
 
   read(): JobQueue<Result> {
+    this.#isHeard = true
     const queue: JobQueue<Result> = new JobQueue(() => {
       this.#queues.delete(queue)
       // The last reader has left, and nobody else is told.
@@ -117,14 +134,14 @@ class Watch<Result> {
       const leave = join(client, JSON.stringify([this.#id, token]), make, {
         document: document => this.#take({ document }),
         item: item => this.#take({ item }),
-        failed: error => this.#fail(error),
+        failed: error => this.#lose(error),
       })
       const { signal } = this.#over
       if (signal.aborted) leave()
       else signal.addEventListener('abort', leave)
     } catch (error) {
       // Options that can't be meant.
-      this.#fail(error)
+      this.#lose(error)
     }
   }
 
@@ -167,7 +184,7 @@ class Watch<Result> {
       } catch (error) {
         if (signal.aborted) return
         if (!heals(error)) {
-          this.#fail(error)
+          this.#lose(error)
           return
         }
         report(this.#client, healing(error))
@@ -211,9 +228,19 @@ class Watch<Result> {
     )
   }
 
-  #fail(cause: unknown): void {
+  /** It can't be watched any more. */
+  #lose(cause: unknown): void {
     if (this.#over.signal.aborted) return
     const error = forGood(cause instanceof TidingsError ? cause : new TidingsError('refused', String(cause), { cause }))
+    this.#fail(error)
+    const { onError } = this.#options
+    if (onError) this.#call(() => onError(error))
+    // Whoever closed the client knows it.
+    else if (!this.#isHeard && error.code !== 'aborted') report(this.#client, error)
+  }
+
+  #fail(error: TidingsError): void {
+    if (this.#over.signal.aborted) return
     this.#failed = { error }
     this.#over.abort()
     for (const queue of this.#queues) queue.end(this.#failed)
