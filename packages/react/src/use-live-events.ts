@@ -3,12 +3,18 @@ import { useEffect, useRef } from 'react'
 import { useSomeClient } from './context.js'
 import { Held } from './held.js'
 import { useNewest } from './newest.js'
+import { awaitPlace } from './place.js'
 import type { RegisteredEvents } from './register.js'
 import { report } from './report.js'
 
 export interface LiveEventsOptions {
   /** Topics or patterns (`book/*`); those of the client if left out. */
   readonly topics?: readonly string[] | undefined
+  /**
+   * Fetch what the events change: from here on all of them are heard, so that what is fetched now stays right. Told at the beginning and
+   * for other types or topics. Where the hub is away, or takes longer than 2 s, it is told before as well, so that there is something to show.
+   */
+  readonly onReady?: (() => void) | undefined
   /** Events were missed: fetch anew what they change. */
   readonly onGap?: ((gap: Gap) => void) | undefined
   /** `false`: not listening. What happens meanwhile is not told. */
@@ -98,6 +104,16 @@ function useEvents(
       onGap: gap => now.held.gap(gap),
     })
   }, [wanted, newest])
+
+  const isAwaited = options.onReady !== undefined
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what is wanted newly has a place of its own
+  useEffect(() => {
+    if (!enabled || !isAwaited) return
+    const ending = new AbortController()
+    const ready = () => attempt(client, newest.current.options.onReady, undefined)
+    awaitPlace(client, { placed: ready, late: ready }, ending.signal)
+    return () => ending.abort()
+  }, [client, enabled, isAwaited, wanted, newest])
 
   useEffect(() => {
     if (paused) running.current?.held.pause()

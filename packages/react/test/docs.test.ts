@@ -20,6 +20,7 @@ declare global {
   function reload(): void
   function banner(status: string): void
   function fetchToken(): Promise<string>
+  function fetchBooks(): Promise<Map<string, Book>>
   const file: File
   const user: { readonly id: string }
   const page: { readonly signal: AbortSignal; readonly cursor: string }

@@ -6,7 +6,10 @@ import { type ReactNode, StrictMode, useState } from 'react'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { FakeClient } from '../src/testing.js'
 
-afterEach(cleanup)
+afterEach(() => {
+  cleanup()
+  vi.useRealTimers()
+})
 
 function around(client: FakeClient) {
   return ({ children }: { children: ReactNode }) => <LiveProvider client={client}>{children}</LiveProvider>
@@ -183,6 +186,53 @@ describe('useLiveEvents', () => {
       ['handler', 'later'],
       ['handler', 'later'],
     ])
+  })
+
+  it('says when to fetch: once the place is known, and again for other topics and after it was not enabled', async () => {
+    const client = new FakeClient()
+    const onReady = vi.fn()
+    const { rerender, unmount } = renderHook(
+      ({ topics, enabled }) => useLiveEvents('a', () => {}, { topics, enabled, onReady: () => onReady(topics[0]) }),
+      { wrapper: around(client), initialProps: { topics: ['x'], enabled: true } },
+    )
+    const told = async () => {
+      await act(async () => {})
+      return onReady.mock.calls.splice(0).flat()
+    }
+    expect(await told()).toEqual([])
+    client.open()
+    expect(await told()).toEqual(['x'])
+    rerender({ topics: ['x'], enabled: true })
+    client.cut()
+    client.open()
+    expect(await told()).toEqual([])
+    rerender({ topics: ['y'], enabled: true })
+    expect(await told()).toEqual(['y'])
+    rerender({ topics: ['y'], enabled: false })
+    expect(await told()).toEqual([])
+    rerender({ topics: ['y'], enabled: true })
+    unmount()
+    expect(await told()).toEqual([])
+  })
+
+  it('lets an app fetch whose hub is away or slow, and once more when it is there', async () => {
+    vi.useFakeTimers()
+    const [away, slow] = [new FakeClient(), new FakeClient()]
+    const ready = { away: vi.fn(), slow: vi.fn() }
+    const told = () => [ready.away, ready.slow].map(({ mock }) => mock.calls.length)
+    renderHook(() => useLiveEvents('a', () => {}, { onReady: ready.away }), { wrapper: around(away) })
+    renderHook(() => useLiveEvents('a', () => {}, { onReady: ready.slow }), { wrapper: around(slow) })
+    away.cut()
+    await vi.advanceTimersByTimeAsync(1_999)
+    expect(told()).toEqual([1, 0])
+    away.close()
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(told()).toEqual([1, 1])
+    away.reconnect()
+    away.open()
+    slow.open()
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(told()).toEqual([2, 2])
   })
 
   it('hears each event once in StrictMode', () => {
