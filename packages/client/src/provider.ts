@@ -1,9 +1,13 @@
-import { aborted } from './failure.js'
+import { TidingsError } from './errors.js'
+import { aborted, failure } from './failure.js'
 import { tokenFailed } from './token.js'
 import type { Environment, Token, TokenProvider } from './types.js'
 
 /** A new credential is asked for this long before the old one runs out, in ms; less for those that live shorter than 5 minutes. */
 export const MARGIN = 30_000
+
+/** How long it may take, in ms: as long as one page of several is waited for. One that hangs would keep its page from ever connecting. */
+const PATIENCE = 10_000
 
 interface Held {
   readonly token: Token | undefined
@@ -102,9 +106,13 @@ export class Provider {
   }
 
   #ask(): Call {
+    const { setTimeout, clearTimeout } = this.#environment
     const stop = new AbortController()
     const call: Call = { answer: this.#answer(stop.signal), stop, waiting: 0 }
+    const late = () => stop.abort(failure('token', `the token provider gave nothing in ${PATIENCE} ms`))
+    const timer = setTimeout(late, PATIENCE)
     const over = () => {
+      clearTimeout(timer)
       if (this.#call === call) this.#call = undefined
     }
     call.answer.then(over, over)
@@ -121,7 +129,7 @@ export class Provider {
       this.#held = { token, given }
       return this.#local(this.#held)
     } catch (cause) {
-      return tokenFailed(signal.aborted ? aborted(signal) : cause)
+      return tokenFailed(signal.aborted ? stopped(signal) : cause)
     }
   }
 }
@@ -140,5 +148,10 @@ function asToken(given: unknown): Token | undefined {
 }
 
 function rejected(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(aborted(signal)), { once: true }))
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(stopped(signal)), { once: true }))
+}
+
+/** Nobody wants the answer any more, or it took too long. */
+function stopped(signal: AbortSignal): TidingsError {
+  return signal.reason instanceof TidingsError ? signal.reason : aborted(signal)
 }

@@ -126,6 +126,24 @@ describe('a provider', () => {
     expect(signals).toHaveLength(1)
   })
 
+  it('that hangs is given up after 10 s with an error `token`, and is asked again the next time', async () => {
+    const signals: AbortSignal[] = []
+    const give = vi.fn<TokenProvider>(signal => {
+      signals.push(signal)
+      return new Promise(() => {})
+    })
+    const tokens = new Provider(give, world())
+    const asked = codeOf(tokens.get(false))
+    await pass(9_999)
+    expect(signals[0]?.aborted).toBe(false)
+    await pass(1)
+    expect(await asked).toBe('token')
+    expect(signals[0]?.aborted).toBe(true)
+    give.mockImplementation(() => 't')
+    expect(await tokens.get(false)).toEqual({ token: 't' })
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   it('is stopped, and its credential forgotten, by a logout', async () => {
     const { give, tokens } = provider(undefined)
     await tokens.get(false)
