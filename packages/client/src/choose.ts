@@ -80,28 +80,14 @@ export class Choice {
     return this.#row >= ROW
   }
 
-  /** A stream ended for a reason, or lasted. */
+  /** A stream ended for a reason, or lasted; or nobody answers, of which nothing is learned. */
   steady(): void {
     this.#isShort = false
     this.#row = 0
   }
 }
 
-/** A proxy between holds the bytes back. What to set is said where it is told: see `hints.ts`. */
-export function buffers(): TidingsError {
-  return proxyError('holds streams back')
-}
-
-/** A proxy between cuts connections. */
-export function cuts(): TidingsError {
-  return proxyError('cuts streams')
-}
-
-/** A proxy does not pass WebSockets on, as far as a browser lets one see. */
-export function blocks(): TidingsError {
-  return proxyError('passes no WebSocket on')
-}
-
-function proxyError(what: string): TidingsError {
-  return failure('proxy', `a proxy ${what}`)
+/** A proxy between spoils it. What to set is said where it is told: see `hints.ts`. */
+export function proxyError(does: 'holds streams back' | 'cuts streams' | 'passes no WebSocket on'): TidingsError {
+  return failure('proxy', `a proxy ${does}`)
 }

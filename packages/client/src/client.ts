@@ -116,11 +116,7 @@ class LiveClient implements Client<Any> {
   }
 
   async position({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<string> {
-    if (this.#wanted === null && !signal?.aborted) {
-      const { topics } = this.options
-      // No topic at all would be sent as none named, which is everything.
-      if (topics?.length !== 0) this.#want(topics)
-    }
+    if (this.#wanted === null && !signal?.aborted) this.#want(this.options.topics)
     const { placeOf } = await import('./position.js')
     const look = () => ({ ...this.#state, cursor: this.#cursor, wanted: this.#wanted })
     return placeOf({ look, askers: this.#askers }, this.#environment, signal)
@@ -169,13 +165,12 @@ class LiveClient implements Client<Any> {
   /** Wants what all who listen want together. Without anybody it stays as it is. */
   #wantAll(): void {
     this.#reckoning = undefined
-    if (this.#stopped) return
-    const wanted = union(this.#listeners.wanted())
-    if (wanted?.length !== 0) this.#want(wanted)
+    this.#want(union(this.#listeners.wanted()))
   }
 
   #want(wanted: readonly string[] | undefined): void {
-    if (this.#stopped) return
+    // No topic at all would be sent as none named, which is everything.
+    if (this.#stopped || wanted?.length === 0) return
     const source = this.#source ?? this.#open()
     // It may have failed, or been closed by who was told of it.
     if (!source || (this.#wanted !== null && isEqual(this.#wanted, wanted))) return

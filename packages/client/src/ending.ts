@@ -1,11 +1,41 @@
 /** Why an answer was none of a hub's streams. Few pages ever hear that, so a connection loads this when it does. */
 
+import { proxyError } from './choose.js'
 import { judgeLoss, type Verdict, verdict } from './lost.js'
-import type { Ending } from './source.js'
-import type { CloseReason } from './types.js'
+import type { Ending, TransportRequest } from './source.js'
+import type { CloseReason, Environment, TransportName } from './types.js'
 
 export type { Verdict } from './lost.js'
 export { widen } from './widen.js'
+
+/** An attempt to be connected. */
+export interface Attempt {
+  readonly transport: TransportName
+  readonly request?: TransportRequest
+  readonly stop: AbortController
+}
+
+/**
+ * Judges an attempt that was answered with something else; or, as an end that is none yet, one that was not answered at all: where a
+ * short poll is, a proxy swallows it, else nobody is there, or there is no network.
+ */
+export async function explain(
+  ending: Ending,
+  { transport, request, stop }: Attempt,
+  renewed: boolean,
+  wasOpen: boolean,
+  environment: Environment,
+): Promise<Verdict> {
+  if (ending.kind === 'ended' && request) {
+    const found = await import('./transports/probe.js')
+      .then(({ probe }) => probe(request, environment, stop.signal))
+      .catch(() => ending)
+    if (found.kind === 'ended' && found.isBlocked)
+      return { next: 'fall', error: proxyError(transport === 'sse' ? 'holds streams back' : 'passes no WebSocket on') }
+    ending = found
+  }
+  return judge(ending, undefined, renewed, { wasOpen, canWiden: true })
+}
 
 /**
  * Judges an end. `renewed`: the credential is a new one already, so that another would not help either. `wasOpen`: the hub has been there

@@ -1,13 +1,12 @@
 import { LEAST_RETRY, reconnectDelay } from './backoff.js'
-import { ANSWER, blocks, buffers, Choice, cuts, FIRST_BYTE, HANDSHAKE } from './choose.js'
+import { ANSWER, Choice, FIRST_BYTE, HANDSHAKE, proxyError } from './choose.js'
 import { isPlace } from './cursor.js'
 import { TidingsError } from './errors.js'
-import { failure } from './failure.js'
 import { coversAll, MOST } from './filter.js'
 import { type LoadTransport, loadTransport } from './load.js'
-import { judgeLoss, type Verdict } from './lost.js'
+import { judgeLoss, type Verdict, verdict } from './lost.js'
 import { readOn } from './reading.js'
-import type { Ending, Frame, OpenSource, Settings, Source, SourceSink, Transport } from './source.js'
+import type { Ending, Frame, OpenSource, Settings, Source, SourceSink, Transport, TransportRequest } from './source.js'
 import { Timers } from './timers.js'
 import { tokenFailed } from './token.js'
 import type { CloseReason, Connection, Environment, Token, TransportName } from './types.js'
@@ -25,6 +24,9 @@ const MARGIN = 30_000
 /** A connection that ends sooner than this after its opening was no success, in ms: whoever ends each at once would be asked without pause. */
 const HASTY = 5_000
 
+/** An attempt that is younger is as good as one that is begun now, in ms: all pages tell of a network that is back. */
+const YOUNG = 1_000
+
 /** So many UTF-16 code units of topics in a query are looked at closer: as few as more than {@link MOST} can be. */
 const MUCH = MOST * '&topic='.length + MOST
 
@@ -36,14 +38,14 @@ export const openLink: OpenSource = (settings, sink, environment) =>
 interface Run {
   readonly stop: AbortController
   readonly transport: TransportName
+  readonly begun: number
   /** What was wanted when it was asked for. */
-  wanted: readonly string[] | undefined
-  /** What was asked for, once it was: all of that, or more. */
-  topics: readonly string[] | undefined
-  asked: boolean
+  wanted?: readonly string[] | undefined
+  /** What was asked for, once it was: its topics are all of that, or more. */
+  request?: TransportRequest
   /** When the hub took it. */
-  opened: number | undefined
-  close: CloseReason | undefined
+  opened?: number
+  close?: CloseReason | undefined
 }
 
 type TimerName = 'retry' | 'answer' | 'want' | 'narrow' | 'renew' | 'better' | 'background'
@@ -109,9 +111,9 @@ export class Link implements Source {
       return
     }
     const run = this.#run
-    if (!run?.asked) return
+    if (!run?.request) return
     this.#timers.clear('want', 'narrow')
-    if (!coversAll(run.topics, topics)) {
+    if (!coversAll(run.request.topics, topics)) {
       // At once: whatever the old connection still told would move the place beyond what it leaves out.
       this.#end()
       this.#tell('connecting', this.#error)
@@ -121,11 +123,12 @@ export class Link implements Source {
 
   wake(patient = false): void {
     if (this.#over || !this.#begun) return
-    if (this.#run ? this.#choice.isBest : patient && this.#left() > 0) return
+    const run = this.#run
+    if (run ? this.#choice.isBest && !this.#hangs(run) : patient && this.#left() > 0) return
     this.#most = MOST
     this.#choice.restart(true)
     this.#timers.clear('better')
-    if (!this.#run) this.#attempt = 0
+    if (!run) this.#attempt = 0
     this.#renewed &&= this.#status !== 'closed'
     this.#watchBackground()
     this.#connect()
@@ -149,6 +152,11 @@ export class Link implements Source {
     this.#end()
     this.#timers.clear()
     this.#tell('closed')
+  }
+
+  /** It was not answered yet, and may never be: its network is another one by now. */
+  #hangs({ opened, begun }: Run): boolean {
+    return opened === undefined && this.#environment.now() - begun >= YOUNG
   }
 
   /** How long a `Retry-After` counts yet, in ms. */
@@ -187,15 +195,7 @@ export class Link implements Source {
       this.#closeFor(new TidingsError('refused', 'no transport is possible here'))
       return
     }
-    const run: Run = {
-      stop: new AbortController(),
-      transport,
-      wanted: undefined,
-      topics: undefined,
-      asked: false,
-      opened: undefined,
-      close: undefined,
-    }
+    const run: Run = { stop: new AbortController(), transport, begun: this.#environment.now() }
     this.#run = run
     this.#tell('connecting', this.#error)
     if (this.#run === run) void this.#attemptWith(run)
@@ -226,26 +226,24 @@ export class Link implements Source {
   #ask(run: Run, transport: Transport): void {
     const { query, headers, credentials, silence, url, paths, cursor } = this.#settings
     run.wanted = this.#wanted
-    run.topics = this.#widen ? this.#widen(run.wanted, this.#most) : run.wanted
-    run.asked = true
+    run.request = {
+      url: new URL(paths[run.transport] || '', url),
+      probe: paths.poll === false ? undefined : new URL(paths.poll, url),
+      query,
+      topics: this.#widen ? this.#widen(run.wanted, this.#most) : run.wanted,
+      cursor: this.#cursor ?? cursor,
+      token: this.#token?.token,
+      headers,
+      credentials,
+      silence,
+    }
     this.#refresh = false
-    const path = paths[run.transport] || ''
     // A poll that is held is answered late; the transport has its own bound.
     if (run.transport !== 'poll') {
       this.#timers.set('answer', run.transport === 'sse' ? ANSWER : HANDSHAKE, () => this.#unanswered(run))
     }
     transport(
-      {
-        url: new URL(path, url),
-        probe: paths.poll === false ? undefined : new URL(paths.poll, url),
-        query,
-        topics: run.topics,
-        cursor: this.#cursor ?? cursor,
-        token: this.#token?.token,
-        headers,
-        credentials,
-        silence,
-      },
+      run.request,
       {
         opened: () => this.#run === run && this.#opened(run),
         frames: frames => this.#run === run && this.#frames(run, frames),
@@ -260,7 +258,7 @@ export class Link implements Source {
     run.opened = this.#environment.now()
     this.#renewed = false
     if (this.#choice.reached()) {
-      const error = cuts()
+      const error = proxyError('cuts streams')
       if (this.#fall(error)) return
       this.#sink.error(error)
     }
@@ -268,28 +266,28 @@ export class Link implements Source {
       this.#timers.set('answer', FIRST_BYTE, () => this.#unanswered(run))
       return
     }
-    this.#isOpen()
+    this.#isOpen(run)
   }
 
   /** The connection is there and works. */
-  #isOpen(): void {
+  #isOpen(run: Run): void {
     this.#timers.clear('answer')
     this.#wasOpen = true
-    this.#scheduleRenewal()
+    this.#scheduleRenewal(run)
     this.#tell('open')
   }
 
   /** Neither head nor bytes, while a hub sends both at once. */
   #unanswered(run: Run): void {
-    if (this.#run !== run) return
-    const error = run.transport === 'sse' ? buffers() : blocks()
-    if (this.#fall(error)) return
     if (run.opened === undefined) {
-      this.#waitFor(error)
+      this.#choice.steady()
+      void this.#answered(run, { kind: 'ended', cause: 'no answer' }, undefined)
       return
     }
+    const error = proxyError('holds streams back')
+    if (this.#fall(error)) return
     // The last one stays: late is better than never.
-    this.#isOpen()
+    this.#isOpen(run)
     this.#sink.error(error)
   }
 
@@ -297,7 +295,7 @@ export class Link implements Source {
     run.opened ??= this.#environment.now()
     const from = this.#cursor
     const { frames, cursor, retry, close } = readOn(told, from)
-    if (this.#status !== 'open' && !close) this.#isOpen()
+    if (this.#status !== 'open' && !close) this.#isOpen(run)
     // Somebody may have closed when he was told.
     if (this.#run !== run) return
     this.#cursor = cursor
@@ -315,23 +313,29 @@ export class Link implements Source {
     const loss = judgeLoss(ending, run.close)
     if (!loss) void this.#answered(run, ending, open)
     else if (!isSteady && this.#choice.cut(open, ending.isBlocked))
-      this.#follow({ next: 'fall', error: blocks() }, open)
+      this.#follow({ next: 'fall', error: proxyError('passes no WebSocket on') }, open)
     else this.#follow(loss, open)
   }
 
-  /** Not with a stream. Who knows more of that is loaded first: somebody is there, as it was answered. */
+  /** Not with a stream, or not yet. Who knows more of that is loaded first. */
   async #answered(run: Run, ending: Ending, open: number | undefined): Promise<void> {
-    this.#timers.clear('answer')
-    const known = await import('./ending.js').catch(() => undefined)
-    if (this.#run !== run) return
-    const verdict = known?.judge(ending, undefined, this.#renewed, { wasOpen: this.#wasOpen, canWiden: true })
-    if (verdict?.next === 'widen' && run.topics) {
-      this.#widen = known?.widen
-      this.#most = run.topics.length >> 2
-      this.#comeBack(verdict.error)
-    } else if (verdict) this.#follow(verdict, open)
-    // Whoever has no code for us either may still have said when.
-    else this.#waitFor(failure('unavailable', 'refused'), ending.kind === 'refused' ? ending.retryAfter : 0)
+    const { opened, request } = run
+    const follow = (known?: Verdict): void => {
+      // It may have been opened after all.
+      if (this.#run !== run || run.opened !== opened) return
+      // Whoever has no code for us either may still have said when.
+      const least = ending.kind === 'refused' ? ending.retryAfter : 0
+      const unknown = () => verdict('wait', 'unavailable', 'refused', {}, least)
+      this.#follow(known ?? judgeLoss(ending, undefined) ?? unknown(), open)
+    }
+    this.#timers.set('answer', HANDSHAKE, follow)
+    const more = await import('./ending.js').catch(() => undefined)
+    const known = await more?.explain(ending, run, this.#renewed, this.#wasOpen, this.#environment)
+    if (known?.next === 'widen' && this.#run === run && request?.topics) {
+      this.#widen = more?.widen
+      this.#most = request.topics.length >> 2
+      this.#comeBack(known.error)
+    } else follow(known)
   }
 
   #follow({ next, error, least }: Verdict, open: number | undefined): void {
@@ -399,25 +403,20 @@ export class Link implements Source {
     run?.stop.abort()
   }
 
-  /** Gets the next credential shortly before this one is over. */
-  #scheduleRenewal(): void {
+  /** Gets the next credential shortly before this one is over, while the connection goes on; then changes over. */
+  #scheduleRenewal({ stop: { signal } }: Run): void {
     const left = (this.#token?.expires ?? 0) - this.#environment.now()
-    if (left > 0) this.#timers.set('renew', left - Math.min(MARGIN, left / 10), () => void this.#renew(0))
-  }
-
-  /** Asks while the connection goes on, then changes over. */
-  async #renew(attempt: number): Promise<void> {
-    const { stop } = this.#run ?? {}
-    if (!stop) return
-    try {
-      await this.#sink.token(true, stop.signal).catch(tokenFailed)
-      if (!stop.signal.aborted) this.#connect()
-    } catch (error) {
-      if (stop.signal.aborted) return
-      this.#sink.error(error as TidingsError)
-      const delay = reconnectDelay(attempt, this.#settings.backoff, this.#environment.random)
-      this.#timers.set('renew', delay, () => void this.#renew(attempt + 1))
-    }
+    if (left <= 0) return
+    this.#timers.set('renew', left - Math.min(MARGIN, left / 10), () => {
+      const renewed = import('./renew.js').then(({ renew }) =>
+        renew(this.#sink, this.#settings, this.#environment, signal),
+      )
+      // Where the code does not come the hub says when it is over.
+      renewed.then(
+        () => signal.aborted || this.#connect(),
+        () => {},
+      )
+    })
   }
 
   #tell(status: Connection['status'], error?: TidingsError, retryAt?: number): void {

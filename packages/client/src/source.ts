@@ -29,7 +29,7 @@ export type Frame =
 /** What a connection asks for. */
 export interface TransportRequest {
   readonly url: URL
-  /** Where a WebSocket asks by a poll why its handshake failed, which browsers don't say; `poll` beside `url` if left out. */
+  /** Where a poll tells why nothing was opened, if nothing else does; `poll` beside `url` if left out. */
   readonly probe?: URL | undefined
   readonly query: Readonly<Record<string, string>>
   /** `undefined` is all. */

@@ -30,7 +30,6 @@ export class Timers<Name extends string> {
 
   clear(...names: readonly Name[]): void {
     for (const name of names.length > 0 ? names : [...this.#running.keys()]) {
-      if (!this.#running.has(name)) continue
       this.#environment.clearTimeout(this.#running.get(name))
       this.#running.delete(name)
     }

@@ -4,6 +4,8 @@ import { explain } from '../src/hints.js'
 import { Link } from '../src/link.js'
 // Loaded when they are needed; here they are there already, so that nobody waits for them.
 import '../src/ending.js'
+import '../src/renew.js'
+import '../src/transports/probe.js'
 import '../src/widen.js'
 import { settle } from '../src/settings.js'
 import type { Batch } from '../src/source.js'
@@ -379,6 +381,26 @@ describe('coming back', () => {
     expect(network.asked).toHaveLength(3)
   })
 
+  it('begins an attempt anew that is not answered, nor its credential given, for a second when it is woken', async () => {
+    const { link, network, tokens } = start()
+    tokens.give = () => new Promise(() => {})
+    link.want(undefined)
+    await pass(999)
+    tokens.give = async () => undefined
+    link.wake()
+    await pass()
+    expect(network.asked).toHaveLength(0)
+    await pass(1)
+    link.wake(true)
+    await pass()
+    expect(network.asked).toHaveLength(1)
+    await pass(1_000)
+    link.wake(true)
+    await pass()
+    expect(network.asked).toHaveLength(2)
+    expect(network.live).toHaveLength(1)
+  })
+
   it('leaves an open connection alone when it is woken', async () => {
     const { link, network } = await opened()
     link.wake()
@@ -679,12 +701,79 @@ describe('the transport', () => {
     expect(network.live).toHaveLength(1)
   })
 
-  it('is a worse one when a proxy holds back the head as well', async () => {
-    const { link, network, codes } = start()
+  /** Somebody is there who answers a poll. */
+  const answers = { fetch: async () => new Response('{}') }
+  /** Every packet is lost. */
+  const swallows = { fetch: () => new Promise<Response>(() => {}) }
+
+  it('is a worse one when a proxy holds back the head as well, but answers a poll', async () => {
+    const { link, network, said, codes } = start({}, answers)
     link.want(undefined)
     await pass(10_000)
+    await pass()
     expect(names(network)).toEqual(['sse', 'websocket'])
     expect(codes()).toEqual(['proxy'])
+    expect(said.errors[0]?.message).toMatch(/holds streams back$/)
+    expect(network.live).toHaveLength(1)
+  })
+
+  it.each([
+    ['is swallowed', swallows, 15_000],
+    ['fails', {}, 10_000],
+  ])('stays when nobody answers at all, not even a poll, which %s: that is no proxy', async (_, network, ms) => {
+    for (const transports of [['sse', 'websocket', 'poll'], ['sse']] as const) {
+      const { link, network: asked, codes, now } = start({ transports }, network)
+      link.want(undefined)
+      await pass(ms)
+      await pass()
+      expect(codes()).toEqual(['network'])
+      expect(now()).toMatchObject({ status: 'waiting', error: { code: 'network', retrying: true } })
+      await pass(1_000)
+      expect(names(asked)).toEqual(['sse', 'sse'])
+      link.close()
+      expect(vi.getTimerCount()).toBe(0)
+    }
+  })
+
+  it('stays when its head comes after all while a poll is asked', async () => {
+    let answer: (response: Response) => void = () => {}
+    const slow = {
+      fetch: () =>
+        new Promise<Response>(resolve => {
+          answer = resolve
+        }),
+    }
+    const { link, network, codes, now } = start({}, slow)
+    link.want(undefined)
+    await pass(12_000)
+    network.last.open(cursor(1))
+    answer(new Response('{}'))
+    await pass(60_000)
+    expect(names(network)).toEqual(['sse'])
+    expect(codes()).toEqual([])
+    expect(now()?.status).toBe('open')
+  })
+
+  it('learns of a refusal from that poll', async () => {
+    const { link, said, now } = start({}, { fetch: async () => Response.json({ title: 'Who?' }, { status: 401 }) })
+    link.want(undefined)
+    await pass(20_000)
+    await pass()
+    expect(said.asks).toEqual([false, true])
+    expect(now()).toMatchObject({ status: 'closed', error: { code: 'unauthorized', status: 401 } })
+  })
+
+  it('stays when attempts hang between short streams: nothing is learned from a network that is away', async () => {
+    const { network } = await opened({}, swallows)
+    for (let times = 0; times < 4; times++) {
+      network.last.end()
+      await pass(1_000)
+      await pass(15_000)
+      await pass(2_000)
+      network.last.open(cursor(10))
+      await pass(6_000)
+    }
+    expect(new Set(names(network))).toEqual(new Set(['sse']))
   })
 
   it('stays when it is the last, however late its bytes come', async () => {
@@ -783,12 +872,13 @@ describe('the transport', () => {
     expect(new Set(names(network))).toEqual(new Set(['sse']))
   })
 
-  it('is a worse one after one WebSocket handshake that hangs for 5 s', async () => {
-    const { link, network, codes } = start({ transports: ['websocket', 'poll'] })
+  it('is a worse one after one WebSocket handshake that hangs for 5 s, while a poll is answered', async () => {
+    const { link, network, codes } = start({ transports: ['websocket', 'poll'] }, answers)
     link.want(undefined)
     await pass(4_999)
     expect(names(network)).toEqual(['websocket'])
     await pass(1)
+    await pass()
     expect(names(network)).toEqual(['websocket', 'poll'])
     expect(codes()).toEqual(['proxy'])
   })

@@ -13,12 +13,12 @@ export function broken(what: string): TidingsError {
 }
 
 /** A JSON object, from its text or, within another one, as it is. */
-export function objectOf(given: unknown, what = 'something'): Wire {
+export function objectOf(given: unknown): Wire {
   let value = given
   try {
     if (typeof given === 'string') value = JSON.parse(given)
   } catch {}
-  if (!isObject(value)) throw broken(`${what} that is no JSON object`)
+  if (!isObject(value)) throw broken('something that is no JSON object')
   return value
 }
 

@@ -1,9 +1,9 @@
 import type { Ending, Frame, Transport, TransportRequest } from '../source.js'
 import type { Environment } from '../types.js'
 import { closeOf, eventOf, gapOf, objectOf, positionOf } from './frames.js'
-import { addressOf, drop, headersOf } from './http.js'
+import { addressOf } from './http.js'
 import { begin, type Lifetime } from './lifetime.js'
-import { refusal } from './problem.js'
+import { probe } from './probe.js'
 
 /** Our messages (protocol §8.1). */
 const SUBPROTOCOL = 'tidings.v1'
@@ -19,9 +19,6 @@ const BLAMES = [1002, 1003, 1007, 1008, 1009]
 
 /** What a subprotocol may be made of (RFC 9110 §5.6.2). */
 const IS_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
-
-/** A refusal that the poll endpoint would give for the same reason: it is about who asks, and how often. */
-const TELLING = (status: number): boolean => [401, 403, 408, 425, 429].includes(status) || status >= 500
 
 /** A WebSocket with one subscription (protocol §8). */
 export const websocket: Transport = (request, sink, environment, signal) => {
@@ -100,7 +97,8 @@ export const websocket: Transport = (request, sink, environment, signal) => {
     }
   }
   socket.onclose = ({ code, reason }) => {
-    if (!isOpen) return void whyRefused(request, environment, life).then(life.end)
+    // Why the handshake failed browsers don't say.
+    if (!isOpen) return void probe(request, environment, life.signal).then(life.end)
     if (BLAMES.includes(code)) return end({ kind: 'protocol', message: `the hub closed with ${code} ${reason}` })
     // The code says it also where the last words were lost. Who was told already is told the same.
     if (code >= 3000 && !gather.closed()) gather.add(closeOf({ code, reason, message: reason }))
@@ -135,29 +133,6 @@ function refusedBy({ status, ...problem }: Readonly<Record<string, unknown>>): E
     status: Number(status),
     problem: { status: Number(status), ...problem },
     retryAfter: undefined,
-  }
-}
-
-/**
- * Why the handshake failed. Browsers don't say: the same credential is asked for a poll.
- *
- * Where that is let in, or nobody polls there, it is the WebSocket itself that does not get through.
- */
-async function whyRefused(request: TransportRequest, environment: Environment, life: Lifetime): Promise<Ending> {
-  const poll = { ...request, url: request.probe ?? new URL('poll', request.url) }
-  const init = {
-    headers: headersOf(request, 'application/json'),
-    credentials: request.credentials,
-    signal: life.signal,
-  }
-  try {
-    const response = await environment.fetch(addressOf(poll, { wait: '0' }), { ...init, cache: 'no-store' })
-    if (TELLING(response.status)) return await refusal(response, environment.now())
-    drop(response.body)
-    const cause = new Error(`the WebSocket handshake failed, while a request is answered ${response.status}`)
-    return { kind: 'ended', cause, isBlocked: true }
-  } catch (cause) {
-    return { kind: 'ended', cause }
   }
 }
 
