@@ -6,6 +6,9 @@ import type { Environment, Token, TokenProvider } from './types.js'
 /** A new credential is asked for this long before the old one runs out, in ms; less for those that live shorter than 5 minutes. */
 export const MARGIN = 30_000
 
+/** A credential that is refused sooner says nothing of a clock, in ms. It bounds what a wrong guess costs. */
+const YOUNG = 60_000
+
 /** How long it may take, in ms: as long as one page of several is waited for. One that hangs would keep its page from ever connecting. */
 const PATIENCE = 10_000
 
@@ -26,13 +29,16 @@ interface Call {
  *
  * Only `expires` is believed, no token is looked into, and our clock may differ from the hub's. One that is ahead makes a new token look
  * old: then nothing is known, and the hub says when it is over. One that is behind makes an old token look good: the hub refuses it, and
- * from that the difference is learned. The `expires` of what is handed out is by our own clock.
+ * from two in a row that agree the difference is learned, as one alone may have been revoked. The `expires` of what is
+ * handed out is by our own clock.
  */
 export class Provider {
   readonly #provide: TokenProvider
   readonly #environment: Environment
   /** How far our clock is behind, in ms. */
   #skew = 0
+  /** How far it would be if the last one was refused for its age; no number if it was not. */
+  #suspected = Number.NaN
   #held: Held | undefined
   #call: Call | undefined
 
@@ -44,9 +50,12 @@ export class Provider {
   /** The credential to use; `refresh` if the last one was refused or runs out. */
   get(refresh: boolean, signal?: AbortSignal): Promise<Token | undefined> {
     if (signal?.aborted) return Promise.reject(aborted(signal))
-    const left = this.#left()
-    if (refresh) this.#learn(left)
-    else if (this.#held && left > 0) return Promise.resolve(this.#local(this.#held))
+    const held = this.#held
+    if (held) {
+      const left = this.#left(held)
+      if (!refresh && left > 0) return Promise.resolve(this.#local(held))
+      this.#giveUp(held, left)
+    }
     return this.#share(signal)
   }
 
@@ -63,20 +72,21 @@ export class Provider {
   }
 
   /** How long until another is to be asked for, in ms; endless if nobody knows. */
-  #left(): number {
-    if (!this.#held) return 0
-    const { token, given } = this.#held
-    const { expires } = this.#local(this.#held) ?? {}
-    if (token === undefined || expires === undefined) return Number.POSITIVE_INFINITY
-    return expires - Math.min(MARGIN, (expires - given) / 10) - this.#environment.now()
+  #left(held: Held): number {
+    const { expires } = this.#local(held) ?? {}
+    if (expires === undefined) return Number.POSITIVE_INFINITY
+    return expires - Math.min(MARGIN, (expires - held.given) / 10) - this.#environment.now()
   }
 
-  /** It was refused although it should be good for `left` yet: our clock is behind. */
-  #learn(left: number): void {
-    const expires = this.#held?.token?.expires
-    if (expires !== undefined && left > 0 && left < Number.POSITIVE_INFINITY) {
-      this.#skew = expires - this.#environment.now()
-    }
+  /** It runs out, or was refused although it should be good for `left` yet: then our clock may be behind. */
+  #giveUp({ token, given }: Held, left: number): void {
+    const now = this.#environment.now()
+    const isEarly = left > 0 && left < Number.POSITIVE_INFINITY && now - given >= YOUNG
+    const behind = isEarly ? (token?.expires ?? 0) - now : Number.NaN
+    // A clock is behind by as much each time; what is revoked, or was replaced by somebody else, is not.
+    if (isEarly) this.#skew = Math.abs(behind - this.#suspected) < MARGIN ? behind : 0
+    this.#suspected = behind
+    this.#held = undefined
   }
 
   /** As our clock has it. One that would have been over when it came was not: then it is not known. */

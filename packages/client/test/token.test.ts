@@ -157,18 +157,22 @@ describe('a provider', () => {
 })
 
 describe('a clock', () => {
-  it('that is behind is found out by the first refusal of what should be good', async () => {
+  it('that is behind is found out by the second refusal of what should be good', async () => {
     // The hub's clock is 10 minutes behind ours the other way: what it calls 20 minutes looks like 30.
     const { give, tokens } = provider(1_200_000, 600_000)
     await tokens.get(false)
-    await pass(1_200_000)
-    // The hub: 401.
-    await tokens.get(true)
-    expect(give).toHaveBeenCalledTimes(2)
+    for (const life of ['first', 'second']) {
+      await pass(1_199_999)
+      expect((await tokens.get(false))?.token, life).toBe(`t${give.mock.calls.length}`)
+      await pass(1)
+      // The hub: 401.
+      await tokens.get(true)
+    }
+    expect(give).toHaveBeenCalledTimes(3)
     await pass(1_169_999)
-    expect((await tokens.get(false))?.token).toBe('t2')
-    await pass(1)
     expect((await tokens.get(false))?.token).toBe('t3')
+    await pass(1)
+    expect((await tokens.get(false))?.token).toBe('t4')
   })
 
   it('that is ahead makes no loop: what is new is tried, and the hub says when it is over', async () => {
@@ -179,20 +183,55 @@ describe('a clock', () => {
     expect(give).toHaveBeenCalledOnce()
   })
 
-  it('is not blamed for a credential that was revoked', async () => {
+  it.each([
+    ['at once', [0]],
+    ['after 5 s', [5_000]],
+    ['again and again within a minute', [5_000, 5_000, 59_999, 59_999]],
+    ['in mid-life', [900_000]],
+    ['twice, at different ages', [900_000, 960_000]],
+  ])('is not blamed for a credential of an hour that is refused %s', async (_, ages) => {
     const { give, tokens } = provider(3_600_000)
     await tokens.get(false)
-    // Refused at once, with an hour to go.
-    await tokens.get(true)
-    for (let asks = 0; asks < 5; asks++) await tokens.get(false)
-    await pass(3_500_000)
+    for (const age of ages) {
+      await pass(age)
+      await tokens.get(true)
+    }
+    const asked = give.mock.calls.length
+    for (let minutes = 0; minutes < 59; minutes++) {
+      await tokens.get(false)
+      await pass(60_000)
+    }
+    expect(give).toHaveBeenCalledTimes(asked)
+  })
+
+  it('is not blamed when one that was refused is followed by one that is not, and then by one that is', async () => {
+    const { tokens } = provider(3_600_000)
     await tokens.get(false)
-    expect(give).toHaveBeenCalledTimes(2)
+    await pass(900_000)
+    await tokens.get(true)
+    await pass(3_600_000)
+    await tokens.get(false)
+    await pass(900_000)
+    const { expires } = (await tokens.get(true)) ?? {}
+    expect((expires ?? 0) - Date.now()).toBe(3_600_000)
+  })
+
+  it('that was blamed wrongly is believed again after a refusal at another age', async () => {
+    const { tokens } = provider(3_600_000)
+    await tokens.get(false)
+    for (const age of [900_000, 900_000, 300_000]) {
+      await pass(age)
+      await tokens.get(true)
+    }
+    const { expires } = (await tokens.get(false)) ?? {}
+    expect((expires ?? 0) - Date.now()).toBe(3_600_000)
   })
 
   it('is told by the ends that are handed out as ours', async () => {
     const { tokens } = provider(1_200_000, 600_000)
     await tokens.get(false)
+    await pass(1_200_000)
+    await tokens.get(true)
     await pass(1_200_000)
     const { expires } = (await tokens.get(true)) ?? {}
     expect((expires ?? 0) - Date.now()).toBe(1_200_000)
@@ -200,6 +239,14 @@ describe('a clock', () => {
 })
 
 describe('a credential that was refused', () => {
+  it('is not given again, also while there is no other', async () => {
+    const { give, tokens } = provider(3_600_000)
+    await tokens.get(false)
+    give.mockRejectedValueOnce(new Error('down'))
+    expect(await codeOf(tokens.get(true))).toBe('token')
+    expect((await tokens.get(false))?.token).toBe('t2')
+  })
+
   it('is not asked for again by the second who was refused with it', async () => {
     vi.useRealTimers()
     let count = 0
