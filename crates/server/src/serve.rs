@@ -260,7 +260,7 @@ async fn begin(
     let jobs = patiently(|| Jobs::open(hub.clone(), jobs.clone(), engine.clone()), |_| is_shared).await?;
     let service = Service::limited(hub.clone(), Some(lanes), Some(Arc::new(idempotency)), limiter, Some(jobs.clone()));
     tokio::spawn(tidings_transports::jobs::files::sweep(files.clone(), Arc::downgrade(&jobs)));
-    let _ = service.job_files.set(files);
+    service.keep_files(files);
     let doors = assemble::open_doors(settings, plan, &hub, state, clock, jobs).await?;
     Ok((hub, service, doors))
 }

@@ -385,7 +385,7 @@ impl Desk {
     ) -> Result<(Map<String, Value>, Option<Uploaded>), Problem> {
         let limits = service.hub.limits();
         if let Some(file) = &settings.file {
-            let files = service.job_files.get().ok_or_else(|| {
+            let files = service.job_files().ok_or_else(|| {
                 Problem::unavailable(60, "no-uploads", "this program takes no files: it has no place for them")
             })?;
             let received = upload::receive(&parts.headers, body, files, file, limits).await?;

@@ -37,8 +37,7 @@ pub struct Service {
     pub idempotency: Option<Arc<dyn Idempotency>>,
     /// The jobs; without them there are none, and the paths for them are not served.
     pub jobs: Option<Arc<Jobs>>,
-    /// Where the files that come with jobs are kept; until it is set none are taken.
-    pub job_files: OnceLock<Arc<dyn JobFiles>>,
+    job_files: OnceLock<Arc<dyn JobFiles>>,
     /// Whether the program is about to stop: `/ready` says no from here on.
     pub draining: AtomicBool,
     /// What the handlers counted.
@@ -77,6 +76,19 @@ impl Service {
         let pollers = Arc::default();
         let job_files = OnceLock::new();
         Arc::new(Service { hub, lanes, limiter, idempotency, jobs, job_files, draining, counters, bodies, pollers })
+    }
+
+    /// Takes files that come with jobs, and keeps each of them there until its job ends. Before it is said, once, none are taken.
+    pub fn keep_files(&self, files: Arc<dyn JobFiles>) {
+        if let Some(jobs) = &self.jobs {
+            jobs.keep_files_in(files.clone());
+        }
+        let _ = self.job_files.set(files);
+    }
+
+    /// Where the files that come with jobs are kept, if they are taken.
+    pub fn job_files(&self) -> Option<&Arc<dyn JobFiles>> {
+        self.job_files.get()
     }
 
     /// How many streams are open.

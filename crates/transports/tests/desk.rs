@@ -116,7 +116,7 @@ async fn start() -> App {
     let jobs = Jobs::open(hub.clone(), Arc::new(MemoryJobs::default()), JobSettings::default()).await.unwrap();
     let service = Service::limited(hub.clone(), None, None, Limiter::new(hub.limits()), Some(jobs.clone()));
     let files = TempDir::new().unwrap();
-    assert!(service.job_files.set(Arc::new(FileDirectory::new(files.path()))).is_ok());
+    service.keep_files(Arc::new(FileDirectory::new(files.path())));
     let auth: Arc<dyn Authenticate> = Arc::new(Tokens(jobs.clone()));
     let made = form(&[
         ("id", "{data.id}"),
@@ -319,6 +319,19 @@ async fn a_file_is_kept_with_its_job_and_not_without_one() {
     assert_eq!(upload(&app, &[("jobId", None, "a b"), ("file", Some("a.csv"), "x")]).await.status, 400);
     assert_eq!(upload(&app, &[("jobId", None, "up-2")]).await.status, 400);
     assert_eq!(app.kept_files(), 1);
+}
+
+/// It stayed for an hour, and took from the room for files what nobody counted.
+#[tokio::test]
+async fn a_file_goes_with_its_job_when_that_is_canceled() {
+    let app = start().await;
+    for path in ["/cancel", "/jobs"] {
+        let made = upload(&app, &[("file", Some("a.csv"), "title\nEmma\n")]).await.json();
+        assert_eq!(app.kept_files(), 1);
+        let its = format!("{path}/{}", made["id"].as_str().unwrap());
+        let canceled = app.delete(&its, made["token"].as_str().unwrap()).await;
+        assert_eq!((canceled.status, app.kept_files()), (200, 0), "{path}");
+    }
 }
 
 #[tokio::test]

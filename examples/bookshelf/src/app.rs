@@ -132,7 +132,7 @@ impl App {
         }
         tasks.push(tokio::spawn(work::run(app.clone())));
         tasks.push(tokio::spawn(watch_folder(app.clone())));
-        if let Some(files) = app.service.job_files.get() {
+        if let Some(files) = app.service.job_files() {
             let sweep = tidings_transports::jobs::files::sweep(files.clone(), Arc::downgrade(&app.jobs));
             tasks.push(tokio::spawn(sweep));
         }
@@ -220,7 +220,7 @@ async fn open(settings: Settings, profile: Arc<Profile>, clock: Arc<dyn Clock>) 
     let lanes = Lanes::start(&hub, LANES, &tokio::runtime::Handle::current())?;
     let limiter = tidings_transports::Limiter::new(hub.limits());
     let service = Service::limited(hub.clone(), Some(lanes), None, limiter, Some(jobs.clone()));
-    let _ = service.job_files.set(Arc::new(FileDirectory::new(data.join("jobs"))));
+    service.keep_files(Arc::new(FileDirectory::new(data.join("jobs"))));
     Ok(Arc::new(App {
         wall: Arc::new(Wall::new(db.clone(), profile.clone(), clock.clone())),
         passwords: Passwords::new(settings.password_kib)?,

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::active::Active;
 use super::count::JobCounters;
 use super::fault::JobFault;
+use super::files::JobFiles;
 use super::lookout;
 use super::progress::{self, Due};
 use super::queue::Queue;
@@ -41,6 +42,8 @@ pub struct Jobs {
     /// What the open jobs take.
     pub(super) held: HeldTotals,
     pub(super) due: Arc<Due>,
+    /// Where their files are kept, if there is a place for them.
+    files: OnceLock<Arc<dyn JobFiles>>,
     /// What is of interest where several replicas share the store; none where this program has it alone.
     pub(super) replica: Option<Replica>,
     /// What was counted since the start.
@@ -71,7 +74,8 @@ impl Jobs {
         let (open, queue, due) = (RwLock::default(), Queue::default(), Arc::<Due>::default());
         let counters = JobCounters::default();
         let held = HeldTotals::default();
-        let jobs = Arc::new(Jobs { hub, store, settings, open, queue, held, due, replica, counters });
+        let files = OnceLock::new();
+        let jobs = Arc::new(Jobs { hub, store, settings, open, queue, held, due, files, replica, counters });
         if jobs.replica.is_some() {
             jobs.hub.share_jobs();
             // Before the store is read: what comes from here on is heard.
@@ -245,6 +249,11 @@ impl Jobs {
         self.queue.len()
     }
 
+    /// Has the file of each job be deleted from `files` when the job ends. What can't be deleted then is for whoever sweeps them. To be said once.
+    pub fn keep_files_in(&self, files: Arc<dyn JobFiles>) {
+        let _ = self.files.set(files);
+    }
+
     /// The names of the files of all that have not ended.
     pub fn files(&self) -> HashSet<String> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
@@ -409,6 +418,7 @@ impl Jobs {
         if job.state.is_end() {
             self.counters.count_end(job.state);
             self.leave(active);
+            self.forget_file(&job).await;
         }
         Ok(job)
     }
@@ -499,7 +509,19 @@ impl Jobs {
             JobState::Queued if has_waited => self.queue.push_back(active.clone()),
             JobState::Queued => self.queue.push(active.clone()),
             JobState::Running => self.queue.remove(active),
-            _ => self.leave(active),
+            _ => {
+                self.leave(active);
+                self.forget_file(&job).await;
+            }
+        }
+    }
+
+    /// Deletes the file of a job that has ended, however it did: it takes no room from then on.
+    async fn forget_file(&self, job: &Job) {
+        if let (Some(file), Some(files)) = (&job.file, self.files.get())
+            && let Err(error) = files.remove(&file.path).await
+        {
+            tracing::warn!(job = %job.id, %error, "the file of a job that has ended can't be deleted; it is for the sweep");
         }
     }
 

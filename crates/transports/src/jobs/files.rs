@@ -114,16 +114,9 @@ fn pieces(reader: Box<dyn JobFileReader>) -> impl futures_util::Stream<Item = Re
     stream::try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|piece| (piece, reader))) })
 }
 
-/// Deletes the file of a job that has ended.
-pub(super) async fn remove(files: &Arc<dyn JobFiles>, name: &str) {
-    if let Err(error) = files.remove(name).await {
-        tracing::warn!(%error, "the file of a job that has ended can't be deleted; it is tried again");
-    }
-}
-
 /// Deletes the files that belong to no job that goes on, now and then, for as long as there are jobs.
 ///
-/// A file whose job has ended goes at the next look; one that no job is known to have had goes when it is an hour old, as an upload may
+/// Most went when their job ended. Else a file whose job has ended since the look before goes at the next one; one that no job is known to have had goes when it is an hour old, as an upload may
 /// be under way, and was of no job at two looks in a row: a replica that was cut off hears only after a moment of jobs that others made.
 pub async fn sweep(files: Arc<dyn JobFiles>, jobs: Weak<Jobs>) {
     let (mut needed, mut orphans) = (HashSet::new(), HashSet::new());

@@ -160,7 +160,7 @@ impl Api {
 
     /// The files that come with jobs.
     fn files(&self) -> Result<&Arc<dyn JobFiles>, Problem> {
-        self.service.job_files.get().ok_or_else(|| {
+        self.service.job_files().ok_or_else(|| {
             let detail = "this program takes no files: it has no place for them";
             Problem::new(StatusCode::NOT_IMPLEMENTED, "no-uploads", detail)
         })

@@ -109,7 +109,6 @@ impl Api {
         }
         let wait = ask::duration_parameter(parts, "wait")?.unwrap_or(Duration::ZERO);
         let job = self.jobs.cancel(id, wait).await?;
-        self.forget_file(&job).await;
         let status = if job.state == JobState::Canceled { StatusCode::OK } else { StatusCode::ACCEPTED };
         Ok(json(status, job.document(None)))
     }

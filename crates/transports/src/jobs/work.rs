@@ -9,7 +9,7 @@ use http::{StatusCode, request};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tidings::job::{Claimed, Failure, Job, JobFault, JobId, Outcome, ProgressUpdate};
+use tidings::job::{Claimed, Failure, JobFault, JobId, Outcome, ProgressUpdate};
 use tidings::{Principal, Profile};
 
 use super::lease::{self, Heard};
@@ -152,7 +152,6 @@ impl Api {
             }
         };
         let job = self.jobs.finish(id, lease, outcome).await?;
-        self.forget_file(&job).await;
         Ok(json(StatusCode::OK, job.document(None)))
     }
 
@@ -199,13 +198,6 @@ impl Api {
         match self.service.hub.is_draining() {
             true => Err(Problem::unavailable(1, "draining", "the program stops; ask again in a moment")),
             false => Ok(()),
-        }
-    }
-
-    /// Deletes the file of a job that needs it no more.
-    pub(super) async fn forget_file(&self, job: &Job) {
-        if let (Some(file), Ok(files)) = (job.file.as_ref().filter(|_| job.state.is_end()), self.files()) {
-            super::files::remove(files, &file.path).await;
         }
     }
 }

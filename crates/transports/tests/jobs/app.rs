@@ -134,7 +134,7 @@ impl App {
         let jobs = Jobs::open(hub.clone(), Arc::new(MemoryJobs::default()), settings).await.unwrap();
         let service = Service::limited(hub.clone(), None, None, Limiter::new(hub.limits()), Some(jobs.clone()));
         let files = TempDir::new().unwrap();
-        assert!(service.job_files.set(keeping(files.path())).is_ok());
+        service.keep_files(keeping(files.path()));
         let open = Arc::new(Profile::open());
         let publishing = Publishing {
             path: "/v1/publish".into(),

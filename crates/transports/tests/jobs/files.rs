@@ -103,6 +103,20 @@ async fn a_file_stays_while_its_job_is_tried_again_and_goes_when_it_is_canceled(
     assert_eq!(app.kept_files(), 0);
 }
 
+/// Only what was ended at these paths took its file with it; a lost job, and one whose worker did not answer a cancel, left it behind.
+#[tokio::test]
+async fn a_file_goes_with_its_job_also_if_nobody_says_that_it_ends() {
+    let app = App::with(JobSettings { attempts: 1, ..JobSettings::default() }).await;
+    claimed_with_file(&app).await;
+    app.pass(Duration::from_secs(31)).await;
+    assert_eq!((app.jobs.count_open(), app.kept_files()), (0, 0), "it is lost");
+    let work = claimed_with_file(&app).await;
+    assert_eq!(app.delete(&format!("/v1/jobs/{}", work.id), "u1").await.status, 202);
+    assert_eq!(app.kept_files(), 1, "its worker may still need it");
+    app.pass(Duration::from_secs(31)).await;
+    assert_eq!((app.jobs.count_open(), app.kept_files()), (0, 0), "its worker has had its time");
+}
+
 #[tokio::test]
 async fn the_same_upload_again_keeps_one_file_and_another_is_another_request() {
     let app = App::start().await;

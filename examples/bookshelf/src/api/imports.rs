@@ -26,7 +26,7 @@ pub(super) async fn import(
 ) -> Result<(StatusCode, Json<Value>)> {
     let (parts, body) = request.into_parts();
     let settings = UploadSettings { most_bytes: LIST_BYTES, ..UploadSettings::default() };
-    let files = app.service.job_files.get().ok_or_else(|| Fault::Broken("there is no place for files".into()))?;
+    let files = app.service.job_files().ok_or_else(|| Fault::Broken("there is no place for files".into()))?;
     let received = upload::receive(&parts.headers, body, files, &settings, app.hub.limits()).await?;
     let is_owned = received.fields.iter().any(|(name, value)| name == "owned" && value == "true");
     let file = received.file.ok_or_else(|| Fault::invalid("file", "send the list as a part `file`"))?;
