@@ -29,21 +29,40 @@ async fn one_app_leaves_room_for_the_others() {
 async fn inputs_and_files_of_open_jobs_take_no_more_than_their_room() {
     let settings = JobSettings { open_input_bytes: 100, open_file_bytes: 1_000, ..JobSettings::default() };
     let bench = World::default().start_with(settings, Default::default()).await;
-    let input = |name: &str, bytes: usize| NewJob {
-        input: Some(json(format!("\"{}\"", "x".repeat(bytes - 2)))),
-        ..wanted(name)
-    };
-    bench.jobs.create(input("a", 60)).await.unwrap();
-    assert_eq!(bench.jobs.create(input("b", 41)).await.unwrap_err(), JobFault::NoRoom("inputs"));
-    bench.jobs.create(input("b", 40)).await.unwrap();
-    let file = |name: &str, bytes: u64| {
-        let file = JobFile { path: name.into(), name: name.into(), media_type: "text/csv".into(), bytes };
-        NewJob { file: Some(file), ..wanted(name) }
-    };
-    bench.jobs.create(file("c", 600)).await.unwrap();
-    assert_eq!(bench.jobs.create(file("d", 401)).await.unwrap_err(), JobFault::NoRoom("files"));
+    bench.jobs.create(input("greedy", "a", 60)).await.unwrap();
+    assert_eq!(bench.jobs.create(input("modest", "b", 41)).await.unwrap_err(), JobFault::NoRoom("inputs"));
+    bench.jobs.create(input("modest", "b", 40)).await.unwrap();
+    bench.jobs.create(file("greedy", "c", 600)).await.unwrap();
+    assert_eq!(bench.jobs.create(file("modest", "d", 401)).await.unwrap_err(), JobFault::NoRoom("files"));
     bench.cancel(&"c".parse().unwrap()).await.unwrap();
-    bench.jobs.create(file("d", 1_000)).await.unwrap();
+    bench.jobs.create(file("modest", "d", 1_000)).await.unwrap();
+}
+
+fn input(app: &str, name: &str, bytes: usize) -> NewJob {
+    NewJob { input: Some(json(format!("\"{}\"", "x".repeat(bytes - 2)))), ..of(app, name) }
+}
+
+fn file(app: &str, name: &str, bytes: u64) -> NewJob {
+    let file = JobFile { path: name.into(), name: name.into(), media_type: "text/csv".into(), bytes };
+    NewJob { file: Some(file), ..of(app, name) }
+}
+
+/// The strangers of one app could take all bytes of inputs, or of files, and no other app could make a job with any.
+#[tokio::test(start_paused = true)]
+async fn inputs_and_files_of_one_app_leave_room_for_those_of_the_others() {
+    let settings = JobSettings { open_input_bytes: 100, open_file_bytes: 1_000, ..JobSettings::default() };
+    let bench = World::default().start_with(settings, Default::default()).await;
+    bench.jobs.create(input("greedy", "a", 60)).await.unwrap();
+    assert_eq!(bench.jobs.create(input("greedy", "b", 16)).await.unwrap_err(), JobFault::NoRoom("inputs"));
+    bench.jobs.create(input("greedy", "b", 15)).await.unwrap();
+    bench.jobs.create(input("modest", "c", 25)).await.unwrap();
+    bench.jobs.create(file("greedy", "d", 700)).await.unwrap();
+    assert_eq!(bench.jobs.create(file("greedy", "e", 51)).await.unwrap_err(), JobFault::NoRoom("files"));
+    bench.jobs.create(file("greedy", "e", 50)).await.unwrap();
+    bench.jobs.create(file("modest", "f", 250)).await.unwrap();
+    // And one that has ended makes room.
+    bench.cancel(&"b".parse().unwrap()).await.unwrap();
+    bench.jobs.create(input("greedy", "g", 15)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

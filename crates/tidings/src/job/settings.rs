@@ -32,9 +32,9 @@ pub struct JobSettings {
     pub items: u64,
     /// The most jobs that have not ended. One app has three quarters of them at most.
     pub open_jobs: usize,
-    /// The most bytes of inputs of all jobs that have not ended: they are held in memory.
+    /// The most bytes of inputs of all jobs that have not ended: they are held in memory. One app has three quarters of them at most.
     pub open_input_bytes: u64,
-    /// The most bytes of files of all jobs that have not ended.
+    /// The most bytes of files of all jobs that have not ended. One app has three quarters of them at most.
     pub open_file_bytes: u64,
     /// The most bytes of states of ended jobs that are held in memory for latecomers. Others are read from the store.
     pub held_ends_bytes: usize,
