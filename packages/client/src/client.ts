@@ -53,6 +53,8 @@ class LiveClient implements Client<Any> {
   /** Runs while a connection is exchanged and looks open. */
   #exchange: unknown
   #cursor: string | undefined
+  /** Where it begins before it has a place. */
+  #begin: string | undefined
   /** The place after what the listeners are told just now: one that closes and comes back hears nothing twice. */
   #telling: string | undefined
   #source: Source | undefined
@@ -67,10 +69,12 @@ class LiveClient implements Client<Any> {
 
   constructor(options: ClientOptions, open: OpenSource) {
     this.options = options
+    this.#begin = options.cursor
     this.#environment = environmentOf(options.environment)
     this.#openSource = open
-    // Wrong options are told here, where they stand. A client that is made on a server to draw a page never connects, and needs no address.
-    if (options.url !== undefined || this.#environment.location !== undefined) settle(options, this.#environment)
+    // Wrong options are told here, where they stand. A client that is made on a server to draw a page never connects, and needs no whole
+    // address.
+    if (this.#environment.location !== undefined || URL.canParse(options.url ?? '')) settle(options, this.#environment)
     this.#tokens = new Tokens(options.token, this.#environment)
     this.#listeners = new Listeners({
       topics: options.topics,
@@ -157,7 +161,7 @@ class LiveClient implements Client<Any> {
     if (loggedOut) {
       this.#latest.clear()
       this.#tokens.forget()
-      this.#cursor = this.#telling = undefined
+      this.#cursor = this.#telling = this.#begin = undefined
     }
     this.#tellClosed(error, loggedOut)
   }
@@ -194,7 +198,7 @@ class LiveClient implements Client<Any> {
       const settings = settle(this.options, environment)
       // Who comes back after `close` goes on from where it was.
       source = this.#openSource(
-        { ...settings, cursor: this.#telling ?? this.#cursor ?? settings.cursor },
+        { ...settings, cursor: this.#telling ?? this.#cursor ?? this.#begin },
         sink,
         environment,
         this.options,

@@ -155,12 +155,15 @@ describe('a client', () => {
     expect(() => createClient({ url: 'http://x', backoff: { base: -1 } })).toThrow(/the option base/)
   })
 
-  it('can be made on a server that draws a page, and says what is missing only when it is to connect', () => {
-    const { client, errors } = start({ url: undefined })
-    client.subscribe({})
-    expect(client.connection).toMatchObject({ status: 'closed', error: { code: 'refused' } })
-    expect(errors).toHaveLength(1)
-  })
+  it.each([undefined, '/live', 'live'])(
+    'can be made on a server that draws a page with the url %s, and says what is missing only when it is to connect',
+    url => {
+      const { client, errors } = start({ url })
+      client.subscribe({})
+      expect(client.connection).toMatchObject({ status: 'closed', error: { code: 'refused' } })
+      expect(errors).toHaveLength(1)
+    },
+  )
 })
 
 describe('listeners', () => {
@@ -500,6 +503,22 @@ describe('the connection', () => {
     await ask()
     expect(token).toHaveBeenCalledTimes(2)
   })
+
+  it.each(['here', 'on another page'])(
+    'begins where nobody was after a logout %s, and not at the cursor that the page came with',
+    where => {
+      const { client, source, sources } = start({ cursor: at(1) })
+      client.subscribe({ topics: ['a'] })
+      client.close()
+      client.reconnect()
+      expect(sources.map(({ settings }) => settings.cursor)).toEqual([at(1), at(1)])
+      source().tell(5, book(5))
+      if (where === 'here') client.logout()
+      else source().sink.loggedOut()
+      client.reconnect()
+      expect(source().settings.cursor).toBeUndefined()
+    },
+  )
 
   it('is ended when another page has logged out', () => {
     const { client, source } = start()
