@@ -33,8 +33,8 @@ const SLOW: Duration = Duration::from_secs(2);
 /// After how long a request that has not ended, and is not in the log, is taken for lost. Longer than any kind coalesces.
 const LOST: Duration = Duration::from_secs(60);
 
-/// The same of a request of another replica, which may have crashed, and how much longer than a publish waits for its log. Should it
-/// arrive after all, the log knows its events by their numbers and keeps them once.
+/// The same of a request of another replica, which may have crashed, and how much longer than its events may be held back and its
+/// publish waits for the log. Should it arrive after all, the log knows its events by their numbers and keeps them once.
 const LOST_ELSEWHERE: Duration = Duration::from_secs(10);
 const LOST_AFTER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,6 +50,8 @@ struct Shared {
     state: Mutex<State>,
     /// Only one looks through the log at a time.
     looking: tokio::sync::Mutex<()>,
+    /// How long an event may be held back before it is appended.
+    longest_wait: Duration,
 }
 
 struct State {
@@ -86,18 +88,20 @@ fn number(principal: &Principal, key: &str) -> [u8; 16] {
 }
 
 impl IdempotencyKeys {
-    /// Looks through the end of the log for requests whose answer was never kept, if nobody else can do it later, and then is ready.
+    /// Looks through the end of the log for requests whose answer was never kept, if nobody else can do it later, and then is ready. An event
+    /// is held back for `longest_wait` at most before it is appended.
     pub async fn open(
         store: Arc<dyn RequestStore>,
         broker: Arc<dyn Broker>,
         clock: Arc<dyn Clock>,
+        longest_wait: Duration,
     ) -> Result<Self, OpenError> {
         let mut by = [0; 8];
         getrandom::fill(&mut by)
             .map_err(|error| StateError::Unavailable(format!("the system gave no random bytes: {error}")))?;
         let state = State { begun: HashMap::new(), recorded: Offset::START, settled_at: clock.ticks() };
         let (state, looking, by) = (Mutex::new(state), tokio::sync::Mutex::default(), u64::from_le_bytes(by));
-        let shared = Arc::new(Shared { store, broker, clock, by, state, looking });
+        let shared = Arc::new(Shared { store, broker, clock, by, state, looking, longest_wait });
         if !shared.store.keeps_claims() {
             shared.catch_up().await?;
         }
@@ -189,7 +193,7 @@ impl Shared {
     }
 
     fn lost_elsewhere(&self) -> Duration {
-        LOST_ELSEWHERE.max(self.store.publish_timeout() + LOST_AFTER_TIMEOUT)
+        LOST_ELSEWHERE.max(self.longest_wait + self.store.publish_timeout() + LOST_AFTER_TIMEOUT)
     }
 
     /// Looks for a request in the log.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tidings::job::{JobFiles, JobSettings, JobStore, Jobs};
 use tidings::{Broker, BrokerError, Clock, Hub, Standing, SystemClock};
 use tidings_brokers::state::StateStore;
-use tidings_transports::{Acceptor, Lanes, Limiter, Service};
+use tidings_transports::{Acceptor, Cors, Lanes, Limiter, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -100,6 +100,11 @@ fn load(args: &ServeArgs) -> Result<Settings, Failure> {
                  Leave --dev away, make a key with `tidings key create`, or listen on 127.0.0.1."
             )));
         }
+        // Pages that are being written come from another port of this machine.
+        if settings.api.cors == Cors::Same {
+            let hosts = ["localhost", "127.0.0.1", "[::1]"];
+            settings.api.cors = Cors::Origins(hosts.map(|host| format!("http://{host}:*")).into());
+        }
         settings.auth.anonymous = AnonymousSettings::Grants(AnonymousGrants {
             grants: vec!["**".into()],
             publish: PublishSettings::All,
@@ -115,6 +120,8 @@ fn start_log(settings: &Settings) {
         true => settings.log.level.clone(),
         false => format!("{},async_nats=warn", settings.log.level),
     };
+    // These write down how it logs in.
+    let level = format!("{level},async_nats::connector=warn,async_nats::connection=warn");
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -252,7 +259,9 @@ async fn begin(
         count => count,
     };
     let lanes = Lanes::start(&hub, lanes, &tokio::runtime::Handle::current())?;
-    let idempotency = IdempotencyKeys::open(state.clone(), broker, clock.clone()).await?;
+    let waits = profiles.iter().flat_map(|profile| profile.rules()).filter_map(|rule| rule.coalesce);
+    let longest_wait = waits.map(|coalesce| coalesce.max_wait).max().unwrap_or_default();
+    let idempotency = IdempotencyKeys::open(state.clone(), broker, clock.clone(), longest_wait).await?;
     let trusted = settings.proxy.trusted.clone();
     let limiter =
         Limiter::behind(&settings.limits, Box::new(move |peer| crate::auth::proxy_header::is_in(&trusted, peer)));

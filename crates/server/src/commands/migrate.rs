@@ -8,6 +8,7 @@ mod source;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidings::{Clock, SystemClock};
 use tidings_brokers::nats::{
@@ -93,7 +94,7 @@ async fn beside(source: &Source, engine: &Arc<Engine>) -> Result<(), Failure> {
     let interrupted = |error: String| Failure::new(again(&error));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // What a crash kept from being answered is found in the log, and nobody looks there once it is moved.
-    IdempotencyKeys::open(store.clone(), source.log.clone(), clock.clone())
+    IdempotencyKeys::open(store.clone(), source.log.clone(), clock.clone(), Duration::ZERO)
         .await
         .map_err(|error| Failure::new(error.to_string()))?;
     let state = NatsState::open(engine.clone()).await.map_err(|error| interrupted(error.to_string()))?;

@@ -45,7 +45,9 @@ impl World {
     }
 
     async fn open(&self) -> IdempotencyKeys {
-        IdempotencyKeys::open(self.store.clone(), self.broker.clone(), self.clock.clone()).await.unwrap()
+        IdempotencyKeys::open(self.store.clone(), self.broker.clone(), self.clock.clone(), Duration::ZERO)
+            .await
+            .unwrap()
     }
 
     /// Publishes `count` events as a request with this number does, and returns its answer.
@@ -266,7 +268,8 @@ impl RequestStore for Full {
 async fn an_answer_that_the_store_does_not_take_is_still_given_and_kept_later() {
     let world = World::new();
     let store = Arc::new(Full { store: Store::in_memory().unwrap(), full: AtomicBool::new(true) });
-    let keys = IdempotencyKeys::open(store.clone(), world.broker.clone(), world.clock.clone()).await.unwrap();
+    let keys =
+        IdempotencyKeys::open(store.clone(), world.broker.clone(), world.clock.clone(), Duration::ZERO).await.unwrap();
     let request = new(begin(&keys, "k", b"1").await);
     keys.end(request, b"1", Ended::Answered("the answer")).await;
     assert_eq!(answered(begin(&keys, "k", b"1").await), "the answer");

@@ -12,11 +12,12 @@ use crate::nats_server::{NatsServer, until};
 struct Replicas {
     server: NatsServer,
     world: World,
+    longest_wait: Duration,
 }
 
 impl Replicas {
     fn new() -> Self {
-        Replicas { server: NatsServer::start(), world: World::new() }
+        Replicas { server: NatsServer::start(), world: World::new(), longest_wait: Duration::ZERO }
     }
 
     async fn open(&self) -> IdempotencyKeys {
@@ -30,7 +31,7 @@ impl Replicas {
     async fn open_as(&self, broker: Arc<dyn Broker>, settings: NatsSettings) -> IdempotencyKeys {
         let engine = Engine::connect(settings).await.unwrap();
         let state = NatsState::open(engine).await.unwrap();
-        IdempotencyKeys::open(state, broker, self.world.clock.clone()).await.unwrap()
+        IdempotencyKeys::open(state, broker, self.world.clock.clone(), self.longest_wait).await.unwrap()
     }
 
     fn pass(&self, time: Duration) {
@@ -118,6 +119,22 @@ async fn another_replica_is_given_as_long_as_its_publish_may_take() {
     replicas.pass(publish_timeout);
     assert_eq!(status(begin(&other, "k", b"1").await), 409);
     replicas.pass(LOST_AFTER_TIMEOUT);
+    assert_eq!(new(begin(&other, "k", b"1").await), request);
+}
+
+#[tokio::test]
+async fn another_replica_is_given_as_long_as_it_may_hold_an_event_back() {
+    let longest_wait = Duration::from_secs(60);
+    let replicas = Replicas { longest_wait, ..Replicas::new() };
+    let (at_it, other) = (replicas.open().await, replicas.open().await);
+    let request = new(begin(&at_it, "k", b"1").await);
+    replicas.pass(longest_wait);
+    assert_eq!(
+        status(begin(&other, "k", b"1").await),
+        409,
+        "what it holds back may be older than what was appended since"
+    );
+    replicas.pass(replicas.server.settings().publish_timeout + LOST_AFTER_TIMEOUT);
     assert_eq!(new(begin(&other, "k", b"1").await), request);
 }
 
