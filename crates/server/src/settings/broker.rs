@@ -259,6 +259,14 @@ impl BrokerSettings {
                 "a log in NATS keeps events for 1m at least: a replica that looks for its server needs some seconds",
             );
         }
+        let least = least_window(self.nats.publish_timeout);
+        if is_nats && self.keep_for.is_some_and(|age| age < least) {
+            let sentence = format!(
+                "it is at least {}s with this `publish_timeout`: NATS knows what was sent again only for as long as it keeps events",
+                least.as_secs_f64().ceil()
+            );
+            wrong("keep_for", &sentence);
+        }
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let hub = &self.nats.hub;
         if hub.is_empty() || hub.len() > 32 || !hub.chars().all(is_word) {
@@ -274,7 +282,6 @@ impl BrokerSettings {
         {
             wrong("nats.publish_timeout", "it is 100ms to 60s");
         }
-        let least = least_window(self.nats.publish_timeout);
         if self.nats.duplicate_window < least {
             let sentence = format!(
                 "it is at least {}s, twice as long as `publish_timeout` and 10s more: a publish that another replica sends again must be \

@@ -199,7 +199,7 @@ impl Mistake {
             Some(place) if place.source.shown => {
                 let (line, column) = (place.line(), place.column());
                 let gutter = " ".repeat(line.to_string().len());
-                let shown = hide_secrets(place.line_text());
+                let shown = hide_logins(&hide_secrets(place.line_text()));
                 let width = place.line_text().chars().count();
                 let length = place.source.text.get(place.start..place.end).unwrap_or_default();
                 let length = length.split('\n').next().unwrap_or_default().trim_end().chars().count();
@@ -246,6 +246,23 @@ fn hide_secrets(line: &str) -> String {
             shown.extend(rest[..end].chars().map(|c| if c.is_whitespace() { c } else { '•' }));
             rest = &rest[end..];
         }
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// The line with who logs in by an address covered, as wide as before.
+fn hide_logins(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(begin) = rest.find("://") {
+        let (before, after) = rest.split_at(begin + 3);
+        shown.push_str(before);
+        // It ends where the path, the text or the next address begins.
+        let end = after.find(|c: char| c.is_whitespace() || "/\"',".contains(c)).unwrap_or(after.len());
+        let login = after[..end].rfind('@').unwrap_or(0);
+        shown.extend(after[..login].chars().map(|_| '•'));
+        rest = &after[login..];
     }
     shown.push_str(rest);
     shown
@@ -298,6 +315,10 @@ mod tests {
     fn the_line_of_a_secret_is_shown_without_it() {
         assert_eq!(hide_secrets("a = 1, secret = \"x=y\", b = 'c'"), "a = 1, secret = •••••, b = 'c'");
         assert_eq!(hide_secrets("value = 'abc"), "value = ••••");
+        assert_eq!(
+            hide_logins("url = [\"nats://me:p@ss@a:4222\", 'tls://b', \"http://c/@d\"]"),
+            "url = [\"nats://•••••••@a:4222\", 'tls://b', \"http://c/@d\"]"
+        );
     }
 
     #[test]

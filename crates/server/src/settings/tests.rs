@@ -57,6 +57,12 @@ fn what_does_not_fit_together_about_nats_is_told_at_its_place() {
         ("[broker]\nurl = \"nats://a\"\nkeep_events = 100\n", 3, "keeps 10000 events at least"),
         ("[broker]\nurl = \"nats://a\"\nkeep_bytes = \"1MiB\"\n", 3, "keeps 64MiB at least"),
         ("[broker]\nurl = \"nats://a\"\nkeep_for = \"5s\"\n", 3, "for 1m at least"),
+        (
+            "[broker]\nurl = \"nats://a\"\nkeep_for = \"2m\"\n[broker.nats]\npublish_timeout = \"60s\"\nduplicate_window = \"140s\"\n",
+            3,
+            "at least 140s",
+        ),
+        ("[broker]\nurl = \"nats://a\"\n[limits]\nbatch_events = 1001\n", 4, "at most 1000 events"),
         ("[broker]\nurl = \"nats://a\"\n[broker.nats]\nhub = \"a.b\"\n", 4, "1 to 32 letters"),
         ("[broker]\nurl = \"nats://a\"\n[broker.nats]\ncopies = 2\n", 4, "on 1, 3 or 5 servers"),
         ("[broker]\nurl = \"nats://a\"\n[broker.nats]\nuser = \"u\"\n", 4, "`user` and `password` go together"),
