@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use tidings::Limits;
 use tidings::job::JobSettings;
-use tidings_brokers::nats::NatsSettings;
+use tidings_brokers::nats::{MOST_IN_BATCH, NatsSettings};
 use tidings_transports::Cors;
 
 use crate::auth::AuthSettings;
@@ -356,6 +356,10 @@ impl Settings {
         for (key, mistake) in self.broker.mistakes() {
             report.at(&tree::place_at(root, &format!("broker.{key}")), mistake);
         }
+        if self.broker.kind() == BrokerKind::Nats && self.limits.batch_events > MOST_IN_BATCH {
+            let message = format!("NATS appends at most {MOST_IN_BATCH} events as one batch");
+            report.at(&place("limits", "batch_events"), message);
+        }
         if self.listen.http.is_empty() && self.listen.https.is_empty() {
             report.at(&place("listen", "http"), "it listens nowhere").help("give `http` or `https` an address");
         }
@@ -400,6 +404,7 @@ pub(crate) fn read_cors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Co
             let mut origins = Vec::new();
             while let Some(origin) = list.next_element::<String>()? {
                 let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+                let host = host.map(|host| host.strip_suffix(":*").unwrap_or(host));
                 if host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' '])) {
                     let message = format!("{origin:?} is no origin: write scheme and host without a path");
                     return Err(de::Error::custom(message));

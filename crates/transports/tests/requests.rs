@@ -95,12 +95,17 @@ async fn a_page_of_an_allowed_origin_can_read_the_answer_and_also_why_not() {
     let ours = "origin: https://app.example\r\n";
     let theirs = "origin: https://evil.example\r\n";
     let origins = Cors::Origins(vec!["https://app.example".into()]);
+    let local = Cors::Origins(vec!["http://localhost:*".into()]);
     // The settings, the origin, and what is allowed: nothing, everybody, or this one.
     let cases = [
         (Cors::Same, ours, None),
         (Cors::Any, theirs, Some("*")),
         (origins.clone(), ours, Some("https://app.example")),
         (origins, theirs, None),
+        (local.clone(), "origin: http://localhost:5173\r\n", Some("http://localhost:5173")),
+        (local.clone(), "origin: http://localhost:80.evil.example\r\n", None),
+        (local.clone(), "origin: https://localhost:5173\r\n", None),
+        (local, "origin: http://localhost.evil.example:5173\r\n", None),
     ];
     for (cors, origin, allowed) in cases {
         let named = matches!(cors, Cors::Origins(_));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tidings::{Form, Shape, TopicPattern};
 
 use super::one_job::{Dialect, OneJob};
@@ -135,6 +136,13 @@ pub enum Heartbeat {
         /// Its data, one line of JSON.
         data: String,
     },
+    /// An event whose data is made anew each time: its form knows `{time}`, which is now, and no data.
+    Form {
+        /// Its name.
+        name: String,
+        /// Its data.
+        form: Form,
+    },
 }
 
 /// When and how a stream without updates ends.
@@ -155,8 +163,20 @@ pub enum Cors {
     Same,
     /// Any, without credentials (`Access-Control-Allow-Origin: *`).
     Any,
-    /// These, with credentials.
+    /// These, with credentials. `*` as the port is any port: `http://localhost:*`.
     Origins(Vec<String>),
+}
+
+impl Cors {
+    /// Whether the origin is in the list.
+    pub(crate) fn lists(&self, origin: &HeaderValue) -> bool {
+        let Cors::Origins(origins) = self else { return false };
+        let is_number = |port: &[u8]| !port.is_empty() && port.iter().all(u8::is_ascii_digit);
+        origins.iter().any(|listed| match listed.strip_suffix('*').filter(|listed| listed.ends_with(':')) {
+            Some(host) => origin.as_bytes().strip_prefix(host.as_bytes()).is_some_and(is_number),
+            None => origin == listed.as_str(),
+        })
+    }
 }
 
 /// A query parameter that narrows the stream to topics.

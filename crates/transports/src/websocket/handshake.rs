@@ -128,11 +128,7 @@ pub fn is_origin_allowed(cors: &Cors, headers: &HeaderMap) -> bool {
         || match cors {
             Cors::Same => false,
             Cors::Any => true,
-            Cors::Origins(origins) => {
-                let is_listed =
-                    |origin: &HeaderValue| origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes());
-                headers.get_all(ORIGIN).iter().all(is_listed)
-            }
+            Cors::Origins(_) => headers.get_all(ORIGIN).iter().all(|origin| cors.lists(origin)),
         }
 }
 
