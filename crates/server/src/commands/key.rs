@@ -149,10 +149,19 @@ fn database(dir: &Path, make: bool) -> Result<Store, Failure> {
         let sentence = format!("there is no database at {}: --data or --config says where it is", file.display());
         return Err(Failure::new(sentence));
     }
-    Store::open(&file).map_err(|error| {
+    let is_new = !file.exists();
+    let store = Store::open(&file).map_err(|error| {
         let hint = "run it as the user that the hub runs as";
         Failure::new(format!("the database {} can't be opened: {error}; {hint}", file.display()))
-    })
+    })?;
+    if is_new {
+        // A key in another database than the hub's opens nothing, and nobody would know why.
+        eprintln!(
+            "{} is a new database. If the hub has run before, it has another: say --config or --data as it is started with",
+            file.display()
+        );
+    }
+    Ok(store)
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
