@@ -24,7 +24,8 @@ export function placeOf(
     let late = false
     const ask = () => {
       const { status, error, cursor, wanted } = look()
-      if (signal?.aborted || status === 'closed') reject(error ?? aborted(signal))
+      if (signal?.aborted) reject(aborted(signal))
+      else if (status === 'closed') reject(error ?? aborted(signal))
       else if (wanted === null) reject(new TidingsError('refused', 'nothing is wanted, so there is no place'))
       else if (status === 'open' && (late || cursor !== undefined)) resolve(cursor ?? '')
       else {

@@ -590,6 +590,17 @@ describe('the position', () => {
     expect(found).toHaveBeenCalledWith(at(3))
   })
 
+  it('is given up by a signal as aborted, also where it waits for a network that is away', async () => {
+    const { client, source } = start()
+    client.subscribe({})
+    source().is('waiting', { error: new TidingsError('network', 'away', { retrying: true }) })
+    const stop = new AbortController()
+    const asked = client.position({ signal: stop.signal }).catch(error => error)
+    await pass()
+    stop.abort()
+    expect(await asked).toMatchObject({ code: 'aborted', retrying: false })
+  })
+
   it('is empty on a mount that tells none, once it is open for a second', async () => {
     const { client, source } = start()
     const position = client.position()
