@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { TidingsError } from '../src/errors.js'
+import { TidingsError } from '../src/errors.js'
 import { explain } from '../src/hints.js'
 import { Link } from '../src/link.js'
 // Loaded when they are needed; here they are there already, so that nobody waits for them.
@@ -210,6 +210,14 @@ describe('coming back', () => {
     expect(now()).toMatchObject({ status: 'waiting', attempt: 1, error: { code: 'network', retrying: true } })
     await pass(1_000)
     expect(network.last.request.cursor).toBe(at(12))
+  })
+
+  it('is closed where what it is to send is no header: that heals by no retry', async () => {
+    const { link, network, now } = start({ transports: ['sse'] })
+    link.want(undefined)
+    await pass()
+    network.last.end({ kind: 'ended', cause: new TidingsError('refused', 'a header is not valid') })
+    expect(now()).toMatchObject({ status: 'closed', error: { code: 'refused', retrying: false } })
   })
 
   it('comes back after silence', async () => {

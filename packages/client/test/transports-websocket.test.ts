@@ -280,6 +280,14 @@ describe('a handshake that fails', () => {
     },
   )
 
+  test('is an end where a header of the options is none, and throws at nobody', async () => {
+    const { page, told, socket } = begin({ headers: { 'x-user': 'Ő' } })
+    await socket.ends(1006)
+    expect(page.calls).toHaveLength(0)
+    expect(told.endings).toMatchObject([{ kind: 'ended', cause: { code: 'refused', retrying: false } }])
+    expect(unhandled).toEqual([])
+  })
+
   test('is an end where nobody is reached', async () => {
     const { page, told, socket } = begin()
     await socket.ends(1006)
