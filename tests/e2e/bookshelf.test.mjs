@@ -207,6 +207,26 @@ test('the refresh of all authors is seen also by who opens the page in the middl
   }
 })
 
+test('on a phone each page is as wide as the screen, and every page can be reached', options, async t => {
+  const shelf = await startBookshelf(t)
+  const { page } = await open(await startChromium(t), shelf.url, 'ann')
+  await page.setViewportSize({ width: 360, height: 740 })
+  const ask = await shelf.login('ann')
+  const wanted = (await ask('GET', 'books')).books.find(({ status }) => status === 'wanted')
+  await ask('POST', `books/${wanted.id}/grab`)
+  for (const name of ['Books', 'Authors', 'Series', 'Wanted', 'Queue', 'Import']) {
+    const link = page.getByRole('navigation').getByRole('link', { name })
+    const { x, width } = await link.boundingBox()
+    assert.ok(x >= 0 && x + width <= 360, `${name} is out of sight`)
+    await link.click()
+    await page.getByRole('heading', { level: 1 }).waitFor()
+    if (name === 'Queue') await page.locator('[data-download]').first().waitFor()
+    const beyond = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+    await until(`${name} to fit`, async () => await beyond() === 0)
+    if (process.env.LOOK) await page.screenshot({ path: `${process.env.LOOK}/phone-${name}.png` })
+  }
+})
+
 test('not one timer fetches: there is no setInterval in the pages', async () => {
   const folder = join(root, 'examples/bookshelf/web/src')
   const files = (await readdir(folder, { recursive: true })).filter(name => /\.tsx?$/.test(name))

@@ -52,7 +52,7 @@ test('a new Vite app builds with the packed packages, and their types resolve th
   t.after(() => rm(home, { recursive: true, force: true }))
   const tarballs = {}
   for (const name of ['client', 'react']) {
-    const [packed] = JSON.parse(await run('npm', ['pack', '--json', '--pack-destination', home], join(root, 'packages', name)))
+    const [packed] = JSON.parse(await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', home], join(root, 'packages', name)))
     tarballs[`@tidings/${name}`] = `file:${join(home, packed.filename)}`
     const files = packed.files.map(file => file.path)
     assert.ok(files.includes('README.md') && files.includes('dist/index.js') && files.includes('dist/index.d.ts'), files.join(' '))

@@ -21,7 +21,7 @@ export function QueuePage() {
               Nothing is on its way. Grab a book on <Link href="/wanted">Wanted</Link>.
             </p>
           ) : (
-            <table>
+            <table className="stacked">
               <thead>
                 <tr>
                   <th>Book</th>

@@ -58,7 +58,13 @@ export function Frame({ user, children }: { user: User; children: ReactNode }) {
         <span className="who" title={user.role}>
           {user.name}
         </span>
-        <button type="button" className="quiet" onClick={() => logout.mutate()} disabled={logout.isPending}>
+        <button
+          type="button"
+          className="quiet"
+          title={user.name}
+          onClick={() => logout.mutate()}
+          disabled={logout.isPending}
+        >
           Log out
         </button>
       </header>
