@@ -157,6 +157,17 @@ fn other_origins_read_it_only_where_the_settings_say_so() {
 }
 
 #[test]
+fn while_developing_pages_of_this_machine_may_read_it_whatever_their_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = start(dir.path());
+    for (origin, allowed) in [("http://localhost:5173", true), ("http://[::1]:80", true), ("http://app.example", false)]
+    {
+        let preflight = ask(&program, "OPTIONS", "/v1/events", "", &format!("origin: {origin}\r\n"));
+        assert_eq!(preflight.head.contains(&format!("access-control-allow-origin: {origin}")), allowed, "{origin}");
+    }
+}
+
+#[test]
 fn an_open_stream_is_listed_and_ends_when_it_is_disconnected() {
     let dir = tempfile::tempdir().unwrap();
     let program = start(dir.path());
