@@ -22,8 +22,8 @@ export function judgeLoss(ending: Ending, close: CloseReason | undefined): Verdi
   if (ending.kind === 'silence') return verdict('wait', 'silence', 'a hub is not silent for so long')
   if (ending.kind !== 'ended') return undefined
   const { cause } = ending
-  // Ours, and not the network's: a header that can't be sent is none the next time either.
-  if (cause instanceof TidingsError && !cause.retrying) return { next: 'close', error: cause }
+  // It was not even asked: a header that can't be sent is none the next time either.
+  if (cause instanceof TidingsError && cause.code === 'refused') return { next: 'close', error: cause }
   return verdict('wait', 'network', `not connected: ${cause ? reasonOf(cause) : 'cut off'}`, { cause })
 }
 
