@@ -18,11 +18,12 @@ export function useClient<Events extends object = RegisteredEvents>(options: Cli
 export function useMaybeClient(options: ClientOptions | undefined): Client | undefined {
   const newest = useNewest(options)
   const key = options === undefined ? '' : keyOf(options)
-  const make = () => (options === undefined ? undefined : new Holding(key, createClient(forwarding(options, newest))))
-  const [kept, keep] = useState(make)
+  const make = (before?: Client) =>
+    options === undefined ? undefined : new Holding(key, createClient(forwarding(options, newest, before)))
+  const [kept, keep] = useState(() => make())
   let holding = kept
   if ((kept?.key ?? '') !== key) {
-    holding = make()
+    holding = make(kept?.client)
     keep(holding)
   }
   useEffect(() => holding?.retain(), [holding])
@@ -36,10 +37,17 @@ function keyOf(options: ClientOptions): string {
   return JSON.stringify([given, Object.entries(settings).sort()])
 }
 
-function forwarding(options: ClientOptions, newest: RefObject<ClientOptions | undefined>): ClientOptions {
+function forwarding(
+  options: ClientOptions,
+  newest: RefObject<ClientOptions | undefined>,
+  before: Client | undefined,
+): ClientOptions {
   const { token, onError } = options
+  // The place that the page came with is of who was logged in then.
+  const first = before && (before.options.scope === options.scope ? before.options : {})
   return {
     ...options,
+    cursor: (first ?? options).cursor,
     // One that is given as it is stays so: pages know by it who shares a connection.
     token:
       typeof token !== 'function'

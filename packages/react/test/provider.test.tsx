@@ -127,6 +127,25 @@ describe('LiveProvider', () => {
     expect(onlyOne().options.token).toBe('of u2')
   })
 
+  it('begins at the cursor that the page came with, but not for another user', async () => {
+    const page = (options: ClientOptions) => (
+      <LiveProvider options={options}>
+        <Heard />
+      </LiveProvider>
+    )
+    const { rerender } = render(page({ scope: 'u1', cursor: 'a' }))
+    expect(onlyOne().options.cursor).toBe('a')
+    for (const [scope, topics, cursor] of [
+      ['u1', 'other', 'a'],
+      ['u2', 'other', undefined],
+      ['u2', 'another', undefined],
+    ] as const) {
+      rerender(page({ scope, topics: [topics], cursor: 'a' }))
+      await later()
+      expect(onlyOne().options.cursor).toBe(cursor)
+    }
+  })
+
   it('comes back when it was hidden and is shown again', async () => {
     const heard: unknown[] = []
     const page = (mode: 'visible' | 'hidden') => (
