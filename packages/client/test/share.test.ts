@@ -69,6 +69,118 @@ describe.each(WAYS)('shared ($sharing)', ({ without }) => {
     expect(late.events.map(({ cursor }) => cursor)).toEqual([undefined, undefined])
   })
 
+  test('a page that comes later hears the states, however many events have come since', async () => {
+    const browser = new Browser({ without })
+    browser.log.retained.add('server.state')
+    browser.log.publish('server', 'read-only', 'server.state')
+    const first = browser.open()
+    await browser.scheduler.pass(SECOND)
+    for (let number = 0; number < 250; number++) browser.log.publish(`book/${number}`)
+    await browser.scheduler.pass(5 * SECOND)
+    const late = browser.open()
+    await browser.scheduler.pass(SECOND)
+    expect(first.told).toHaveLength(251)
+    expect(late.told).toEqual(['read-only'])
+    expect(late.events.map(({ cursor }) => cursor)).toEqual([undefined])
+    expect(late.gaps).toEqual([])
+    expect(browser.log.opened).toBe(1)
+  })
+
+  test('a page that comes later hears a state that was told for the first time since the opening', async () => {
+    const browser = new Browser({ without })
+    browser.log.retained.add('server.state')
+    const first = browser.open()
+    await browser.scheduler.pass(SECOND)
+    browser.log.publish('server', 'read-only', 'server.state')
+    browser.log.publish('book/1', 'no state')
+    await browser.scheduler.pass(SECOND)
+    const late = [browser.open(), browser.open({ want: ['server'] }), browser.open({ want: ['book/*'] })]
+    await browser.scheduler.pass(SECOND)
+    expect(late.map(({ told }) => told)).toEqual([['read-only'], ['read-only'], []])
+    expect(first.told).toEqual(['read-only', 'no state'])
+    expect(browser.log.opened).toBe(1)
+  })
+
+  test('the hub is asked once whether a name is that of states', async () => {
+    const browser = new Browser({ without })
+    browser.log.retained.add('server.state')
+    browser.open()
+    await browser.scheduler.pass(SECOND)
+    const told = []
+    for (let number = 1; number <= 3; number++) {
+      browser.log.publish('server', `state ${number}`, 'server.state')
+      browser.log.publish('book/1', `book ${number}`)
+      await browser.scheduler.pass(SECOND)
+      const late = browser.open()
+      await browser.scheduler.pass(SECOND)
+      told.push(late.told)
+    }
+    expect(told).toEqual([['state 1'], ['state 2'], ['state 3']])
+    expect(browser.log.polls).toBe(1)
+  })
+
+  test('the hub is asked for states that were too many to keep', async () => {
+    const browser = new Browser({ without })
+    browser.log.retained.add('book.state')
+    for (let number = 0; number < 1_010; number++) browser.log.publish(`book/${number}`, number, 'book.state')
+    browser.open()
+    await browser.scheduler.pass(SECOND)
+    const late = browser.open({ want: ['book/0', 'book/1009'] })
+    await browser.scheduler.pass(SECOND)
+    expect(late.told).toEqual([1_009, 0])
+  })
+
+  test('states are heard by connection where polls are not served', async () => {
+    const browser = new Browser({ without })
+    const paths = { sse: 'live' }
+    browser.log.retained.add('server.state')
+    browser.open({ paths })
+    await browser.scheduler.pass(SECOND)
+    browser.log.publish('server', 'read-only', 'server.state')
+    await browser.scheduler.pass(SECOND)
+    const late = browser.open({ paths })
+    await browser.scheduler.pass(5 * SECOND)
+    expect(late.told).toEqual(['read-only'])
+    expect(browser.log.polls).toBe(0)
+    expect(browser.log.live).toHaveLength(1)
+  })
+
+  test('a page is told why the states could not be asked for', async () => {
+    const browser = new Browser({ without })
+    browser.open()
+    await browser.scheduler.pass(SECOND)
+    browser.log.publish('book/1')
+    await browser.scheduler.pass(SECOND)
+    browser.log.pollStatus = 403
+    const late = browser.open()
+    await browser.scheduler.pass(SECOND)
+    expect(late.errors.map(error => error.code)).toEqual(['forbidden'])
+    expect(statuses([late])).toEqual(['open'])
+  })
+
+  test('a page that is further on than the others asks for the newest states, hears no older one after it, and hears signals', async () => {
+    const browser = new Browser({ without })
+    browser.log.retained.add('server.state')
+    browser.log.publish('server', 'read-only', 'server.state')
+    browser.open()
+    await browser.scheduler.pass(SECOND)
+    const [link] = browser.log.live
+    if (link) link.status = 'waiting'
+    browser.log.publish('server', 'normal', 'server.state')
+    const ahead = browser.open({ cursor: place(2) })
+    await browser.scheduler.pass(SECOND)
+    expect(ahead.told.at(-1)).toBe('normal')
+    const heard = ahead.told.length
+    const tell = (name: string, data: string, time: number) => {
+      const event = { name, topic: 'server', data, cursor: undefined, time }
+      link?.sink.batch({ from: place(1), to: place(1), frames: [{ type: 'event', event }] })
+    }
+    tell('server.state', 'read-only', -1)
+    tell('typing', 'ann', browser.scheduler.now)
+    await browser.scheduler.pass(SECOND)
+    expect(ahead.told.slice(heard)).toEqual(['ann'])
+  })
+
   test('a page that brings a place of its own reads from there by itself, up to where the others are', async () => {
     const browser = new Browser({ without })
     for (let number = 0; number < 10; number++) browser.log.publish(`book/${number % 2}`)

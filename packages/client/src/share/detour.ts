@@ -6,25 +6,32 @@ import { MOST } from '../filter.js'
 import type { Batch, Frame, OpenSource, Settings, SourceSink, TransportRequest } from '../source.js'
 import { pause } from '../transports/pause.js'
 import { type Answer, pollOnce } from '../transports/poll-once.js'
-import type { ClientOptions, Environment } from '../types.js'
+import type { ClientOptions, Environment, LiveEvent } from '../types.js'
 import { widen } from '../widen.js'
 import { order } from './order.js'
 
-/** How long to wait for a replica that is behind, in ms. */
-const BEHIND = 250
+/** How long to wait for a replica, or for the shared connection, that is behind, in ms. */
+export const BEHIND = 250
 
-export interface DetourOptions {
+/** How long the states may take that come after an opening, in ms: the hub writes both at once. */
+const OPENING = 1_000
+
+/** What it takes to ask the hub beside the shared connection. */
+export interface AskOptions {
   readonly settings: Settings
   readonly topics: readonly string[] | undefined
-  readonly from: string
-  /** Where the shared connection goes on. */
-  readonly to: string
   readonly token: SourceSink['token']
   readonly environment: Environment
   /** Opens a connection for it, where polls are not served. */
   readonly open: OpenSource
   readonly options: ClientOptions
   readonly signal: AbortSignal
+}
+
+export interface DetourOptions extends AskOptions {
+  readonly from: string
+  /** Where the shared connection goes on. */
+  readonly to: string
   /** What was missed. Signals and present states are left out: the shared connection tells the newer ones. */
   readonly batch: (batch: Batch) => void
 }
@@ -35,23 +42,18 @@ export interface DetourOptions {
  * Comes back after failures that heal. Rejects with a {@link TidingsError} if what was missed can't be had.
  */
 export async function detour(options: DetourOptions): Promise<void> {
-  if (options.settings.paths.poll === false) return byLink(options)
-  const { environment, settings, signal } = options
-  let [cursor, refresh] = [options.from, false]
-  for (let attempt = 0; !signal.aborted; ) {
-    const answer = await ask(options, cursor, refresh)
-    if (signal.aborted) return
-    if ('next' in answer) {
-      const { next, error, least } = answer
-      if (next === 'close' || next === 'fall') throw error
-      refresh = next === 'refresh'
-      if (!refresh)
-        await pause(reconnectDelay(attempt++, settings.backoff, environment.random, least), environment, signal)
-      continue
-    }
-    attempt = 0
-    options.batch({ from: cursor, to: answer.cursor, frames: kept(answer.frames) })
-    const left = order(answer.cursor, options.to)
+  const { settings, environment, signal, from, to, batch } = options
+  if (settings.paths.poll === false) {
+    return byLink(options, from, (part, end) => {
+      batch({ ...part, frames: kept(part.frames) })
+      if (part.to !== undefined && (order(part.to, to) ?? -1) >= 0) end()
+    })
+  }
+  for (let cursor = from; ; ) {
+    const answer = await insist(options, cursor)
+    if (!answer) return
+    batch({ from: cursor, to: answer.cursor, frames: kept(answer.frames) })
+    const left = order(answer.cursor, to)
     if (left !== undefined && left >= 0) return
     const isEnd = answer.cursor === cursor
     cursor = answer.cursor
@@ -62,10 +64,58 @@ export async function detour(options: DetourOptions): Promise<void> {
   }
 }
 
+/** What a subscriber that comes at `cursor` is given first. */
+export interface States {
+  readonly cursor: string | undefined
+  readonly states: readonly LiveEvent[]
+}
+
+/**
+ * Asks for the states that a subscriber is given first, at the place that `at` gives or later. Comes back and rejects as {@link detour}
+ * does. None after an abort.
+ */
+export async function statesOf(options: AskOptions, at: () => string | undefined): Promise<States | undefined> {
+  const { settings, environment, signal } = options
+  if (settings.paths.poll === false) {
+    let cursor: string | undefined
+    const states: LiveEvent[] = []
+    const take = (part: Batch) => {
+      cursor = part.to
+      states.push(...placeless(part.frames))
+    }
+    await byLink(options, undefined, take, end => void environment.setTimeout(end, OPENING))
+    return signal.aborted ? undefined : { cursor, states }
+  }
+  for (;;) {
+    const answer = await insist(options, undefined)
+    if (!answer) return undefined
+    const { cursor, frames } = answer
+    if ((order(cursor, at() ?? cursor) ?? 0) >= 0) return { cursor, states: placeless(frames) }
+    await pause(BEHIND, environment, signal)
+  }
+}
+
+/** Polls until there is an answer. None after an abort. */
+async function insist(options: AskOptions, cursor: string | undefined): Promise<Answer | undefined> {
+  const { environment, settings, signal } = options
+  let refresh = false
+  for (let attempt = 0; !signal.aborted; ) {
+    const answer = await ask(options, cursor, refresh)
+    if (signal.aborted) return undefined
+    if (!('next' in answer)) return answer
+    const { next, error, least } = answer
+    if (next === 'close' || next === 'fall') throw error
+    refresh = next === 'refresh'
+    if (!refresh)
+      await pause(reconnectDelay(attempt++, settings.backoff, environment.random, least), environment, signal)
+  }
+  return undefined
+}
+
 /** One poll that does not wait, or why there is none. */
 async function ask(
-  { settings, topics, environment, token, signal }: DetourOptions,
-  cursor: string,
+  { settings, topics, environment, token, signal }: AskOptions,
+  cursor: string | undefined,
   refresh: boolean,
 ): Promise<Answer | Verdict> {
   const { url, paths, query, headers, credentials, silence } = settings
@@ -109,19 +159,18 @@ function kept(frames: readonly Frame[]): Batch['frames'] {
   ) as Batch['frames']
 }
 
-/** By a connection of its own, as long as it takes. */
-function byLink({
-  settings,
-  topics,
-  from,
-  to,
-  token,
-  environment,
-  open,
-  options,
-  signal,
-  batch,
-}: DetourOptions): Promise<void> {
+function placeless(frames: readonly Frame[]): LiveEvent[] {
+  const events = frames.flatMap(frame => (frame.type === 'event' ? [frame.event] : []))
+  return events.filter(({ cursor }) => cursor === undefined)
+}
+
+/** By a connection of its own, as long as it takes: until somebody calls `end`. */
+function byLink(
+  { settings, topics, token, environment, open, options, signal }: AskOptions,
+  cursor: string | undefined,
+  batch: (batch: Batch, end: () => void) => void,
+  opened?: (end: () => void) => void,
+): Promise<void> {
   return new Promise((done, failed) => {
     const end = () => {
       signal.removeEventListener('abort', end)
@@ -130,14 +179,11 @@ function byLink({
       done()
     }
     const link = open(
-      { ...settings, cursor: from, backgroundGrace: undefined },
+      { ...settings, cursor, backgroundGrace: undefined },
       {
-        batch: part => {
-          if (signal.aborted) return
-          batch({ ...part, frames: kept(part.frames) })
-          if (part.to !== undefined && (order(part.to, to) ?? -1) >= 0) end()
-        },
+        batch: part => signal.aborted || batch(part, end),
         connection: ({ status, error }) => {
+          if (status === 'open') opened?.(end)
           if (status !== 'closed' || !error || signal.aborted) return
           failed(error)
           end()

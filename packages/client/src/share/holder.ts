@@ -1,7 +1,9 @@
 import { TidingsError } from '../errors.js'
 import { coversAll, union, wants } from '../filter.js'
 import type { Batch, OpenSource, Settings, Source, SourceSink } from '../source.js'
-import type { ClientOptions, Connection, Environment, Token } from '../types.js'
+import { pause } from '../transports/pause.js'
+import type { ClientOptions, Connection, Environment, LiveEvent, Token } from '../types.js'
+import { BEHIND, statesOf } from './detour.js'
 import { whenReleased } from './locks.js'
 import {
   type FromHolder,
@@ -57,6 +59,8 @@ interface Member {
   heard: number
   /** Its topics are not covered yet, so that it waits for `joined`. */
   waiting: boolean
+  /** It wants topics of which it was told no states yet. */
+  wantsStates: boolean
   readonly gone: AbortController
 }
 
@@ -66,6 +70,10 @@ export class Holder {
   readonly #members = new Map<string, Member>()
   readonly #newest = new Newest()
   readonly #round: TokenRound
+  /** Pages that have joined and may lack states, for which the hub is asked. */
+  readonly #unsure = new Set<string>()
+  readonly #ending = new AbortController()
+  #isAsking = false
   #link: Source | undefined
   /** What the link was last asked for. */
   #asked: Topics
@@ -135,6 +143,7 @@ export class Holder {
   #hello(message: Extract<FromPage, { type: 'hello' }>, known: Member | undefined): void {
     const { page, ask, topics, cursor, visible, lock } = message
     const member = known ?? this.#join(page, lock)
+    if (known && !coversAll(known.topics, topics)) member.wantsStates = true
     Object.assign(member, { ask, topics, cursor, visible, lock, waiting: true })
     this.#heard(member)
     const link = this.#link
@@ -192,6 +201,7 @@ export class Holder {
       unheard: 0,
       heard: 0,
       waiting: true,
+      wantsStates: true,
       gone,
     }
     this.#members.set(page, member)
@@ -219,13 +229,55 @@ export class Holder {
       present: this.#newest.of(member.topics),
       lock: this.#options.lock,
     })
+    const { wantsStates } = member
+    member.wantsStates = false
+    // A connection that is yet to open brings the states itself.
+    if (!wantsStates || this.#connection.status !== 'open' || !this.#newest.unsure(this.#covered)) return
+    this.#unsure.add(page)
+    if (!this.#isAsking) void this.#askStates()
+  }
+
+  /** Tells the pages that came since the opening what the hub would have told them: the states that nobody here knew to be some. */
+  async #askStates(): Promise<void> {
+    const { id, settings, environment, open, options, tell, token = this.#askPages } = this.#options
+    const { signal } = this.#ending
+    this.#isAsking = true
+    while (this.#unsure.size > 0) {
+      const asking = [...this.#unsure]
+      const topics = this.#covered
+      const names = this.#newest.unsure(topics) ?? []
+      try {
+        const told = await statesOf({ settings, topics, token, environment, open, options, signal }, () => this.#at)
+        // What the connection brings in this time is newer, and would be followed by what is older.
+        if (told?.cursor !== undefined && this.#isAhead(told.cursor)) await pause(BEHIND, environment, signal)
+        if (!told || this.#ended) return
+        const learned = this.#newest.learn(told.states, names)
+        // Also to those that came meanwhile, who were given what was known before.
+        for (const page of this.#unsure) this.#tellStates(page, learned)
+      } catch (cause) {
+        if (this.#ended) return
+        const error = plainError(cause, 'network')
+        for (const page of asking) if (this.#members.has(page)) tell(page, { type: 'error', holder: id, error })
+      }
+      for (const page of asking) this.#unsure.delete(page)
+      if (!this.#newest.unsure(this.#covered)) this.#unsure.clear()
+    }
+    this.#isAsking = false
+  }
+
+  #tellStates(page: string, states: readonly LiveEvent[]): void {
+    const member = this.#members.get(page)
+    if (!member) return
+    const wanted = states.filter(({ topic }) => wants(member.topics, topic))
+    const frames = wanted.map(event => ({ type: 'event', event }) as const)
+    if (frames.length > 0) this.#tellPosition(page, member, frames)
   }
 
   /** Says where the holder stands, also to a page that was sent nothing for a while. One that missed something sees it by `from`. */
-  #tellPosition(page: string, member: Member): void {
+  #tellPosition(page: string, member: Member, frames: Batch['frames'] = []): void {
     const behind = member.unheard > MOST_UNHEARD
     member.unheard = 0
-    this.#tellBatch(page, member, { from: behind ? this.#at : member.told, to: this.#at, frames: [] })
+    this.#tellBatch(page, member, { from: behind ? this.#at : member.told, to: this.#at, frames })
   }
 
   #tellBatch(page: string, member: Member, batch: Batch): void {
@@ -331,6 +383,7 @@ export class Holder {
   #end(logout: boolean): void {
     if (this.#ended) return
     this.#ended = true
+    this.#ending.abort()
     const { environment } = this.#options
     environment.clearTimeout(this.#sweep)
     if (logout) this.#tellAll({ type: 'logout' })

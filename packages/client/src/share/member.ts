@@ -2,7 +2,7 @@ import { TidingsError } from '../errors.js'
 import { coversAll, wants } from '../filter.js'
 import type { Batch, OpenSource, Settings, SourceSink } from '../source.js'
 import type { ClientOptions, Connection, Environment, Gap, LiveEvent, Sharing } from '../types.js'
-import { detour } from './detour.js'
+import { detour, statesOf } from './detour.js'
 import {
   type FromHolder,
   type FromPage,
@@ -12,10 +12,14 @@ import {
   plainError,
   type Topics,
 } from './messages.js'
+import { keyOf } from './newest.js'
 import { order } from './order.js'
 
 /** Messages that are kept while a page reads what it missed (one batch each). What is more is read the same way. */
 const MOST_KEPT = 1_000
+
+/** Names and topics of which it is known how new the newest one is. */
+const MOST_TIMES = 1_000
 
 /** How late a holder may be to come back, in ms. */
 const LATE = 5_000
@@ -44,6 +48,8 @@ export class Member {
   #ask = 0
   #joined = 0
   #holder: string | undefined
+  /** It wants topics of which it was told no states yet. */
+  #wantsStates = true
   #connection: PlainConnection = { ...CONNECTING }
   /** What is to be heard after the detour; `undefined` while there is none. */
   #kept: FromHolder[] | undefined
@@ -51,6 +57,8 @@ export class Member {
   /** Ends the detour. */
   #reading = new AbortController()
   #told: Connection | undefined
+  /** When the newest event of each name and topic was published, as far as it was heard. */
+  readonly #times = new Map<string, number>()
 
   constructor(options: MemberOptions) {
     this.#options = options
@@ -103,6 +111,7 @@ export class Member {
 
   want(topics: Topics): void {
     const covered = coversAll(this.#topics, topics)
+    this.#wantsStates ||= !covered
     this.#topics = topics
     if (this.#send) this.#hello()
     // What is left of the answer to the old `hello` is enough.
@@ -174,18 +183,23 @@ export class Member {
       this.#connection = message.connection
       this.tell()
     } else if (message.type === 'joined') this.#takeJoined(message, caughtUp)
-    else if (message.type === 'batch') this.#takeBatch(message, message, caughtUp)
+    else if (message.type === 'batch' && this.#takeBatch(message, message, caughtUp) && this.#isOpen)
+      this.#wantsStates = false
   }
 
   #takeJoined(message: Joined, caughtUp: boolean): void {
     const { cursor } = message
     if (!this.#takeBatch({ from: cursor, to: cursor, frames: [] }, message, caughtUp)) return
     const { present } = message
-    if (present.length > 0) {
+    const isBehind = cursor !== undefined && this.#isAt(cursor) && cursor !== this.#cursor
+    // What a holder knows that is behind is older than what this page has heard; or, if it has not, than what the hub knows.
+    if (isBehind && this.#wantsStates) void this.#askStates()
+    if (present.length > 0 && (!isBehind || this.#wantsStates)) {
       // States are told as at an opening of its own; who has heard one knows it by its time. The newest signal can't be told from a state.
-      const frames = present.filter(isState).map(event => ({ type: 'event', event }) as const)
-      this.#options.sink.batch({ from: this.#cursor, to: this.#cursor, frames, present })
+      this.#tellStates(present.filter(isState), present)
     }
+    // While the holder connects they are yet to come, with the opening.
+    if (isBehind || message.connection.status === 'open') this.#wantsStates = false
     this.#joined = message.ask
     this.#connection = message.connection
     this.tell()
@@ -203,15 +217,20 @@ export class Member {
   }
 
   /** Hands on what is new to this page, and moves its place. */
-  #deliver({ to, frames }: Batch): void {
+  #deliver({ from: begin, to, frames }: Batch): void {
     const from = this.#cursor
-    const fresh = frames.filter(frame => this.#isNew(frame))
+    // Where that belongs which has no place: before the event that follows, or at the end where none does.
+    let place = frames.some(frame => placeOf(frame) !== undefined) ? begin : to
+    const fresh = frames.filter(frame => {
+      place = placeOf(frame) ?? place
+      return this.#isNew(frame, place)
+    })
     if (to !== undefined && !(from !== undefined && (order(to, from) ?? 1) <= 0)) this.#cursor = to
     if (fresh.length === 0 && this.#cursor === from) return
     this.#options.sink.batch({ from, to: this.#cursor, frames: fresh })
   }
 
-  #isNew(frame: Batch['frames'][number]): boolean {
+  #isNew(frame: AnyFrame, place: string | undefined): boolean {
     const at = this.#cursor
     if (frame.type === 'gap') {
       // Somebody else's gap: this page had read on.
@@ -224,7 +243,25 @@ export class Member {
       if (at !== undefined && (order(cursor, at) ?? 1) <= 0) return false
       this.#cursor = cursor
     }
-    return wants(this.#topics, topic)
+    // A state that a new holder was given at a place before this page's, which has heard a newer one.
+    else if (at !== undefined && place !== undefined && (order(place, at) ?? 0) < 0 && this.#isOld(frame.event))
+      return false
+    if (!wants(this.#topics, topic)) return false
+    this.#note(frame.event)
+    return true
+  }
+
+  #isOld(event: LiveEvent): boolean {
+    return (event.time ?? 0) <= (this.#times.get(keyOf(event)) ?? -1)
+  }
+
+  #note(event: LiveEvent): void {
+    if (event.time === undefined) return
+    const key = keyOf(event)
+    this.#times.delete(key)
+    this.#times.set(key, event.time)
+    const [oldest] = this.#times.keys()
+    if (this.#times.size > MOST_TIMES && oldest !== undefined) this.#times.delete(oldest)
   }
 
   /** Whether nothing is missing where somebody begins at `begin`: a new holder begins where the last page stands. */
@@ -267,6 +304,35 @@ export class Member {
     this.#goOn()
   }
 
+  /** What it wants comes over the holder's connection. */
+  get #isOpen(): boolean {
+    return this.#joined === this.#ask && this.#connection.status === 'open'
+  }
+
+  #tellStates(states: readonly LiveEvent[], present: readonly LiveEvent[] = []): void {
+    for (const event of states) this.#note(event)
+    const frames = states.map(event => ({ type: 'event', event }) as const)
+    this.#options.sink.batch({ from: this.#cursor, to: this.#cursor, frames, present })
+  }
+
+  /** Asks the hub for the states at this page's own place. */
+  async #askStates(): Promise<void> {
+    const { settings, sink, environment, open, options } = this.#options
+    const { signal } = this.#stop
+    const token: SourceSink['token'] = (refresh, stop) => sink.token(refresh, stop)
+    try {
+      const asked = { settings, topics: this.#topics, token, environment, open, options, signal }
+      const told = await statesOf(asked, () => this.#cursor)
+      // It has left, and asks again where it joins.
+      if (signal.aborted) this.#wantsStates = true
+      if (!told || signal.aborted) return
+      if (told.states.length > 0) this.#tellStates(told.states)
+    } catch (cause) {
+      if (signal.aborted) this.#wantsStates = true
+      else sink.error(livingError(plainError(cause, 'sharing')))
+    }
+  }
+
   #goOn(): void {
     const [first, ...rest] = this.#kept ?? []
     this.#kept = undefined
@@ -300,6 +366,12 @@ export class Member {
     this.#told = told
     sink.connection(told)
   }
+}
+
+type AnyFrame = Batch['frames'][number]
+
+function placeOf(frame: AnyFrame): string | undefined {
+  return frame.type === 'gap' ? frame.gap.resumed : frame.event.cursor
 }
 
 function isState({ cursor, time }: LiveEvent): boolean {

@@ -17,6 +17,8 @@ export class Log {
   readonly links = new Set<FakeLink>()
   readonly #scheduler: Scheduler
   polls = 0
+  /** The names of which the newest on each topic is told to whoever comes. */
+  readonly retained = new Set<string>()
   /** The status of the answer to polls. */
   pollStatus = 200
   /** How many polls are held for ever. */
@@ -64,12 +66,25 @@ export class Log {
             resolve(new Response('', { status: this.pollStatus }))
             return
           }
-          const at = query.get('cursor') ?? ''
-          const topics = query.getAll('topic')
-          const answer = this.read(offsetOf(at), topics.length > 0 ? topics : undefined, 3)
+          const at = query.get('cursor')
+          const asked = query.getAll('topic')
+          const topics = asked.length > 0 ? asked : undefined
+          const to = this.events.length
+          const answer = at === null ? { events: this.states(to, topics), to } : this.read(offsetOf(at), topics, 3)
           resolve(Response.json({ events: answer.events, cursor: place(answer.to) }))
         })
       })
+  }
+
+  /** The newest of each retained name and topic among the first `until` events, as it is told at an opening. */
+  states(until: number, topics: readonly string[] | undefined): LiveEvent[] {
+    const newest = new Map<string, LiveEvent>()
+    for (const event of this.events.slice(0, until)) {
+      const { name, topic } = event
+      if (this.retained.has(name) && wants(topics, topic))
+        newest.set(`${name} ${topic}`, { ...event, cursor: undefined })
+    }
+    return [...newest.values()]
   }
 
   read(after: number, topics: readonly string[] | undefined, most: number): { events: LiveEvent[]; to: number } {
@@ -151,7 +166,9 @@ export class FakeLink implements Source {
       this.#tell('open')
       const from = this.#at
       this.#at ??= this.#log.events.length
-      if (from === undefined) this.#batch({ from: undefined, to: place(this.#at), frames: [] })
+      const states = this.#log.states(this.#at, this.#topics).map(event => ({ type: 'event', event }) as const)
+      if (from === undefined) this.#batch({ from: undefined, to: place(this.#at), frames: states })
+      else if (states.length > 0) this.#batch({ from: place(from), to: place(from), frames: states })
       this.pump()
     })
   }
