@@ -335,8 +335,8 @@ impl Hub {
         self.states().share();
     }
 
-    /// The state that is at hand of the job with this topic.
-    pub(crate) fn shown_state(&self, topic: &str) -> Option<Arc<Entry>> {
+    /// The newest state that is at hand of the job with this topic, whoever may see it.
+    pub fn shown_state(&self, topic: &str) -> Option<Arc<Entry>> {
         self.states().entry(topic).cloned()
     }
 
@@ -345,9 +345,15 @@ impl Hub {
         self.states().take(&Arc::new(entry), None);
     }
 
-    /// Whether the state of the job with this topic is at hand.
-    pub(crate) fn shows(&self, topic: &str) -> bool {
-        self.states().holds(topic)
+    /// The same, unless a state of the job is at hand already; says which one counts.
+    pub(crate) fn show_if_unknown(&self, entry: Entry) -> Arc<Entry> {
+        let mut states = self.states();
+        if let Some(held) = states.entry(entry.event.topic.as_str()) {
+            return held.clone();
+        }
+        let entry = Arc::new(entry);
+        states.take(&entry, None);
+        entry
     }
 
     /// Where in the log the state stands that is at hand of the job with this topic.

@@ -30,7 +30,8 @@ pub struct Limits {
     pub page_bytes: usize,
     /// The most such reads that run at once: each holds a page in memory.
     pub concurrent_reads: usize,
-    /// The most topics in one subscription, and of all subscriptions of one connection together.
+    /// The most topics in one subscription, and of all subscriptions of one connection together. Each that is of a job which nobody has at
+    /// hand is looked up in the store before the subscription is answered.
     pub filter_topics: usize,
     /// The most subscriptions of one connection.
     pub subscriptions: usize,

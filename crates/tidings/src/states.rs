@@ -169,11 +169,6 @@ impl States {
         }
     }
 
-    /// Whether the state of the job with this topic is held.
-    pub(crate) fn holds(&self, topic: &str) -> bool {
-        self.held.contains_key(topic)
-    }
-
     /// The place in the log of the held state of the job with this topic.
     pub(crate) fn offset(&self, topic: &str) -> Option<Offset> {
         self.held.get(topic).map(|held| held.entry.event.offset)
@@ -283,7 +278,7 @@ mod tests {
         states.take(&state(1, "job.completed", 1, 1_000), None);
         states.take(&state(3, "job.completed", 3, 1_000), None);
         states.take(&state(4, "job.completed", 4, 1_000), None);
-        assert!(states.holds("job/1") && !states.holds("job/2"));
+        assert!(states.entry("job/1").is_some() && states.entry("job/2").is_none());
     }
 
     #[test]

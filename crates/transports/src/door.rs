@@ -8,16 +8,17 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
 use serde_json::{Map, Value};
 use tidings::job::JobFault;
-use tidings::{Entry, Moment, Principal, Profile};
+use tidings::{Entry, Grants, Moment, Principal, Profile, TopicPattern};
 
 use crate::auth::Request;
 use crate::events::{Mount, peer};
 use crate::limiter::Permit;
 use crate::problem::Problem;
 use crate::publish::Publisher;
+use crate::recall::Recalled;
 use crate::service::{Publishing, Service};
 use crate::stream::Cors;
-use crate::watch::{end_of, no_such_job};
+use crate::watch::no_such_job;
 use crate::websocket::handshake::is_same_origin;
 
 /// One mount's way to the rest of the program.
@@ -195,7 +196,20 @@ impl Door {
         let Some(jobs) = &service.jobs else { return Err(no_such_job()) };
         let unavailable = |fault: JobFault| Problem::unavailable(2, "jobs-unavailable", fault.to_string());
         let job = jobs.get(&id).await.map_err(unavailable)?.ok_or_else(no_such_job)?;
-        end_of(jobs, &job).await
+        Ok(jobs.end_of(&job).await?)
+    }
+
+    /// Has the ends of the jobs with these topics looked up, for somebody who holds `grants`.
+    pub(crate) async fn recall(
+        &self,
+        mut recalled: Recalled,
+        missing: Vec<TopicPattern>,
+        grants: &Grants,
+    ) -> Result<Recalled, Problem> {
+        if let Some(jobs) = &self.service()?.jobs {
+            recalled.ask(jobs, missing, grants).await?;
+        }
+        Ok(recalled)
     }
 
     /// The profile that is published to: the mount's own, else the one that a publish over HTTP goes to when it names none.

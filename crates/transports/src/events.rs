@@ -12,6 +12,7 @@ use tidings::{CloseReason, Moment, Principal};
 use crate::auth::{Authenticate, Request};
 use crate::handover::{Granted, Handed, Handover, StreamBody};
 use crate::problem::Problem;
+use crate::recall::Recalled;
 use crate::service::Service;
 use crate::stream::{Cors, Stream};
 use crate::{query, sse};
@@ -130,19 +131,29 @@ impl Mount {
         };
         let address = service.limiter.shared(peer(parts), parts.version, &parts.headers);
         let permit = service.limiter.stream(&principal, address)?;
-        let (filter, end) = match watched {
+        let (filter, ends) = match watched {
             Some(watched) if watched.is_told(&service.hub, asked.as_deref()) => return Err(finished()),
             Some(watched) => {
                 principal = watched.principal;
-                (watched.filter, watched.end)
+                (watched.filter, watched.end.into_iter().collect())
             }
-            None => (query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?, None),
+            None => {
+                let filter = query::filter(&self.stream, &parts.uri, service.hub.limits().filter_topics)?;
+                // A poll that goes on from somewhere is told what comes after that, and nothing else.
+                let is_told_states = self.answer != Answer::Poll || asked.is_none();
+                let mut recalled = Recalled::default();
+                let missing = if is_told_states { recalled.missing(&service.hub, &filter) } else { Vec::new() };
+                if let (Some(jobs), false) = (&service.jobs, missing.is_empty()) {
+                    recalled.ask(jobs, missing, &principal.grants).await?;
+                }
+                (filter, recalled.into_ends())
+            }
         };
         let stream = match self.answer == Answer::Sse && query::meta(&self.stream, &parts.uri) {
             true => self.stream.with_meta(),
             false => self.stream.clone(),
         };
-        Ok(Granted { principal, filter, stream, start, end, since, permit })
+        Ok(Granted { principal, filter, stream, start, ends, since, permit })
     }
 
     /// Who asks, and whether they may open a stream here at all.

@@ -31,8 +31,8 @@ pub struct Granted {
     pub stream: Arc<Stream>,
     /// Where it begins.
     pub start: Start,
-    /// The end of the job that it is of, if that has come.
-    pub end: Option<Arc<Entry>>,
+    /// The ends that have come of the job that it is of, or of those that it names.
+    pub ends: Vec<Arc<Entry>>,
     /// When the credential was about to be checked.
     pub since: Moment,
     /// Counted until it ends.
@@ -134,7 +134,7 @@ struct Driving {
 }
 
 fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frames {
-    let Granted { principal, filter, stream, mut start, end, since, permit } = granted;
+    let Granted { principal, filter, stream, mut start, ends, since, permit } = granted;
     stream.open.fetch_add(1, Ordering::Relaxed);
     counters.opened.fetch_add(1, Ordering::Relaxed);
     let counted = Counted { stream: stream.clone(), counters, closed: None };
@@ -142,7 +142,7 @@ fn frames(hub: Arc<Hub>, counters: Arc<LaneCounters>, granted: Granted) -> Frame
     let (cursor, interest) = (hub.cursor(after), Interest { filter: filter.clone(), grants: principal.grants.clone() });
     let opened = hub.clock().now();
     let subscriber = hub.subscribe_over("sse", principal.clone(), filter, start, since);
-    let (retained, mut counted) = (watch::present(&hub, &interest, after, end.as_ref()), counted);
+    let (retained, mut counted) = (watch::present(&hub, &interest, after, &ends), counted);
     let mut hello = stream.opening(cursor, gap.as_ref(), &retained, &principal.grants);
     if retained.iter().any(|entry| stream.ends_with(entry)) {
         hello.extend_from_slice(&stream.closing(CloseReason::Finished, None, None));
@@ -270,7 +270,7 @@ impl Driving {
             let state = stream.settings.job.is_some().then(|| watch::newest(&self.hub, &self.interest)).flatten();
             return stream.closing(CloseReason::Idle, None, state.as_deref()).freeze();
         }
-        let mut bytes = BytesMut::from(&stream.heartbeat[..]);
+        let mut bytes = BytesMut::from(&stream.beat(self.hub.clock().now())[..]);
         if stream.settings.announce && self.told_at + stream.settings.cursor_every <= now {
             let cursor = self.subscriber.cursor();
             if self.told != Some(cursor) {

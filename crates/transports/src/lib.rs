@@ -31,6 +31,7 @@ pub mod problem;
 pub mod publish;
 pub mod query;
 pub mod rate;
+mod recall;
 pub mod service;
 pub mod session;
 pub mod socketio;

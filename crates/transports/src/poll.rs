@@ -57,7 +57,7 @@ impl Mount {
 
     async fn polled(&self, service: &Service, parts: &request::Parts) -> Result<Answer, Problem> {
         let wait = wait(parts, service.hub.limits().poll_wait)?;
-        let Granted { principal, filter, stream, start, end, since, permit } =
+        let Granted { principal, filter, stream, start, ends, since, permit } =
             self.grant(service, parts, "application/json").await?;
         stream.open.fetch_add(1, Ordering::Relaxed);
         let _open = scopeguard(|| {
@@ -73,7 +73,7 @@ impl Mount {
         if first {
             // Without its place: it tells the present state, it is not the next event.
             let state = |entry: &Arc<Entry>| polled(service, &stream, entry, &principal.grants, None);
-            answer.events = watch::present(hub, &interest, after, end.as_ref()).iter().map(state).collect();
+            answer.events = watch::present(hub, &interest, after, &ends).iter().map(state).collect();
         }
         let deadline = Instant::now() + if first { Duration::ZERO } else { wait };
         let (mut bytes, limits) = (0, hub.limits());

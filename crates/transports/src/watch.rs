@@ -5,9 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{StatusCode, request};
 use tidings::job::{self, Job, JobId, Jobs};
-use tidings::{
-    Cursor, Entry, Event, Filter, Grants, Hub, Interest, NewEvent, Offset, Principal, Profile, TopicPattern,
-};
+use tidings::{Cursor, Entry, Filter, Grants, Hub, Interest, Offset, Principal, Profile, TopicPattern};
 
 use crate::events::Mount;
 use crate::problem::Problem;
@@ -43,7 +41,7 @@ impl Mount {
     ) -> Result<Watched, Problem> {
         let Some(jobs) = &service.jobs else { return Err(no_such_job()) };
         let job = job_at(jobs, &self.stream.profile, parts, &principal, one).await?;
-        let end = end_of(jobs, &job).await?;
+        let end = jobs.end_of(&job).await?;
         let filter = Filter::topics(job.topic().parse::<TopicPattern>());
         Ok(Watched { filter: self.stream.narrowed(filter), principal: holding(principal, &job), job, end })
     }
@@ -63,14 +61,23 @@ impl Watched {
     }
 }
 
-/// What a stream that begins at `until` is told of the present: the newest of each retained kind, and the end of its job, if it is of one
-/// whose end has come.
-pub(crate) fn present(hub: &Hub, interest: &Interest, until: Offset, end: Option<&Arc<Entry>>) -> Vec<Arc<Entry>> {
+/// What a stream that begins at `until` is told of the present: the newest of each retained kind, and the ends of the jobs that it names,
+/// of which `ends` has those that memory may have no room for.
+pub(crate) fn present(hub: &Hub, interest: &Interest, until: Offset, ends: &[Arc<Entry>]) -> Vec<Arc<Entry>> {
     let mut found = hub.retained(interest, until);
-    // What comes after `until` is read on from there.
-    let end = end.filter(|end| end.event.offset <= until);
-    found.extend(end.filter(|_| !found.iter().any(|entry| job::is_end(&entry.event.name))).cloned());
+    for end in ends {
+        // What comes after `until` is read on from there.
+        let is_due = end.event.offset <= until && interest.covers(&end.event);
+        let is_same = |state: &Arc<Entry>| state.event.topic == end.event.topic && is_state(state);
+        if is_due && !found.iter().any(is_same) {
+            found.push(end.clone());
+        }
+    }
     found
+}
+
+fn is_state(entry: &Entry) -> bool {
+    job::STATE_EVENTS.contains(&&*entry.event.name)
 }
 
 /// What somebody is told of a job after a gap: its end may have been in it.
@@ -96,62 +103,6 @@ pub(crate) fn newest(hub: &Hub, interest: &Interest) -> Option<Arc<Entry>> {
     let topics = interest.filter.topics.iter().flat_map(|topics| topics.iter().cloned());
     let all = Interest { filter: Filter::topics(topics), grants: interest.grants.clone() };
     hub.retained(&all, Offset(u64::MAX)).pop()
-}
-
-/// The event of a job's end, if that has been told, or nothing else is at hand.
-pub(crate) async fn end_of(jobs: &Jobs, job: &Job) -> Result<Option<Arc<Entry>>, Problem> {
-    let hub = jobs.hub();
-    let (Ok(topic), Ok(own)) = (job.topic().parse::<TopicPattern>(), Grants::parse([job.grant().as_str()])) else {
-        return Ok(None);
-    };
-    let interest = Interest { filter: Filter::topics([topic]), grants: own };
-    let held = || newest(hub, &interest).filter(|entry| job::STATE_EVENTS.contains(&&*entry.event.name));
-    if held().is_none() && job.state.is_end() {
-        // For those who come next as well.
-        jobs.show(&job.id).await?;
-    }
-    if let Some(held) = held() {
-        // Where the end is on its way, another state is held until it comes.
-        return Ok(Some(held).filter(|held| job::is_end(&held.event.name)));
-    }
-    if !job.state.is_end() {
-        return Ok(None);
-    }
-    let place = job.end.as_deref().and_then(|end| end.parse::<Cursor>().ok());
-    let place = place.filter(|end| hub.cursor(end.offset) == *end);
-    let most = jobs.settings().kind(job.namespace.as_deref(), &job.kind).first_bytes;
-    let first = match most {
-        0 => None,
-        _ => Some(first_items(jobs.items(&job.id, 0, FIRST_ITEMS, most).await?, most)),
-    };
-    let Ok(topic) = job.topic().parse() else { return Ok(None) };
-    let body = NewEvent {
-        name: format!("job.{}", job.state.name()).into(),
-        topic,
-        key: Some(job.topic().into()),
-        data: job.document(first.as_deref()),
-        scope: Bytes::new(),
-        audience: job.audience.clone(),
-        time: job.updated,
-        kept: true,
-        dedup: None,
-    };
-    let offset = place.map_or(Offset::START, |place| place.offset);
-    Ok(Some(Arc::new(hub.entry(Event { offset, body }))))
-}
-
-/// The most items that are told with an end.
-const FIRST_ITEMS: usize = 100_000;
-
-/// As many of them as fit.
-fn first_items(mut items: Vec<Bytes>, most: usize) -> Vec<Bytes> {
-    let mut bytes = 0;
-    let fit = items.iter().take_while(|item| {
-        bytes += item.len() + 1;
-        bytes <= most
-    });
-    items.truncate(fit.count());
-    items
 }
 
 /// The job that a request names, if `principal` may see it.

@@ -51,7 +51,7 @@ impl Rig {
             filter,
             stream: self.stream.clone(),
             start: self.hub.start(asked),
-            end: None,
+            ends: Vec::new(),
             since,
             permit: self.limiter.accept("127.0.0.1".parse().unwrap()).unwrap(),
         };

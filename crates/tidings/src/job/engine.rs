@@ -25,9 +25,9 @@ use crate::clock::Timestamp;
 use crate::cursor::Offset;
 use crate::entry::Entry;
 use crate::event::{Event, NewEvent};
-use crate::grant::Audience;
+use crate::grant::{Audience, Grants};
 use crate::hub::Hub;
-use crate::topic::Topic;
+use crate::topic::{Topic, TopicPattern};
 
 /// The jobs of a hub.
 ///
@@ -52,6 +52,9 @@ pub struct Jobs {
 
 /// How long after a failure the log is asked again to take what it has to tell.
 const TELL_AGAIN: Duration = Duration::from_millis(500);
+
+/// So many bytes of ends are told with their first items to one who names many jobs; the others are told without.
+const ENDS_WITH_ITEMS: usize = 8 << 20;
 
 /// How far the clock of one replica may be behind that of another.
 const SLOWER_CLOCK: Duration = Duration::from_secs(60);
@@ -199,7 +202,7 @@ impl Jobs {
     async fn read_log(&self, job: &Job, mut each: impl FnMut(&Event)) -> Result<(), JobFault> {
         let from = self.told_from(job);
         let topic = job.topic().parse().map_err(|_| JobFault::NoSuchJob)?;
-        let topics: Arc<[crate::TopicPattern]> = Arc::from([topic]);
+        let topics: Arc<[TopicPattern]> = Arc::from([topic]);
         let mut after = self.hub.broker().head().trimmed;
         loop {
             let (topics, until) = (Some(topics.clone()), Offset(u64::MAX));
@@ -273,17 +276,47 @@ impl Jobs {
         }
     }
 
-    /// The same, and makes sure that whoever listens to its topic from now on is given its state, also if it ended long ago.
-    pub async fn show(&self, id: &JobId) -> Result<Option<Job>, JobFault> {
-        let Some(job) = self.get(id).await? else { return Ok(None) };
-        if job.state.is_end() && !self.hub.shows(&job.topic()) {
-            let offset = job.end.as_deref().and_then(|end| end.parse::<crate::Cursor>().ok());
-            let offset =
-                offset.filter(|end| self.hub.cursor(end.offset) == *end).map_or(Offset::START, |end| end.offset);
-            let first = self.first(&job).await?;
-            self.hub.show(self.entry(&job, offset, first.as_deref()));
+    /// The event of the job's end, if it has come, in the place where the log tells of it: also where memory had no room for it, or the
+    /// program was started since. It is at hand for those who come next as well, as far as there is room.
+    pub async fn end_of(&self, job: &Job) -> Result<Option<Arc<Entry>>, JobFault> {
+        self.look_up_end(job, true).await
+    }
+
+    async fn look_up_end(&self, job: &Job, with_items: bool) -> Result<Option<Arc<Entry>>, JobFault> {
+        // Where the end is on its way, another state is held until it comes.
+        let only_end = |state: Arc<Entry>| Some(state).filter(|state| super::is_end(&state.event.name));
+        if let Some(held) = self.hub.shown_state(&job.topic()) {
+            return Ok(only_end(held));
         }
-        Ok(Some(job))
+        if !job.state.is_end() {
+            return Ok(None);
+        }
+        let place = job.end.as_deref().and_then(|end| end.parse::<crate::Cursor>().ok());
+        let place = place.filter(|end| self.hub.cursor(end.offset) == *end).map_or(Offset::START, |end| end.offset);
+        if !with_items {
+            return Ok(Some(Arc::new(self.entry(job, place, None))));
+        }
+        let first = self.first(job).await?;
+        Ok(only_end(self.hub.show_if_unknown(self.entry(job, place, first.as_deref()))))
+    }
+
+    /// The ends of the jobs with these topics: of those that have ended, and that may be seen by whoever holds `grants`. Of all others
+    /// nothing is said, whether they are there or not.
+    pub async fn ends(&self, topics: &[TopicPattern], grants: &Grants) -> Result<Vec<Arc<Entry>>, JobFault> {
+        let (mut ends, mut bytes) = (Vec::new(), 0);
+        // Who may see nothing is no reason to ask the store.
+        let topics = if grants.iter().next().is_none() { &[] } else { topics };
+        for topic in topics {
+            let Some(id) = topic.as_str().rsplit('/').next().and_then(|id| id.parse().ok()) else { continue };
+            let job = self.get(&id).await?;
+            let may_see = |job: &Job| job.topic() == topic.as_str() && grants.meets(&job.audience).is_some();
+            let Some(job) = job.filter(may_see) else { continue };
+            if let Some(end) = self.look_up_end(&job, bytes < ENDS_WITH_ITEMS).await? {
+                bytes += end.event.weight();
+                ends.push(end);
+            }
+        }
+        Ok(ends)
     }
 
     /// The jobs that fit, the newest first.

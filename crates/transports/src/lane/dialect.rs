@@ -19,7 +19,8 @@ impl Lane {
         let (_, from) = self.standing(slot);
         let stream = self.stream(slot).clone();
         let interest = Interest { filter, grants: self.connections[slot].principal.grants.clone() };
-        let state = self.present(slot, &interest, from);
+        let end = self.about(slot).map_or(&[][..], |about| about.end.as_slice());
+        let state = watch::present(&self.hub, &interest, from, end);
         let told = stream.retained("", &state, self.hub.cursor(from), &interest.grants);
         self.say(slot, &told);
         self.change_interest(slot, interest.filter);
@@ -37,22 +38,19 @@ impl Lane {
         }
     }
 
-    /// What a connection that begins at `from` is told of the present.
-    pub(super) fn present(&self, slot: usize, interest: &Interest, from: Offset) -> Vec<Arc<Entry>> {
-        watch::present(&self.hub, interest, from, self.about(slot).and_then(|about| about.end.as_ref()))
-    }
-
     fn about(&self, slot: usize) -> Option<&About> {
         self.connections.get(slot)?.session.as_ref()?.about.as_deref()
     }
 
-    /// A connection that has just been told that its job has ended, ends with that.
-    pub(super) fn end_if_told(&mut self, slot: usize) {
+    /// A connection of one job that has just been told that it has ended, which is one of `ends`, ends with that.
+    pub(super) fn end_if_told(&mut self, slot: usize, ends: &[Arc<Entry>]) {
+        if self.about(slot).is_none() || !self.connections[slot].is_open() {
+            return;
+        }
         let (_, from) = self.standing(slot);
         // One that comes later in the log is read on to.
-        let end = self.about(slot).and_then(|about| about.end.clone()).filter(|end| end.event.offset <= from);
-        if let Some(end) = end {
-            self.end_after(slot, end);
+        if let Some(end) = ends.iter().find(|end| end.event.offset <= from) {
+            self.end_after(slot, end.clone());
         }
     }
 
@@ -128,7 +126,9 @@ impl Lane {
         }
         let said: Option<Map<String, Value>> = serde_json::from_str(text).ok();
         let word = said.as_ref().and_then(|said| said.get(&dialect.member)).and_then(Value::as_str);
-        let Some(heard) = word.and_then(|word| dialect.hears.get(word)) else {
+        let named = said.as_ref().zip(dialect.job.as_ref()).and_then(|(said, member)| said.get(member));
+        let is_own = named.is_none_or(|named| named.is_null() || self.is_about(slot, named));
+        let Some(heard) = word.and_then(|word| dialect.hears.get(word)).filter(|_| is_own) else {
             if dialect.strict {
                 self.break_off(slot, 1002, "this message is not understood here");
             }
@@ -153,6 +153,12 @@ impl Lane {
         if heard.cancels {
             self.cancel_job(slot);
         }
+    }
+
+    /// Whether this is the id of the job that the connection is about.
+    fn is_about(&self, slot: usize, named: &Value) -> bool {
+        let id = self.about(slot).and_then(|about| about.topic.rsplit('/').next());
+        id.is_some_and(|id| named.as_str() == Some(id))
     }
 
     fn cancel_job(&mut self, slot: usize) {

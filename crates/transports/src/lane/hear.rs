@@ -53,12 +53,9 @@ impl Lane {
                 self.ask_who(slot, None);
             }
         }
-        if let Some((filter, cursor)) = asked.map(|asked| *asked)
-            && let Err(problem) = self.subscribe(slot, "query", filter, cursor.as_deref(), Asker::Message)
-        {
-            self.answer(slot, Asker::Message, &message::error(Some("query"), &problem));
+        if let Some((filter, cursor)) = asked.map(|asked| *asked) {
+            self.begin_with(slot, filter, cursor);
         }
-        self.end_if_told(slot);
     }
 
     /// Reads what came on a socket, until there is no more, it has had its turn, or an answer has to be waited for.

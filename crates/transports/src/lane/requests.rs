@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use serde_json::{Map, Value};
 use tidings::{BrokerError, CloseReason, Entry, Filter};
 
 use super::Message;
+use super::socketio::Knock;
 use super::thread::Lane;
 use super::wheel::Timer;
 use crate::command::{self, Command};
 use crate::door::Admitted;
 use crate::problem::Problem;
+use crate::recall::Recalled;
 use crate::session::Asker;
 use crate::socketio::packet;
 use crate::stream::{Codec, Stream};
@@ -23,10 +24,12 @@ use crate::websocket::{frame, message};
 pub(super) enum Outcome {
     /// It was never answered.
     Lost,
-    /// Of a Socket.IO client that wants to connect, with what it said.
-    Connect(Result<Admitted, Problem>, Option<Map<String, Value>>),
+    /// Of a Socket.IO client that wants to connect.
+    Connect(Result<Admitted, Problem>, Box<Knock>),
     /// Of a subscription whose cursor was ahead of this replica.
     Arrived(Result<(), BrokerError>, Box<Subscribing>, Asker),
+    /// Of a subscription that names jobs which nobody had at hand.
+    Recalled(Result<Recalled, Problem>, Box<Subscribing>, Asker),
     /// Of a publish; the answer to one who wants it is made of it.
     Published(Result<String, Problem>, Option<String>, Asker),
     /// Of a job that was to be canceled: what came of it, its events tell.
@@ -42,6 +45,8 @@ pub(super) struct Subscribing {
     id: String,
     filter: Filter,
     cursor: Option<String>,
+    /// What is known of the jobs that it names.
+    recalled: Recalled,
 }
 
 impl Lane {
@@ -75,7 +80,7 @@ impl Lane {
     fn obey(&mut self, slot: usize, command: Command, asker: Asker) {
         match command {
             Command::Subscribe { id, filter, cursor } => {
-                let subscribing = Subscribing { id, filter, cursor };
+                let subscribing = Subscribing { id, filter, cursor, recalled: Recalled::default() };
                 if !subscribing.cursor.as_deref().is_some_and(|cursor| self.hub.is_ahead(cursor)) {
                     return self.obey_subscribe(slot, subscribing, asker);
                 }
@@ -112,10 +117,32 @@ impl Lane {
         }
     }
 
-    fn obey_subscribe(&mut self, slot: usize, Subscribing { id, filter, cursor }: Subscribing, asker: Asker) {
-        if let Err(problem) = self.subscribe(slot, &id, filter, cursor.as_deref(), asker) {
+    /// Takes what a connection's own request asks for.
+    pub(super) fn begin_with(&mut self, slot: usize, filter: Filter, cursor: Option<String>) {
+        let about = self.connections[slot].session.as_ref().and_then(|session| session.about.as_ref());
+        let recalled = match about.map(|about| (about.topic.parse().ok(), about.end.clone())) {
+            Some((topic, Some(end))) => Recalled::of(topic, Some(end)),
+            _ => Recalled::default(),
+        };
+        let subscribing = Subscribing { id: "query".into(), filter, cursor, recalled };
+        self.obey_subscribe(slot, subscribing, Asker::Message);
+    }
+
+    fn obey_subscribe(&mut self, slot: usize, mut subscribing: Subscribing, asker: Asker) {
+        let missing = subscribing.recalled.missing(&self.hub, &subscribing.filter);
+        let connection = &self.connections[slot];
+        if let (false, Some(session)) = (missing.is_empty(), &connection.session) {
+            let (door, grants) = (session.door.clone(), connection.principal.grants.clone());
+            let (recalled, subscribing) = (std::mem::take(&mut subscribing.recalled), Box::new(subscribing));
+            return self.ask(slot, async move {
+                Outcome::Recalled(door.recall(recalled, missing, &grants).await, subscribing, asker)
+            });
+        }
+        let Subscribing { id, filter, cursor, recalled } = subscribing;
+        if let Err(problem) = self.subscribe(slot, &id, filter, cursor.as_deref(), recalled.ends(), asker) {
             self.answer(slot, asker, &message::error(Some(&id), &problem));
         }
+        self.end_if_told(slot, recalled.ends());
     }
 
     /// Waits for something that takes its time before the next message is heard.
@@ -136,11 +163,20 @@ impl Lane {
             return;
         }
         let slot = timer.slot as usize;
+        if let Some(session) = &mut self.connections[slot].session {
+            session.busy = false;
+        }
         match outcome {
-            Outcome::Connect(result, payload) => self.take_connect(slot, result, payload.as_ref()),
+            Outcome::Connect(result, knock) => self.take_connect(slot, result, *knock),
             Outcome::Arrived(Ok(()), subscribing, asker) => self.obey_subscribe(slot, *subscribing, asker),
             // Where another replica can be reached, the client is told all from its cursor on there.
             Outcome::Arrived(Err(_), ..) => self.say_goodbye(slot, CloseReason::Unavailable, None),
+            Outcome::Recalled(Ok(recalled), subscribing, asker) => {
+                self.obey_subscribe(slot, Subscribing { recalled, ..*subscribing }, asker);
+            }
+            Outcome::Recalled(Err(problem), subscribing, asker) => {
+                self.answer(slot, asker, &message::error(Some(&subscribing.id), &problem));
+            }
             Outcome::Published(Ok(answer), id, asker) => {
                 if id.is_some() || asker != Asker::Message {
                     self.answer(slot, asker, &message::published(id.as_deref(), &answer));
@@ -157,7 +193,8 @@ impl Lane {
                 self.say_goodbye(slot, CloseReason::Unavailable, None);
             }
         }
-        if self.find(timer).is_some() {
+        // One answer may have led to another question.
+        if self.find(timer).is_some() && !self.waits(slot) {
             self.hear_on(slot);
         }
     }

@@ -13,15 +13,27 @@ use crate::door::{Admitted, Handshake};
 use crate::events::cut_off;
 use crate::problem::Problem;
 use crate::query;
+use crate::recall::Recalled;
 use crate::session::{Asker, Speaker, Stage};
 use crate::socketio::engine::{self, Kind, Version};
 use crate::socketio::packet::{self, Packet, PacketKind};
 use crate::socketio::sid;
 use crate::stream::{Rejection, Stream};
+use crate::watch;
 use crate::websocket::frame;
 
 /// How often a connection may be turned away: each time somebody was asked.
 const MAX_FAILURES: u8 = 5;
+
+/// What a Socket.IO client says that wants to connect, and what was found out for it.
+#[derive(Default)]
+pub(super) struct Knock {
+    payload: Option<Map<String, Value>>,
+    /// Where it begins, once that is known.
+    start: Option<Start>,
+    /// What is known of the jobs that it names.
+    recalled: Recalled,
+}
 
 impl Speaker {
     /// The first packet: what the transport is like.
@@ -178,12 +190,13 @@ impl Lane {
             speaker.stage = Stage::Asking;
             let asked = asked_cursor(payload.as_ref(), speaker.handshake.as_deref());
             if !asked.as_deref().is_some_and(|asked| self.hub.is_ahead(asked)) {
-                return self.take_connect(slot, Ok(*admitted), payload.as_ref());
+                return self.take_connect(slot, Ok(*admitted), Knock { payload, ..Knock::default() });
             }
             let hub = self.hub.clone();
             return self.ask(slot, async move {
                 let arrived = hub.arrive(asked.as_deref()).await;
-                Outcome::Connect(arrived.map(|()| *admitted).map_err(|_| cut_off()), payload)
+                let knock = Box::new(Knock { payload, ..Knock::default() });
+                Outcome::Connect(arrived.map(|()| *admitted).map_err(|_| cut_off()), knock)
             });
         }
         let Some(handshake) = speaker.handshake.clone() else {
@@ -199,26 +212,42 @@ impl Lane {
             if result.is_ok() && hub.arrive(asked.as_deref()).await.is_err() {
                 result = Err(cut_off());
             }
-            Outcome::Connect(result, payload)
+            Outcome::Connect(result, Box::new(Knock { payload, ..Knock::default() }))
         });
     }
 
     /// It is known who it is, or that they may not come in.
-    pub(super) fn take_connect(
-        &mut self,
-        slot: usize,
-        result: Result<Admitted, Problem>,
-        payload: Option<&Map<String, Value>>,
-    ) {
+    pub(super) fn take_connect(&mut self, slot: usize, result: Result<Admitted, Problem>, mut knock: Knock) {
         let stream = self.stream(slot).clone();
         let asked = result.and_then(|admitted| {
-            let filter = self.asked_filter(slot, &stream, payload)?;
+            let filter = self.asked_filter(slot, &stream, knock.payload.as_ref())?;
             Ok((admitted, filter))
         });
-        match asked {
-            Ok((admitted, filter)) => self.let_in(slot, admitted, filter, payload, &stream),
-            Err(problem) => self.turn_away(slot, &problem, &stream),
+        let (admitted, filter) = match asked {
+            Ok(asked) => asked,
+            Err(problem) => return self.turn_away(slot, &problem, &stream),
+        };
+        let Some(session) = &mut self.connections[slot].session else { return };
+        let door = session.door.clone();
+        let handshake = session.speaker().and_then(|speaker| speaker.handshake.as_deref());
+        // Before the jobs are looked at: what becomes of them from here on is read on from there.
+        let start = match knock.start.take() {
+            Some(start) => start,
+            None => self.hub.start(asked_cursor(knock.payload.as_ref(), handshake).as_deref()),
+        };
+        let missing = knock.recalled.missing(&self.hub, &filter);
+        if missing.is_empty() {
+            return self.let_in(slot, admitted, filter, start, &knock, &stream);
         }
+        self.ask(slot, async move {
+            let recalled = std::mem::take(&mut knock.recalled);
+            let result = door.recall(recalled, missing, &admitted.principal.grants).await;
+            let result = result.map(|recalled| {
+                (knock.recalled, knock.start) = (recalled, Some(start));
+                admitted
+            });
+            Outcome::Connect(result, Box::new(knock))
+        });
     }
 
     /// What a client asks for, by its CONNECT packet or else by the query of its handshake.
@@ -253,10 +282,12 @@ impl Lane {
         slot: usize,
         admitted: Admitted,
         filter: Filter,
-        payload: Option<&Map<String, Value>>,
+        start: Start,
+        knock: &Knock,
         stream: &Stream,
     ) {
         let Admitted { principal, since, permit } = admitted;
+        let payload = knock.payload.as_ref();
         let text = |name: &str| payload.and_then(|payload| payload.get(name)?.as_str());
         let keeps_handshake = !stream.siblings.is_empty();
         let expired = principal.is_expired(self.hub.clock().now()).then_some(CloseReason::Expired);
@@ -280,7 +311,6 @@ impl Lane {
         let Some(speaker) = session.speaker() else { return };
         let asked = asked_cursor(payload, speaker.handshake.as_deref());
         let before = text("pid").filter(|pid| sid::is_wellformed(pid)).map(str::to_owned);
-        let start: Start = self.hub.start(asked.as_deref());
         let (sid, pid) = match stream.settings.ids && speaker.version == Version::V4 {
             true => {
                 // Who returns with its place, and has missed nothing, is who it was. Its public id follows from the private one, so that
@@ -300,7 +330,7 @@ impl Lane {
         }
         let cursor = self.hub.cursor(start.after);
         let interest = tidings::Interest { filter: filter.clone(), grants: principal.grants.clone() };
-        let retained = self.hub.retained(&interest, start.after);
+        let retained = watch::present(&self.hub, &interest, start.after, knock.recalled.ends());
         let mut hello = BytesMut::new();
         frame::put_text(&mut hello, connected.as_bytes());
         // Before anything else: who was cut off after a greeting would else resume behind a gap that it never saw.

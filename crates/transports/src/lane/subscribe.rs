@@ -3,13 +3,16 @@
 //! A connection is one place in the log, with one interest: what any of its subscriptions asks for. Who asks for the past of something
 //! reads it on a detour: from there, with that interest alone, up to the connection's own place, and then on from there with all.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
-use tidings::{CloseReason, Filter, Interest, Offset, Start};
+use tidings::{CloseReason, Entry, Filter, Interest, Offset, Start};
 
 use super::connection::{AFTER_GOODBYE, Behind, Position};
 use super::thread::Lane;
 use crate::problem::Problem;
 use crate::session::{Asker, Detour, Subscription, Voice};
+use crate::watch;
 use crate::websocket::message;
 
 /// The name of what a Socket.IO client asked for when it connected.
@@ -71,13 +74,14 @@ impl Lane {
         }
     }
 
-    /// Takes a subscription, or one in the place of another with its name.
+    /// Takes a subscription, or one in the place of another with its name. `ends` are those of the jobs that it names.
     pub(super) fn subscribe(
         &mut self,
         slot: usize,
         id: &str,
         filter: Filter,
         cursor: Option<&str>,
+        ends: &[Arc<Entry>],
         asker: Asker,
     ) -> Result<(), Problem> {
         let start = cursor.map(|cursor| self.hub.start(Some(cursor)));
@@ -115,7 +119,8 @@ impl Lane {
         let (from, gap) = (start.after, start.gap.as_ref());
         let subscribed = |hub: &tidings::Hub, live| message::subscribed(id, hub.cursor(from), live, gap);
         let grants = self.connections[slot].principal.grants.clone();
-        let retained = self.present(slot, &Interest { filter: filter.clone(), grants: grants.clone() }, from);
+        let interest = Interest { filter: filter.clone(), grants: grants.clone() };
+        let retained = watch::present(&self.hub, &interest, from, ends);
         let retained = self.stream(slot).retained(id, &retained, self.hub.cursor(home.1), &grants);
         if from == home.1 {
             let text = subscribed(&self.hub, true);

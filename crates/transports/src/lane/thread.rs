@@ -232,7 +232,7 @@ impl Lane {
 
     fn open(&mut self, entering: Entering) {
         let Entering { end, head, unread, granted, session, polls } = entering;
-        let Granted { principal, filter, stream, start, end: job_end, since, permit } = granted;
+        let Granted { principal, filter, stream, start, ends, since, permit } = granted;
         let interest = Interest { filter, grants: principal.grants.clone() };
         let position = start.place.map_or(Position::Log(start.after), Position::Window);
         let behind = Behind::at(position, start.after, head);
@@ -247,7 +247,7 @@ impl Lane {
         } else {
             let class = self.registry.get(self.connections[slot].class as usize);
             let interest = &class.expect("entered in the lines above").interest;
-            let told = || watch::present(&self.hub, interest, start.after, job_end.as_ref());
+            let told = || watch::present(&self.hub, interest, start.after, &ends);
             let retained = if closed.is_none() { told() } else { Vec::new() };
             let grants = interest.grants.clone();
             let stream = self.stream(slot);

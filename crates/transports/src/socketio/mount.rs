@@ -144,7 +144,7 @@ impl Mount {
             filter: Filter::nothing(),
             stream: self.stream.clone(),
             start: service.hub.start(None),
-            end: None,
+            ends: Vec::new(),
             since,
             permit: service.limiter.nothing(),
         };

@@ -63,7 +63,7 @@ impl Mount {
             filter: Filter::nothing(),
             stream: self.stream.clone(),
             start,
-            end: None,
+            ends: Vec::new(),
             since,
             permit,
         };

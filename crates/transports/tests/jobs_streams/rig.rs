@@ -94,7 +94,16 @@ pub struct Rig {
     pub clock: Arc<ManualClock>,
     /// Whether the log takes nothing.
     pub refuses: Arc<AtomicBool>,
+    kept: Kept,
     _stop: watch::Sender<bool>,
+}
+
+/// What outlives the program: the log, and what is known of jobs.
+#[derive(Clone)]
+struct Kept {
+    broker: Arc<Stubborn>,
+    store: Arc<MemoryJobs>,
+    clock: Arc<ManualClock>,
 }
 
 pub struct Setup {
@@ -131,13 +140,25 @@ impl Rig {
     pub async fn with(driver: Driver, setup: Setup) -> Rig {
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
         let broker = MemoryBroker::with_clock(MemorySettings { retention: setup.retention.clone() }, clock.clone());
+        let broker = Arc::new(Stubborn { broker, refuses: Arc::default() });
+        Rig::on(driver, setup, Kept { broker, store: Arc::default(), clock }).await
+    }
+
+    /// The program is gone, and is started again with what it had kept.
+    pub async fn restarted(self, driver: Driver, setup: Setup) -> Rig {
+        let kept = self.kept.clone();
+        drop(self);
+        Rig::on(driver, setup, kept).await
+    }
+
+    async fn on(driver: Driver, setup: Setup, kept: Kept) -> Rig {
+        let Kept { broker, store, clock } = kept.clone();
         let shelf = Arc::new(Profile::new("shelf", Some("shelf"), Implications::default(), []));
-        let refuses = Arc::<AtomicBool>::default();
-        let broker = Stubborn { broker, refuses: refuses.clone() };
-        let hub = Hub::open(Arc::new(broker), [shelf.clone()], clock.clone(), setup.limits).await.unwrap();
+        let refuses = broker.refuses.clone();
+        let hub = Hub::open(broker, [shelf.clone()], clock.clone(), setup.limits).await.unwrap();
         let mut settings = setup.jobs;
         settings.kinds.insert((None, LARGE.into()), KindSettings { first_bytes: 900 << 10, ..KindSettings::default() });
-        let jobs = Jobs::open(hub.clone(), Arc::new(MemoryJobs::default()), settings).await.unwrap();
+        let jobs = Jobs::open(hub.clone(), store, settings).await.unwrap();
         let lanes =
             (driver != Driver::Bodies).then(|| Lanes::start(&hub, 2, &tokio::runtime::Handle::current()).unwrap());
         let service = Service::limited(hub.clone(), lanes, None, Limiter::new(hub.limits()), Some(jobs.clone()));
@@ -147,7 +168,11 @@ impl Rig {
         let path = |open: bool| OneJob { open, lingers: setup.lingers, ..OneJob::default() };
         let query = |open: bool| OneJob { named: JobNamed::Query("jobId".into()), ..path(open) };
         let mount = |path: &str, answer, settings: StreamSettings, profile: &Arc<Profile>| {
-            let codec = if answer == Answer::WebSocket { Codec::WebSocket } else { Codec::Sse };
+            let codec = match answer {
+                Answer::WebSocket => Codec::WebSocket,
+                Answer::SocketIo => Codec::SocketIo,
+                Answer::Sse | Answer::Poll => Codec::Sse,
+            };
             let stream = Stream::with_codec(codec, settings, profile.clone());
             Mount { path: path.into(), answer, stream, auth: auth.clone() }
         };
@@ -170,6 +195,10 @@ impl Rig {
             mount("/ws/open", Answer::WebSocket, of(query(true), &spoken(setup.dialect.clone())), &open),
             mount("/ws/ours", Answer::WebSocket, of(query(false), &plain), &open),
             mount("/v1/ws", Answer::WebSocket, plain.clone(), &open),
+            mount("/v1/events", Answer::Sse, plain.clone(), &open),
+            mount("/v1/poll", Answer::Poll, plain.clone(), &open),
+            mount("/socket.io/", Answer::SocketIo, plain.clone(), &open),
+            mount("/shelf/v1/events", Answer::Sse, plain.clone(), &shelf),
         ];
         let router = tidings_transports::router(&service, mounts, Vec::new());
         let (stop, stopped) = watch::channel(false);
@@ -181,7 +210,7 @@ impl Rig {
                 tokio::spawn(Acceptor::new(service.clone(), router, stopped).run(listener))
             }
         };
-        Rig { address, hub, jobs, service, clock, refuses, _stop: stop }
+        Rig { address, hub, jobs, service, clock, refuses, kept, _stop: stop }
     }
 
     /// Makes a job of this kind and gives back its id.

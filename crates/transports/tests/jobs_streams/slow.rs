@@ -38,7 +38,7 @@ impl Reader {
             filter: Filter::topics([topic.parse().unwrap()]),
             stream: stream.clone(),
             start: rig.hub.start(None),
-            end: None,
+            ends: Vec::new(),
             since: rig.hub.moment(),
             permit: rig.service.limiter.accept("127.0.0.1".parse().unwrap()).unwrap(),
         };
