@@ -7,6 +7,7 @@ use tidings::job::Jobs;
 use tidings::{Clock, Hub, Profile};
 use tidings_brokers::state::AccessStore;
 use tidings_transports::desk::Desk;
+use tidings_transports::rate::Rates;
 use tidings_transports::stream::{Codec, OneJob};
 use tidings_transports::{Answer, Authenticate, Mount, Publishing, Stream, StreamSettings};
 
@@ -175,10 +176,15 @@ pub(crate) fn desks(plan: &Plan, doors: &Doors) -> Vec<Arc<Desk>> {
     let mut desks = Vec::new();
     for loaded in &plan.profiles {
         let auth = &doors.profiles[loaded.profile.name()];
+        let mut shared: BTreeMap<&str, Arc<Rates>> = BTreeMap::new();
         for served in &loaded.mounts {
             let Transport::Desk(settings) = &served.transport else { continue };
             let paths = served.paths.iter().map(|path| path.path.as_str());
-            desks.extend(Desk::at(paths, settings, &loaded.profile, auth));
+            let rates = settings.rate.map(|rate| match served.shared_rate.as_deref() {
+                Some(name) => shared.entry(name).or_insert_with(|| Arc::new(Rates::new(rate))).clone(),
+                None => Arc::new(Rates::new(rate)),
+            });
+            desks.extend(Desk::counted(paths, settings, &loaded.profile, auth, rates));
         }
     }
     desks

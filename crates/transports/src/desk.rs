@@ -141,7 +141,17 @@ impl Desk {
         profile: &Arc<Profile>,
         auth: &Arc<dyn Authenticate>,
     ) -> Vec<Arc<Self>> {
-        let rates = settings.rate.map(|rate| Arc::new(Rates::new(rate)));
+        Desk::counted(paths, settings, profile, auth, settings.rate.map(|rate| Arc::new(Rates::new(rate))))
+    }
+
+    /// The same, whose requests are counted by `rates`, which may count those of other desks as well.
+    pub fn counted<'a>(
+        paths: impl IntoIterator<Item = &'a str>,
+        settings: &DeskSettings,
+        profile: &Arc<Profile>,
+        auth: &Arc<dyn Authenticate>,
+        rates: Option<Arc<Rates>>,
+    ) -> Vec<Arc<Self>> {
         let desk = |path: &str| Desk {
             path: path.to_owned(),
             settings: settings.clone(),

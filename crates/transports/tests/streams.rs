@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{Driver, Options, Server, event};
-use tidings::{CloseReason, Limits, Revocation};
+use tidings::{Clock, CloseReason, Form, FormNode, Limits, Revocation};
 use tidings_brokers::retention::Retention;
 use tidings_transports::{Heartbeat, IdleEnd, StreamSettings};
 
@@ -260,6 +260,24 @@ async fn a_quiet_stream_beats_and_is_told_where_it_stands() {
     assert_eq!(client.block().await.unwrap(), "event: heartbeat\ndata: {}");
     server.publish("quiet", "all", 2).await;
     assert_eq!(client.numbers(1).await, [2], "the position was not told a second time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_may_tell_the_time() {
+    let tree = FormNode::Object(vec![("timestamp".into(), FormNode::Text("{time}".into()))]);
+    let form = Form::new(&tree, &Default::default(), &[]).unwrap();
+    let settings = StreamSettings {
+        heartbeat: Heartbeat::Form { name: "ping".into(), form },
+        heartbeat_every: Duration::from_secs(30),
+        ..StreamSettings::default()
+    };
+    let server = Server::start(Driver::Lanes, Options { settings, ..Options::default() }).await;
+    let mut client = server.listen("", "u+all", None).await;
+    for _ in 0..2 {
+        server.clock.advance(Duration::from_secs(31));
+        let now = server.clock.now().0;
+        assert_eq!(client.block().await.unwrap(), format!("event: ping\ndata: {{\"timestamp\":{now}}}"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

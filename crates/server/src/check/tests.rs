@@ -44,6 +44,8 @@ fn each_mistake_is_found_at_its_line() {
         (6, "/events\"", "/events\"\nhartbeat_every = \"1s\"", "did you mean `heartbeat_every`?"),
         (7, "/events\"", "/events\"\nheartbeat_every = \"1y\"", "is no duration"),
         (7, "/events\"", "/events\"\nheartbeat = { comment = \"a\", event = \"b\" }", "a heartbeat is either"),
+        (7, "/events\"", "/events\"\nheartbeat = { event = \"b\", data = \"1\", form = 1 }", "a heartbeat is either"),
+        (7, "/events\"", "/events\"\nheartbeat = { event = \"b\", form = { at = \"{tme}\" } }", "tme"),
         (7, "/events\"", "/events\"\npath = \"/b\"", "duplicate key"),
         (7, "/events\"", "/events\"\nrequires = \"role/*\"", "not a valid topic"),
         (7, "/events\"", "/events\"\nrefusals = { 200 = \"x\" }", "status of a refusal"),
@@ -151,6 +153,25 @@ fn a_setting_of_another_transport_is_a_mistake() {
         assert!(report.to_string().contains(&says), "{says}: {report}");
         assert_eq!(report.mistakes().len(), 1, "{report}");
     }
+}
+
+#[test]
+fn mounts_that_share_a_rate_have_the_same_one() {
+    let with_rates = |second: &str| {
+        let desk = |path: &str, rate: &str| {
+            format!("[[mounts]]\ntransport = \"job\"\npath = \"/{path}/{{job}}\"\nanswer = 1\nrate = {rate}\n")
+        };
+        let first = desk("a", "{ requests = 5, per = \"60s\", shared = \"asks\" }");
+        check_text(&GOOD.replacen("[events", &format!("{first}{}[events", desk("b", second)), 1))
+    };
+    for fits in
+        ["{ requests = 5, per = \"1m\", shared = \"asks\" }", "{ requests = 6, per = \"60s\", shared = \"more\" }"]
+    {
+        assert!(with_rates(fits).is_empty(), "{}", with_rates(fits));
+    }
+    let report = with_rates("{ requests = 6, per = \"60s\", shared = \"asks\" }");
+    assert!(report.to_string().contains("the rate \"asks\" is shared with line 11"), "{report}");
+    assert_eq!(lines(&report), [16], "{report}");
 }
 
 #[test]

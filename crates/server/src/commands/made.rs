@@ -141,8 +141,11 @@ fn compare(there: &str, wanted: &str) -> Result<(), String> {
 /// The built-in profile with the program's own streams.
 fn built_in() -> LoadedProfile {
     let place = At::nowhere(()).place;
-    let mount =
-        |path: &str, transport| Mount { paths: vec![MountPath { path: path.into(), place: place.clone() }], transport };
+    let mount = |path: &str, transport| Mount {
+        paths: vec![MountPath { path: path.into(), place: place.clone() }],
+        transport,
+        shared_rate: None,
+    };
     LoadedProfile {
         profile: Arc::new(Profile::open()),
         description: "Any event, on any topic.".into(),

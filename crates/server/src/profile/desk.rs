@@ -145,6 +145,7 @@ pub(super) fn dialect(dialect: &At<file::Dialect>, mount: &At<file::Mount>, repo
     }
     Dialect {
         member: dialect.member.as_ref().map_or_else(|| "type".to_owned(), |member| member.value.clone()),
+        job: dialect.job.as_ref().map(|job| job.value.clone()),
         hears,
         waits: dialect.waits.filter(|waits| !waits.is_zero()),
         strict: dialect.strict,

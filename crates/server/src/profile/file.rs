@@ -157,6 +157,7 @@ pub(super) struct Heartbeat {
     pub comment: Option<At<String>>,
     pub event: Option<At<String>>,
     pub data: Option<At<String>>,
+    pub form: Option<At<FormTree>>,
 }
 
 #[derive(Deserialize)]
@@ -189,6 +190,7 @@ pub(super) struct OneJob {
 #[serde(deny_unknown_fields)]
 pub(super) struct Dialect {
     pub member: Option<At<String>>,
+    pub job: Option<At<String>>,
     #[serde(default)]
     pub hears: BTreeMap<String, At<Heard>>,
     #[serde(default, with = "present_duration")]
@@ -248,6 +250,7 @@ pub(super) struct Rate {
     pub requests: u32,
     #[serde(with = "duration")]
     pub per: Duration,
+    pub shared: Option<At<String>>,
 }
 
 /// What is different for one kind of job.

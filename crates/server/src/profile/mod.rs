@@ -58,6 +58,8 @@ pub struct Mount {
     pub paths: Vec<MountPath>,
     /// What is there.
     pub transport: Transport,
+    /// The name under which what an address asks here counts together with what it asks at other mounts of the profile.
+    pub shared_rate: Option<String>,
 }
 
 /// A path, and where it was written.

@@ -18,6 +18,7 @@ pub(super) fn mounts(file: &File, base_path: Option<&At<String>>, report: &mut R
         report.at(&base.place, format!("{:?} can't be a base path: {reason}", base.value));
         return Vec::new();
     }
+    check_rates(file, report);
     let mut taken = HashMap::new();
     let mut built = Vec::new();
     for mount in &file.mounts {
@@ -36,9 +37,30 @@ pub(super) fn mounts(file: &File, base_path: Option<&At<String>>, report: &mut R
             Kind::Ready => Transport::Ready(side(mount)),
             Kind::Health => Transport::Health(side(mount)),
         };
-        built.push(Mount { paths, transport });
+        let shared_rate = mount.rate.as_ref().and_then(|rate| Some(rate.shared.as_ref()?.value.clone()));
+        built.push(Mount { paths, transport, shared_rate });
     }
     built
+}
+
+/// Tells of rates that count together and are not the same.
+fn check_rates(file: &File, report: &mut Report) {
+    let mut known = HashMap::new();
+    for (name, rate) in file
+        .mounts
+        .iter()
+        .filter_map(|mount| mount.rate.as_ref())
+        .filter_map(|rate| Some((rate.shared.as_ref()?, rate)))
+    {
+        let first = *known.entry(&name.value).or_insert(rate);
+        if (first.requests, first.per) != (rate.requests, rate.per) {
+            let line = first.place.line();
+            report.at(
+                &rate.place,
+                format!("the rate {:?} is shared with line {line}, where it is another one", name.value),
+            );
+        }
+    }
 }
 
 /// Its paths; `taken` are those of the mounts before it, with their lines.

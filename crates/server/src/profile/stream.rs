@@ -55,13 +55,18 @@ pub(super) fn settings(mount: &At<file::Mount>, file: &File, report: &mut Report
 }
 
 fn heartbeat(heartbeat: &At<file::Heartbeat>, report: &mut Report) -> Option<Heartbeat> {
-    match (&heartbeat.comment, &heartbeat.event, &heartbeat.data) {
-        (Some(comment), None, None) => Some(Heartbeat::Comment(one_line(comment, report))),
-        (None, Some(name), data) => {
+    match (&heartbeat.comment, &heartbeat.event, &heartbeat.data, &heartbeat.form) {
+        (Some(comment), None, None, None) => Some(Heartbeat::Comment(one_line(comment, report))),
+        (None, Some(name), data, None) => {
             Some(Heartbeat::Event { name: one_line(name, report), data: json_line(data.as_ref(), report) })
         }
+        (None, Some(name), None, Some(form)) => {
+            let form = looks::form(form, &BTreeMap::new(), &[], report)?;
+            Some(Heartbeat::Form { name: one_line(name, report), form })
+        }
         _ => {
-            report.at(&heartbeat.place, "a heartbeat is either { comment = … } or { event = …, data = … }");
+            let choices = "{ comment = … }, { event = …, data = … } or { event = …, form = … }";
+            report.at(&heartbeat.place, format!("a heartbeat is either {choices}"));
             None
         }
     }

@@ -157,7 +157,7 @@ impl Lane {
             session.unanswered_since = now.max(1);
         }
         if silent || tell {
-            let beat = if silent { self.stream(slot).heartbeat.clone() } else { Bytes::new() };
+            let beat = if silent { self.stream(slot).beat(self.hub.clock().now()) } else { Bytes::new() };
             let bytes = if tell {
                 self.connections[slot].tell(self.offset, now);
                 [&beat[..], &self.stream(slot).position(self.hub.cursor(self.offset))[..]].concat().into()

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tidings::job;
-use tidings::{CloseReason, Cursor, Entry, Filter, FormFacts, FrameKey, Gap, Grants, Principal, Profile, Shape};
+use tidings::{
+    CloseReason, Cursor, Entry, Filter, FormFacts, FrameKey, Gap, Grants, Principal, Profile, Shape, Timestamp,
+};
 
 pub use self::one_job::{Dialect, Heard, JobNamed, OneJob};
 pub use self::settings::{Cors, Filtering, Greeting, Heartbeat, IdleEnd, Rejection, SocketIoSettings, StreamSettings};
@@ -46,7 +48,7 @@ pub struct Stream {
     pub siblings: Vec<Arc<Stream>>,
     /// Whether an SSE block also has the topic and the time.
     meta: bool,
-    /// The heartbeat as it goes out.
+    /// The heartbeat as it goes out, where it is always the same.
     pub heartbeat: Bytes,
     /// How many streams are open now.
     pub open: AtomicU64,
@@ -91,6 +93,7 @@ impl Stream {
         let heartbeat = match (codec, &settings.heartbeat) {
             (Codec::Sse, Heartbeat::Comment(text)) => sse::comment(text),
             (Codec::Sse, Heartbeat::Event { name, data }) => sse::block(name, data.as_bytes(), None),
+            (Codec::Sse, Heartbeat::Form { .. }) => Bytes::new(),
             (Codec::WebSocket, _) if settings.dialect.is_some() => frame::ping(b""),
             (Codec::WebSocket, _) => [frame::ping(b""), frame::text(message::HEARTBEAT.as_bytes())].concat().into(),
             (Codec::SocketIo, _) => frame::text(b"2"),
@@ -127,6 +130,16 @@ impl Stream {
     /// as before.
     pub fn with_meta(self: &Arc<Self>) -> Arc<Stream> {
         self.siblings.iter().find(|sibling| sibling.meta).unwrap_or(self).clone()
+    }
+
+    /// The heartbeat that goes out at `now`.
+    pub fn beat(&self, now: Timestamp) -> Bytes {
+        match (self.codec, &self.settings.heartbeat) {
+            (Codec::Sse, Heartbeat::Form { name, form }) => {
+                sse::block(name, &form.render(&FormFacts { time: now, ..FormFacts::default() }), None)
+            }
+            _ => self.heartbeat.clone(),
+        }
     }
 
     /// How many are open now, in all namespaces, with and without `meta=true`.

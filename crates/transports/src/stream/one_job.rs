@@ -40,7 +40,9 @@ impl Default for OneJob {
 pub struct Dialect {
     /// The member of a client's message that says what it is.
     pub member: String,
-    /// What a client may say, by that member.
+    /// The member that names the job, if there is one. What a client says of another job is not understood; it need not name any.
+    pub job: Option<String>,
+    /// What a client may say, by the member that says what it is.
     pub hears: BTreeMap<String, Heard>,
     /// How long what is to be told waits for a client to say that it [begins](Heard::begins); `None` does not wait.
     pub waits: Option<Duration>,
