@@ -98,13 +98,67 @@ test('with the envelope each message has pipeline, time, version and payload', a
   const progress = { type: 'job_progress', ...common, payload: { type: 'job_progress', progress: 0.5, status: 'looking up', processedCount: 1, totalCount: 2, currentItem: 'Dune' } }
   assert.deepEqual(heard[0], { type: 'ready_ack', ...common, payload: { type: 'ready_ack' } })
   assert.deepEqual(heard.at(-1), { type: 'job_complete', ...common, payload: { type: 'job_complete', pipeline: 'batch_enrichment', summary: { totalProcessed: 2 } } })
-  assert.deepEqual(heard.find(({ type }) => type === 'job_progress'), progress)
+  assert.deepEqual(heard.find(({ payload }) => payload.progress === 0.5), progress)
   const failing = await create(hub)
   const other = await ready(t, hub, failing)
   await (await claim(hub, 'enrichment')).fail('open-library-refused', 'It refuses.')
   const { timestamp, ...error } = await other.hears({ type: 'error' })
   assert.deepEqual(error, { type: 'error', ...common, jobId: failing.jobId, payload: { type: 'error', error: { message: 'It refuses.', code: 'open-library-refused' }, retryable: false } })
   assert.deepEqual(await other.ends(), { code: 1000, reason: 'Job failed' })
+})
+
+test('with the envelope every message is in one: of a job that waits, begins, is being canceled and is canceled', async t => {
+  const hub = await startBooks(t, { variants: ['envelope'] })
+  const job = await create(hub)
+  const opened = await ready(t, hub, job)
+  await opened.hears({ type: 'job_progress' })
+  const worker = await claim(hub, 'enrichment')
+  await opened.hears({ type: 'job_started' })
+  opened.send({ type: 'cancel', jobId: job.jobId })
+  assert.equal((await worker.heartbeat('20s')).cancel, true)
+  await worker.canceled()
+  assert.deepEqual(await opened.ends(), { code: 1000, reason: 'Job cancelled by client request' })
+  const { timestamp, ...end } = opened.heard().at(-1)
+  assert.equal(typeof timestamp, 'number')
+  assert.deepEqual(end, { type: 'job_canceled', jobId: job.jobId, pipeline: 'batch_enrichment', version: '1.0.0', payload: { type: 'job_canceled' } })
+  for (const { type, jobId, pipeline, version, payload } of opened.heard()) {
+    assert.deepEqual([jobId, pipeline, version, payload.type], [job.jobId, 'batch_enrichment', '1.0.0', type])
+  }
+  assert.deepEqual(opened.heard().map(({ type }) => type), ['ready_ack', 'job_progress', 'job_started', 'job_progress', 'job_canceled'])
+})
+
+test('who comes to an enrichment is told at once how it is: while it waits, while it is canceled, and when the hub was killed meanwhile', async t => {
+  const hub = await startBooks(t)
+  const job = await create(hub)
+  const told = async () => {
+    const opened = await ready(t, hub, job)
+    const message = await opened.hears({ type: 'progress' })
+    return [message.jobId, message.progress, message.processedCount]
+  }
+  assert.deepEqual(await told(), [job.jobId, 0, 0], 'it waits')
+  const worker = await claim(hub, 'enrichment')
+  assert.deepEqual(await told(), [job.jobId, 0, 0], 'it was begun')
+  await hub.crash()
+  assert.deepEqual(await told(), [job.jobId, 0, 0], 'nothing was said since')
+  const canceled = await ask(`${hub.url}/api/v2/jobs/${job.jobId}/cancel`, { method: 'DELETE', token: job.authToken })
+  assert.equal(canceled.status, 200)
+  assert.deepEqual(await told(), [job.jobId, 0, 0], 'its worker has not stopped')
+  await worker.canceled()
+})
+
+test('what a client says of another job is passed over', async t => {
+  const hub = await startBooks(t)
+  const [job, other] = [await create(hub), await create(hub)]
+  const opened = await ready(t, hub, job)
+  opened.send({ type: 'cancel', jobId: other.jobId })
+  opened.send({ type: 'ready', jobId: other.jobId })
+  opened.send({ type: 'ready' })
+  await until('the answer to the last', () => opened.heard().filter(({ type }) => type === 'ready_ack').length === 2)
+  for (const { jobId, authToken } of [job, other]) {
+    assert.equal((await ask(`${hub.url}/api/job-state/${jobId}`, { token: authToken })).body.data.status, 'initialized')
+  }
+  opened.send({ type: 'cancel', jobId: job.jobId })
+  assert.deepEqual(await opened.ends(), { code: 1000, reason: 'Job cancelled by client request' })
 })
 
 test('with the names of states the first events of an import are called as its state', async t => {
@@ -230,6 +284,43 @@ test('5 imports a minute are taken, the next is 429; what was refused counts too
   }
 })
 
+test('no other path is a second door for uploads, enrichments or questions', async t => {
+  const hub = await startBooks(t)
+  const statuses = async requests => {
+    const found = []
+    for (const [path, body, token] of requests) found.push((await ask(hub.url + path, { body, token })).status)
+    return found
+  }
+  const photo = () => form('\xff\xd8\xff', { name: 'shelf.jpg', type: 'image/jpeg' })
+  const uploads = [['/api/v2/imports', form('a')], ['/v3/jobs/imports', form('a')], ['/v3/jobs/scans', photo()]]
+  assert.deepEqual(await statuses([...uploads, ...uploads]), [202, 202, 202, 202, 202, 429])
+  assert.deepEqual(await statuses(uploads), [429, 429, 429])
+  const { jobId, authToken } = await create(hub)
+  const enrichments = ['/v1/enrichment/batch', '/api/batch-enrich', '/v3/jobs/enrichment'].map(path => [path, { books: [{ title: 'Dune' }] }])
+  assert.deepEqual(await statuses([...enrichments, ...enrichments, ...enrichments, ...enrichments]), [...Array(9).fill(202), 429, 429, 429])
+  const questions = [`/api/job-state/${jobId}`, `/v3/jobs/enrichment/${jobId}`].map(path => [path, undefined, authToken])
+  assert.deepEqual(await statuses([...Array(16).fill(questions).flat()]), [...Array(30).fill(200), 429, 429])
+})
+
+test('the upload of a job is deleted with its cancel, by HTTP or over the WebSocket, in a queue or at a worker', async t => {
+  const hub = await startBooks(t)
+  const kept = async () => (await readdir(hub.data, { recursive: true })).filter(name => /(^|\/)[0-9a-f]{32}$/.test(name)).length
+  const cancel = async ({ jobId, authToken }) => (await ask(`${hub.url}/api/v2/jobs/${jobId}/cancel`, { method: 'DELETE', token: authToken })).status
+  const waiting = await upload(hub)
+  assert.deepEqual([await kept(), await cancel(waiting), await kept()], [1, 200, 0])
+  const running = await upload(hub)
+  const worker = await claim(hub, 'import')
+  assert.deepEqual([await cancel(running), await kept()], [200, 1])
+  await worker.canceled()
+  assert.equal(await kept(), 0)
+  const scan = (await ask(`${hub.url}/v3/jobs/scans`, { body: form('\xff\xd8\xff', { name: 'shelf.jpg', type: 'image/jpeg' }) })).body.data
+  assert.equal(await kept(), 1)
+  const opened = await ready(t, hub, scan)
+  opened.send({ type: 'cancel' })
+  await opened.hears('job_canceled')
+  await until('that its file is gone', async () => await kept() === 0)
+})
+
 test('an upload that is empty, has no file or is no form is refused with what to do', async t => {
   const hub = await startBooks(t)
   for (const [body, status, code] of [[form(''), 400, 'empty-file'], [form('a', { part: 'list' }), 400, 'no-file'], [new FormData(), 400, 'no-file'], [{ file: 'a' }, 415, 'expected-multipart']]) {
@@ -321,7 +412,8 @@ for (const [kinds, kind, type, make] of [
     const stream = startCurl(t, streamUrl, ({ event, data }) => heard.push([event, JSON.parse(data)]), { headers: { authorization: `Bearer ${token}` }, again: false })
     await until('the first', () => heard.length)
     assert.deepEqual([heard[0][0], heard[0][1].jobId], ['progress', jobId])
-    await until('a ping', () => heard.some(([name]) => name === 'ping'))
+    const [, ping] = await until('a ping', () => heard.find(([name]) => name === 'ping'))
+    assert.match(ping.timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z$/)
     const worker = await claim(hub, kind)
     await worker.progress(1, 2)
     const status = (await ask(own, { token })).body.data
@@ -338,6 +430,17 @@ for (const [kinds, kind, type, make] of [
     assert.deepEqual([late.status, late.body.success], [409, false])
   })
 }
+
+test('version 3: a job is found under the path of its kind alone', async t => {
+  const hub = await startBooks(t)
+  const { jobId, token } = (await ask(`${hub.url}/v3/jobs/enrichment`, { body: { books: [{ title: 'Dune' }], jobId: 'e1' } })).body.data
+  for (const kinds of ['imports', 'scans']) {
+    const path = `${hub.url}/v3/jobs/${kinds}/${jobId}`
+    for (const url of [path, `${path}/results`, `${path}/stream`]) assert.equal((await ask(url, { token })).status, 404, url)
+    assert.equal((await ask(path, { method: 'DELETE', token })).status, 404)
+  }
+  assert.equal((await ask(`${hub.url}/v3/jobs/enrichment/${jobId}`, { token })).body.data.status, 'queued')
+})
 
 test('version 3: DELETE cancels what has not ended', async t => {
   const hub = await startBooks(t)

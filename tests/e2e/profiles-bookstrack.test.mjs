@@ -183,7 +183,7 @@ test('an enrichment: the token is chosen as the subprotocol, ready is acknowledg
   const worker = await claim(hub, 'enrichment')
   assert.deepEqual(worker.job.input.books, BOOKS)
   await worker.progress(0, 2, { item: { title: 'Dune', isbn: '9780441172719' } })
-  const progress = await watch.hears('progress')
+  const progress = await until('the first book', () => watch.messages.find(({ currentBook }) => currentBook?.title))
   assert.deepEqual(progress, { type: 'progress', jobId, progress: 0, processedCount: 0, totalCount: 2, currentBook: { title: 'Dune', isbn: '9780441172719' } })
   const items = BOOKS.map((book, index) => ({ index, status: 'found', book }))
   for (const item of items) await worker.hand([item], { tell: true })
