@@ -76,7 +76,7 @@ test('a page of another origin has books enriched: the browser takes the handsha
   await hears('ready_ack')
   const worker = await claim(hub, 'enrichment')
   await worker.progress(0, 1, { item: { title: 'Dune' } })
-  assert.equal((await hears('progress'))[1].currentBook.title, 'Dune')
+  await until('the book in progress', () => heard.some(([name, message]) => name === 'progress' && message.currentBook.title === 'Dune'))
   await worker.hand([{ index: 0, status: 'found', book: { title: 'Dune', language: 'en' } }], { tell: true })
   await worker.complete({ total: 1 })
   assert.equal((await hears('close'))[1], true, 'clean')
