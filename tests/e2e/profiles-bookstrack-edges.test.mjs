@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import net from 'node:net'
 import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
 import { EventSource } from 'eventsource'
 import createClient from 'openapi-fetch'
 import { ask, claim, form, startBooks } from './harness/jobs.mjs'
@@ -239,6 +240,28 @@ test('an enrichment is made again by its jobId: the same is the same job with an
   assert.equal((await claim(hub, 'enrichment')).job.id, 'shelf-1')
 })
 
+test('a name that is no UUID is taken as well, unless the variant says otherwise', async t => {
+  for (const [variants, status] of [[[], 202], [['uuid-ids'], 400]]) {
+    const hub = await startBooks(t, { variants })
+    for (const path of ['/v1/enrichment/batch', '/api/batch-enrich', '/v3/jobs/enrichment']) {
+      const make = jobId => ask(`${hub.url}${path}`, { body: { books: [{ title: 'Dune' }], jobId } })
+      const named = await make(`list-${path.length}`)
+      assert.equal(named.status, status, path)
+      if (status === 400) assert.match(named.body.error.message, /^jobId: it is a UUID/)
+      assert.equal((await make(crypto.randomUUID())).status, 202, path)
+    }
+  }
+})
+
+test('a hundred books with the longest titles are taken, and with half a megabyte beside them they are not', async t => {
+  const hub = await startBooks(t)
+  const books = Array(100).fill({ title: '本'.repeat(500), author: 'x'.repeat(100), isbn: '9780441172719' })
+  const make = body => ask(`${hub.url}/v1/enrichment/batch`, { body })
+  assert.equal((await make({ books })).status, 202)
+  const refused = await make({ books, pad: 'x'.repeat(500_000) })
+  assert.deepEqual([refused.status, refused.body.success, refused.body.error.code], [413, false, 'too-large'])
+})
+
 test('an enrichment has 1 to 100 books, titles of up to 500 characters, and a jobId of up to 100', async t => {
   const hub = await startBooks(t)
   const post = (body, path = '/api/batch-enrich') => ask(hub.url + path, { body })
@@ -317,7 +340,7 @@ test('the upload of a job is deleted with its cancel, by HTTP or over the WebSoc
   assert.equal(await kept(), 1)
   const opened = await ready(t, hub, scan)
   opened.send({ type: 'cancel' })
-  await opened.hears('job_canceled')
+  await opened.hears({ type: 'job_canceled' })
   await until('that its file is gone', async () => await kept() === 0)
 })
 

@@ -93,12 +93,43 @@ pub struct CreateSettings {
     pub file: Option<UploadSettings>,
     /// The member of the input by which a client may name the job.
     pub id: Option<String>,
+    /// Which names it may give.
+    pub client_ids: ClientIds,
+    /// The most bytes of the input. However it is set, the bounds of the jobs hold.
+    pub most_input: Option<usize>,
     /// What the input has to be.
     pub checks: Vec<Check>,
     /// How long the token counts.
     pub token_ttl: Option<Duration>,
     /// Whether anybody who gets through the mount's `auth` may make jobs.
     pub open: bool,
+}
+
+/// Which ids clients may choose. Jobs of all apps have theirs from one space: an id that is taken there is refused here, which tells that it is
+/// taken, and whoever may choose any can take one that another app is about to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientIds {
+    /// Any that a job may have.
+    #[default]
+    Any,
+    /// A UUID, in capitals or not: nobody guesses one, and nobody needs to know whether it is taken.
+    Uuid,
+}
+
+impl ClientIds {
+    fn check(self, id: &str) -> Result<(), &'static str> {
+        // RFC 9562 §4. Of which version it is its maker knows.
+        let fits = |(at, byte): (usize, u8)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        };
+        match self {
+            ClientIds::Uuid if id.len() != 36 || !id.bytes().enumerate().all(fits) => {
+                Err("it is a UUID, made at random, like 0b2d9a4e-6c1f-4f0e-9d53-7f8a1c2e3b4d")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a member of the input has to be.
@@ -363,12 +394,19 @@ impl Desk {
         if let Some(member) = &settings.id {
             new.id = match input.get(member) {
                 None | Some(Value::Null) => None,
-                Some(Value::String(id)) => Some(id.parse().map_err(|detail: String| invalid(member, detail))?),
+                Some(Value::String(id)) => {
+                    settings.client_ids.check(id).map_err(|detail| invalid(member, detail))?;
+                    Some(id.parse().map_err(|detail: String| invalid(member, detail))?)
+                }
                 Some(_) => return Err(invalid(member, "it is a text")),
             };
         }
-        let raw = RawValue::from_string(Value::Object(input).to_string());
-        new.input = Some(raw.map_err(|_| invalid("body", "it is not JSON"))?);
+        let raw =
+            RawValue::from_string(Value::Object(input).to_string()).map_err(|_| invalid("body", "it is not JSON"))?;
+        if let Some(most) = settings.most_input.filter(|most| raw.get().len() > *most) {
+            return Err(JobFault::TooLarge { field: "input", bytes: raw.get().len(), most }.into());
+        }
+        new.input = Some(raw);
         if let Some(uploaded) = &uploaded {
             new.file_hash = Some(uploaded.sha256);
             new.file = Some(job_file(uploaded));

@@ -17,7 +17,7 @@ use tidings::{
 use tidings_brokers::FileDirectory;
 use tidings_brokers::memory::{MemoryBroker, MemorySettings};
 use tidings_brokers::retention::Retention;
-use tidings_transports::desk::{Check, CreateSettings, Desk, DeskSettings, Does, NAMES};
+use tidings_transports::desk::{Check, ClientIds, CreateSettings, Desk, DeskSettings, Does, NAMES};
 use tidings_transports::rate::RateLimit;
 use tidings_transports::service::desks;
 use tidings_transports::stream::OneJob;
@@ -104,7 +104,16 @@ fn create(open: bool, file: Option<UploadSettings>) -> CreateSettings {
         Some(_) => Vec::new(),
         None => vec![check("books", true, Some(3), None), check("books[].title", true, None, Some(5))],
     };
-    CreateSettings { kind: "import".into(), file, id: Some("jobId".into()), checks, token_ttl: None, open }
+    CreateSettings {
+        kind: "import".into(),
+        file,
+        id: Some("jobId".into()),
+        client_ids: ClientIds::Any,
+        most_input: None,
+        checks,
+        token_ttl: None,
+        open,
+    }
 }
 
 async fn start() -> App {
@@ -138,7 +147,9 @@ async fn start() -> App {
     let mut created = settings(Does::Create(create(true, None)), made.clone());
     created.status = StatusCode::ACCEPTED;
     let based = DeskSettings { base: Some("https://books.example/".into()), ..created.clone() };
+    let careful = CreateSettings { client_ids: ClientIds::Uuid, most_input: Some(200), ..create(true, None) };
     let made_desks = [
+        ("/careful", settings(Does::Create(careful), made.clone())),
         ("/make", created),
         ("/based", based),
         ("/closed", settings(Does::Create(create(false, None)), made.clone())),
@@ -287,6 +298,53 @@ async fn the_same_request_again_finds_the_same_job_and_makes_another_token() {
         let taken = app.post("/make", who, &body).await;
         assert_eq!((taken.status, &taken.json()["code"]), (409, &"id-taken".into()), "{who}");
     }
+    assert_eq!(app.jobs.count_open(), 1);
+}
+
+/// A stranger could take the name that another app was about to give its job, and hear of each name whether it is taken.
+#[tokio::test]
+async fn strangers_choose_only_names_that_nobody_guesses_where_the_profile_says_so() {
+    let app = start().await;
+    let make = async |id: &str| {
+        let body = json!({"jobId": id, "books": [{"title": "Emma"}]}).to_string();
+        let made = app.post("/careful", "", &body).await;
+        (made.status, made.json())
+    };
+    assert_eq!(
+        app.post("/make", "u1", &json!({"jobId": "list-7", "books": [{"title": "E"}]}).to_string()).await.status,
+        202
+    );
+    for id in [
+        "list-7",
+        "list-8",
+        "0b2d9a4e-6c1f-4f0e-9d53-7f8a1c2e3b4",
+        "0b2d9a4e-6c1f-4f0e-9d53-7f8a1c2e3b4g",
+        "0b2d9a4e06c1f04f0e09d5307f8a1c2e3b4d",
+    ] {
+        let (status, said) = make(id).await;
+        assert_eq!((status, &said["code"]), (400, &"invalid-input".into()), "{id}");
+        assert!(said["detail"].as_str().unwrap().starts_with("jobId: it is a UUID"), "{id}: {said}");
+    }
+    for id in ["0b2d9a4e-6c1f-4f0e-9d53-7f8a1c2e3b4d", "0B2D9A4E-6C1F-4F0E-9D53-7F8A1C2E3B4D"] {
+        assert_eq!(make(id).await.1["id"], id);
+    }
+    assert_eq!(app.post("/careful", "", &books().to_string()).await.status, 200, "who chooses none is given one");
+}
+
+/// Only what the checks name was looked at: what stood beside it could fill the room for inputs.
+#[tokio::test]
+async fn an_input_is_as_large_as_the_profile_lets_it_be_with_what_nobody_asked_for() {
+    let app = start().await;
+    let padded = |bytes: usize| {
+        let padded = json!({"books": [{"title": "Emma"}], "pad": ""});
+        let pad = "x".repeat(bytes - padded.to_string().len());
+        json!({"books": [{"title": "Emma"}], "pad": pad}).to_string()
+    };
+    let refused = app.post("/careful", "", &padded(201)).await;
+    let said = refused.json();
+    assert_eq!((refused.status, &said["code"]), (413, &"too-large".into()));
+    assert_eq!(said["detail"], "input has 201 bytes, and 200 are the most");
+    assert_eq!(app.post("/careful", "", &padded(200)).await.status, 200);
     assert_eq!(app.jobs.count_open(), 1);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tidings::job::{self, KindSettings};
-use tidings_transports::desk::{Check, CreateSettings, DeskSettings, Does, NAMES};
+use tidings_transports::desk::{Check, ClientIds, CreateSettings, DeskSettings, Does, NAMES};
 use tidings_transports::rate::RateLimit;
 use tidings_transports::stream::{Dialect, Heard, JobNamed, OneJob};
 use tidings_transports::upload::UploadSettings;
@@ -86,10 +86,20 @@ fn create(mount: &At<file::Mount>, report: &mut Report) -> Option<CreateSettings
         most_items: check.most_items,
         most_chars: check.most_chars,
     });
+    if let (Some(client_ids), None) = (&mount.client_ids, &mount.id) {
+        let mistake =
+            report.at(&client_ids.place, "`client_ids` says which ids clients may choose, and here they choose none");
+        mistake.help("say by which member of the input: id = \"jobId\"");
+    }
     Some(CreateSettings {
         kind: kind.value.clone(),
         file,
         id: mount.id.as_ref().map(|id| id.value.clone()),
+        client_ids: match mount.client_ids.as_ref().map(|ids| ids.value) {
+            None | Some(file::ClientIds::Any) => ClientIds::Any,
+            Some(file::ClientIds::Uuid) => ClientIds::Uuid,
+        },
+        most_input: mount.most_input.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
         checks: checks.collect(),
         token_ttl: mount.token_ttl,
         open: mount.open.unwrap_or_default(),

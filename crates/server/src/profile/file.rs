@@ -131,6 +131,9 @@ pub(super) struct Mount {
     pub kind: Option<At<String>>,
     pub file: Option<At<JobFile>>,
     pub id: Option<At<String>>,
+    pub client_ids: Option<At<ClientIds>>,
+    #[serde(default, with = "present_size")]
+    pub most_input: Option<u64>,
     #[serde(default)]
     pub checks: Vec<At<Check>>,
     #[serde(default, with = "present_duration")]
@@ -232,6 +235,14 @@ pub(super) struct JobFile {
     pub types: Vec<At<String>>,
     #[serde(default)]
     pub raw: bool,
+}
+
+/// Which ids clients may choose for their jobs.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ClientIds {
+    Any,
+    Uuid,
 }
 
 #[derive(Deserialize)]

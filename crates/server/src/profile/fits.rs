@@ -82,7 +82,7 @@ pub(super) fn check(mount: &At<Mount>, report: &mut Report) {
 }
 
 /// Every setting beside the transport and the path: its name, whose it is, and whether the mount has it.
-fn settings(mount: &Mount) -> [(&'static str, Of, bool); 45] {
+fn settings(mount: &Mount) -> [(&'static str, Of, bool); 47] {
     [
         ("ids", Of::Streams, mount.ids.is_some()),
         ("announce", Of::Streams, mount.announce.is_some()),
@@ -116,6 +116,8 @@ fn settings(mount: &Mount) -> [(&'static str, Of, bool); 45] {
         ("kind", Of::Making, mount.kind.is_some()),
         ("file", Of::Making, mount.file.is_some()),
         ("id", Of::Making, mount.id.is_some()),
+        ("client_ids", Of::Making, mount.client_ids.is_some()),
+        ("most_input", Of::Making, mount.most_input.is_some()),
         ("checks", Of::Making, !mount.checks.is_empty()),
         ("token_ttl", Of::Making, mount.token_ttl.is_some()),
         ("open", Of::Making, mount.open.is_some()),
