@@ -166,7 +166,7 @@ pub struct JobsSettings {
     /// The most bytes of a file that comes with a job.
     #[serde(with = "size")]
     pub upload_bytes: u64,
-    /// The most jobs that have not ended.
+    /// The most jobs that have not ended. One app has three quarters of them at most.
     pub open_jobs: usize,
 }
 
