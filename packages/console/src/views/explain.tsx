@@ -1,5 +1,5 @@
 import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { withQuery } from '../api.js'
 import { go, route, useHub, useResource } from '../context.js'
 import { clock } from '../format.js'
@@ -12,22 +12,31 @@ import { useStore } from '../store.js'
 
 type Asked = 'principal' | 'grants' | 'me'
 
+/** Somebody without grants, in the address. */
+const NONE = ','
+
 /** Why somebody did or did not get an event. */
 export function ExplainView(): JSX.Element {
   const hub = useHub()
   const { query } = useStore(route)
-  const [cursor, setCursor] = useState(query.cursor ?? '')
-  const [asked, setAsked] = useState<Asked>(
-    query.principal ? 'principal' : query.grants !== undefined ? 'grants' : 'me',
-  )
-  const [principal, setPrincipal] = useState(query.principal ?? '')
-  const [grants, setGrants] = useState(query.grants === ',' ? '' : (query.grants ?? ''))
-  const [topics, setTopics] = useState(query.topics ?? '')
+  const [cursor, setCursor] = useState('')
+  const [asked, setAsked] = useState<Asked>('me')
+  const [principal, setPrincipal] = useState('')
+  const [grants, setGrants] = useState('')
+  const [topics, setTopics] = useState('')
   const first = useRef<HTMLInputElement>(null)
+  const form = useRef<HTMLFormElement>(null)
   useKeys({ '/': () => first.current?.focus() })
-  useEffect(() => setCursor(query.cursor ?? ''), [query.cursor])
+  // The form says what the answer beside it is about, also after a step back. Before it is drawn: nobody sees another question there.
+  useLayoutEffect(() => {
+    setCursor(query.cursor ?? '')
+    setAsked(query.principal ? 'principal' : query.grants !== undefined ? 'grants' : 'me')
+    setPrincipal(query.principal ?? '')
+    setGrants(query.grants === NONE ? '' : (query.grants ?? ''))
+    setTopics(query.topics ?? '')
+  }, [query.cursor, query.principal, query.grants, query.topics])
 
-  const recent = useResource<{ events: LoggedEvent[] }>('v1/log/events?limit=30').value?.events ?? []
+  const [recent, standStill] = useNewest()
   const streams = useResource<{ streams: OpenStream[] }>('v1/streams').value?.streams ?? []
   const people = [...new Set(streams.map(stream => stream.principal))].sort()
   const path = query.cursor ? withQuery('v1/explain', { ...pick(query) }) : undefined
@@ -35,11 +44,14 @@ export function ExplainView(): JSX.Element {
 
   const ask = (event?: Event, at = cursor) => {
     event?.preventDefault()
+    // What is drawn is not yet what was chosen.
+    if (first.current) first.current.value = at
+    if (!form.current?.reportValidity()) return
     go('explain', {
       cursor: at.trim(),
       principal: asked === 'principal' ? principal.trim() : undefined,
       // Somebody without grants is a question too; an empty parameter would be left out.
-      grants: asked === 'grants' ? grants.trim() || ',' : undefined,
+      grants: asked === 'grants' ? grants.trim() || NONE : undefined,
       topics: asked === 'principal' ? undefined : topics.trim(),
     })
   }
@@ -52,7 +64,7 @@ export function ExplainView(): JSX.Element {
   return (
     <div class="view">
       <div class="explain">
-        <form class="card form" onSubmit={ask}>
+        <form ref={form} class="card form" onSubmit={ask}>
           <Field label="Event, by its cursor" hint="As in the id of a stream, or in the answer to its publish">
             {attributes => (
               <input
@@ -89,6 +101,7 @@ export function ExplainView(): JSX.Element {
                     list="people"
                     value={principal}
                     required
+                    pattern=".*\S.*"
                     spellcheck={false}
                     onInput={e => setPrincipal(e.currentTarget.value)}
                   />
@@ -134,8 +147,8 @@ export function ExplainView(): JSX.Element {
           </footer>
           <section class="recent">
             <h3>Newest in the log</h3>
-            <ul>
-              {recent.slice(0, 12).map(event => (
+            <ul onPointerEnter={() => standStill(true)} onPointerLeave={() => standStill(false)}>
+              {recent.map(event => (
                 <li key={event.cursor}>
                   <button
                     type="button"
@@ -154,7 +167,7 @@ export function ExplainView(): JSX.Element {
             </ul>
           </section>
         </form>
-        <div class="answer" aria-live="polite">
+        <div class={`answer${path ? ' given' : ''}`} aria-live="polite">
           {!path && (
             <Empty title="Why did X not get Y?">
               Choose an event, say who is asked about, and see each question that the hub asks, with its answer.
@@ -167,6 +180,29 @@ export function ExplainView(): JSX.Element {
       </div>
     </div>
   )
+}
+
+/** ms between two looks at the log's end. */
+const LOOK = 1_500
+
+/** The newest of the log, again when something has happened; not while somebody is about to choose one of them. */
+function useNewest(): [readonly LoggedEvent[], (still: boolean) => void] {
+  const { tail } = useHub()
+  useStore(tail.version)
+  const { total } = tail
+  const newest = useResource<{ events: LoggedEvent[] }>('v1/log/events?limit=12')
+  const [still, standStill] = useState(false)
+  const [looked, setLooked] = useState(total)
+  const isNew = total !== looked && !still
+  useEffect(() => {
+    if (!isNew) return
+    const timer = setTimeout(() => {
+      setLooked(tail.total)
+      newest.reload()
+    }, LOOK)
+    return () => clearTimeout(timer)
+  }, [isNew])
+  return [newest.value?.events ?? [], standStill]
 }
 
 function pick({
