@@ -10,7 +10,30 @@ export function withJob(jobs: ReadonlyMap<string, Job>, job: Job): ReadonlyMap<s
 
 /** Newest first. */
 export function newestFirst(jobs: Iterable<Job>): Job[] {
-  return [...jobs].sort((a, b) => b.created - a.created || (a.id < b.id ? 1 : -1))
+  return [...jobs].sort((a, b) => (isOlder(a, b) ? 1 : -1))
+}
+
+/** Whether `job` stands behind `other` in the list. */
+export function isOlder(job: Job, other: Job): boolean {
+  return job.created === other.created ? job.id < other.id : job.created < other.created
+}
+
+/** How far back the list of the jobs in one state, or in all, has been read. */
+export interface Extent {
+  readonly state: string | undefined
+  /** The oldest that was read; none when the list is empty, or was read to its end. */
+  readonly last: Job | undefined
+  /** Where it goes on; none at its end. */
+  readonly before: string | undefined
+}
+
+/** The extent after one more page. */
+export function further(
+  { jobs, before }: { readonly jobs: readonly Job[]; readonly before?: string },
+  state: string | undefined,
+  was?: Extent,
+): Extent {
+  return { state, before, last: before === undefined ? undefined : (jobs.at(-1) ?? was?.last) }
 }
 
 /** Whether something is a job's document. Events of others may have names that begin alike. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { fraction, isJob, newestFirst, withJob } from '../src/joblist.js'
+import { fraction, further, isJob, isOlder, newestFirst, withJob } from '../src/joblist.js'
 import type { Job } from '../src/model.js'
 
 const job = (part: Partial<Job> = {}): Job => ({
@@ -31,6 +31,16 @@ test('of two with one revision, the one with the later progress counts', () => {
 
 test('the newest stand first', () => {
   expect(newestFirst([job({ id: 'a' }), job({ id: 'b', created: 5 })]).map(({ id }) => id)).toEqual(['b', 'a'])
+})
+
+test('a list that has been read in part ends with the last that was read, and one that was read to its end nowhere', () => {
+  const [newest, older, oldest] = [job({ created: 9 }), job({ id: 'j3', created: 5 }), job({ id: 'j2', created: 5 })]
+  const first = further({ jobs: [newest, older], before: '5-j3' }, 'running')
+  expect(first).toEqual({ state: 'running', last: older, before: '5-j3' })
+  expect([newest, older, oldest].map(each => isOlder(each, older))).toEqual([false, false, true])
+  // A request looks through a bounded part: it may find none, and say where it goes on.
+  expect(further({ jobs: [], before: '4-x' }, 'running', first)).toMatchObject({ last: older, before: '4-x' })
+  expect(further({ jobs: [oldest] }, 'running', first)).toMatchObject({ last: undefined, before: undefined })
 })
 
 test('a part of the whole is known where the worker said how much there is', () => {

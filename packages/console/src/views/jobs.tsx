@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { withQuery } from '../api.js'
 import { route, say, useHub, useNow, useResource } from '../context.js'
 import { ago, count, duration } from '../format.js'
-import { fraction, isOver, newestFirst, withJob } from '../joblist.js'
+import { type Extent, fraction, further, isOlder, isOver, newestFirst, withJob } from '../joblist.js'
 import { useKeys } from '../keys.js'
 import type { Job } from '../model.js'
 import { Confirm } from '../parts/dialog.js'
@@ -17,6 +17,11 @@ import { NewJob } from './new-job.js'
 const STATES = ['queued', 'running', 'completed', 'failed', 'canceled', 'lost'] as const
 const PAGE = 100
 
+interface Page {
+  readonly jobs: readonly Job[]
+  readonly before?: string
+}
+
 /** Long work: how far it is, and what came of it. */
 export function JobsView(): JSX.Element {
   const hub = useHub()
@@ -28,15 +33,35 @@ export function JobsView(): JSX.Element {
   const [failure, setFailure] = useState<string | undefined>()
   const filter = useRef<HTMLInputElement>(null)
   const { state } = query
-  const list = useResource<{ jobs: Job[]; before?: string }>(withQuery('v1/jobs', { state, limit: PAGE }))
+  const list = useResource<Page>(withQuery('v1/jobs', { state, limit: PAGE }))
+  /** How far back the list has been read. */
+  const [extent, setExtent] = useState<Extent | undefined>()
+  const [looking, setLooking] = useState(false)
   useKeys({ '/': () => filter.current?.focus(), n: () => setMaking(true) })
 
   // Heard before the list is asked for, and merged by revision: what changes in between is in both, and the newer counts.
   useEffect(() => hub.onJob(job => setKnown(jobs => withJob(jobs, job))), [hub])
   const { value } = list
   useEffect(() => {
-    if (value) setKnown(jobs => value.jobs.reduce(withJob, jobs))
+    if (!value) return
+    setKnown(jobs => value.jobs.reduce(withJob, jobs))
+    // Fetched anew after a break, what was read further back is still there.
+    setExtent(was => (was && was.state === state ? was : further(value, state)))
   }, [value])
+  const older = async () => {
+    if (!extent?.before || looking) return
+    setLooking(true)
+    try {
+      const page = await hub.ask<Page>(withQuery('v1/jobs', { state, limit: PAGE, before: extent.before }))
+      setKnown(jobs => page.jobs.reduce(withJob, jobs))
+      setExtent(was => (was === extent ? further(page, state, extent) : was))
+      setFailure(undefined)
+    } catch (error) {
+      setFailure(`Older jobs can't be shown: ${error instanceof Error ? error.message : error}`)
+    } finally {
+      setLooking(false)
+    }
+  }
 
   const cancel = async (job: Job) => {
     try {
@@ -52,8 +77,19 @@ export function JobsView(): JSX.Element {
     (!state || job.state === state) &&
     (wanted === '' ||
       `${job.id} ${job.kind} ${job.owner ?? ''} ${job.progress?.message ?? ''}`.toLowerCase().includes(wanted))
-  const rows = newestFirst(known.values()).filter(fits)
+  // Of what is further back, some are known as they changed, or were asked for: among the others they would hide that there are more.
+  const read = newestFirst(known.values()).filter(job => !extent?.last || !isOlder(job, extent.last))
+  const rows = read.filter(fits)
+  const more = Boolean(extent?.before)
   const opened = query.job ? known.get(query.job) : undefined
+  // A link may be to one that is further back.
+  const linked = useResource<Job>(
+    value && query.job && !opened ? `v1/jobs/${encodeURIComponent(query.job)}` : undefined,
+  )
+  useEffect(() => {
+    const job = linked.value
+    if (job) setKnown(jobs => withJob(jobs, job))
+  }, [linked.value])
   const open = (job: Job | undefined) => say('jobs', { ...query, job: job?.id })
 
   const columns: Column<Job>[] = [
@@ -117,10 +153,20 @@ export function JobsView(): JSX.Element {
         <button type="button" class="primary" onClick={() => setMaking(true)} title="n">
           New job
         </button>
-        <output class="soft tally">{count(rows.length)} jobs</output>
+        {more && (
+          <button type="button" onClick={older} disabled={looking}>
+            Older
+          </button>
+        )}
+        <output class="soft tally">
+          {tally(rows.length, read.filter(job => !state || job.state === state).length, more)}
+        </output>
       </search>
       {failure && <Outcome text={failure} isBad close={() => setFailure(undefined)} />}
       {list.error && <Failed error={list.error} retry={list.reload} />}
+      {linked.error && (
+        <Outcome text={`${query.job} can't be shown: ${linked.error.message}`} isBad close={() => open(undefined)} />
+      )}
       {!list.value && !list.error && <Loading what="jobs" />}
       {list.value && (
         <div class={`split${opened ? ' open' : ''}`}>
@@ -132,7 +178,14 @@ export function JobsView(): JSX.Element {
             onOpen={job => open(job.id === opened?.id ? undefined : job)}
             opened={opened?.id}
             empty={
-              known.size && (wanted || state) ? (
+              more ? (
+                <Empty title="None so far">
+                  <p>There are older jobs.</p>
+                  <button type="button" onClick={older} disabled={looking}>
+                    Look further back
+                  </button>
+                </Empty>
+              ) : known.size && (wanted || state) ? (
                 <Empty title="No job fits" />
               ) : (
                 <Empty title="No jobs">
@@ -166,6 +219,12 @@ export function JobsView(): JSX.Element {
       )}
     </div>
   )
+}
+
+/** What is shown of how many: the list begins with the newest, and the filter is applied to what was read of it. */
+function tally(shown: number, read: number, more: boolean): string {
+  if (!more) return shown === read ? `${count(read)} jobs` : `${count(shown)} of ${count(read)} jobs`
+  return shown === read ? `${count(read)} newest` : `${count(shown)} of the ${count(read)} newest`
 }
 
 export function State({ job }: { job: Job }): JSX.Element {
