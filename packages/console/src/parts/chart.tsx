@@ -35,6 +35,8 @@ export function Chart(props: ChartProps): JSX.Element {
   const width = useWidth(box)
   const [at, setAt] = useState<number | undefined>()
   const drawn = props.stacked ? stack(lines) : lines.map(line => ({ ...line, top: line.points }))
+  // Of stacked lines the lower ones last: one that adds nothing lies on the one below, and would hide it.
+  const painted = props.stacked ? drawn.toReversed() : drawn
   const highest = Math.max(0, ...drawn.flatMap(line => line.top.map(({ value }) => value ?? 0)))
   const scale = niceScale(highest, 4, props.least ?? 1)
   const frame: Frame = { from, to, max: scale.max, width: Math.max(1, width - LEFT - 8), height: HEIGHT - BOTTOM - TOP }
@@ -104,13 +106,13 @@ export function Chart(props: ChartProps): JSX.Element {
                   d={areaPath(line.top, frame, props.stacked && n > 0 ? drawn[n - 1]?.top : undefined)}
                 />
               ))}
-              {drawn.map(line => (
+              {painted.map(line => (
                 <path key={line.label} class={`line c${line.color}`} d={linePath(line.top, frame)} />
               ))}
               {at !== undefined && shown && (
                 <g class="here">
                   <line x1={x(shown.time, frame)} x2={x(shown.time, frame)} y2={frame.height} />
-                  {drawn.map(line => {
+                  {painted.map(line => {
                     const value = line.top[index]?.value
                     return value === null || value === undefined ? null : (
                       <circle
