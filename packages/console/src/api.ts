@@ -1,4 +1,5 @@
 import type { Problem } from '@tidings/client'
+import { parseExact } from './json-text.js'
 
 /** The hub said no, or could not be asked (`status` 0). */
 export class ApiError extends Error {
@@ -12,19 +13,27 @@ export class ApiError extends Error {
   }
 }
 
-/** One request to the hub; the answer's JSON, or an {@link ApiError}. */
-export type Ask = <T>(path: string, init?: RequestInit) => Promise<T>
+interface Asked extends RequestInit {
+  /** Numbers that the page would round are kept as they are written: for data that is shown, and published again. */
+  readonly exact?: boolean
+}
 
-/** Makes requests with this key, or with none. `refused` hears of each 401. */
-export function asker(base: URL, key: string | undefined, refused: () => void): Ask {
-  return async <T>(path: string, init: RequestInit = {}) => {
+/** One request to the hub; the answer's JSON, or an {@link ApiError}. */
+export type Ask = <T>(path: string, init?: Asked) => Promise<T>
+
+/** Makes requests with this key, or with none. `refused` hears of each 401, and what the hub said. */
+export function asker(base: URL, key: string | undefined, refused: (why: string) => void): Ask {
+  return async <T>(path: string, { exact = false, ...init }: Asked = {}) => {
     const headers = new Headers(init.headers)
     if (key) headers.set('authorization', `Bearer ${key}`)
     const response = await send(new URL(path, base), { ...init, headers })
     const text = await response.text().catch(() => '')
-    if (response.status === 401) refused()
-    if (!response.ok) throw failure(response, text)
-    return (text === '' ? undefined : parse(text, response)) as T
+    if (!response.ok) {
+      const error = failure(response, text)
+      if (response.status === 401) refused(error.message)
+      throw error
+    }
+    return (text === '' ? undefined : parse(text, response, exact)) as T
   }
 }
 
@@ -44,9 +53,9 @@ async function send(url: URL, init: RequestInit): Promise<Response> {
   }
 }
 
-function parse(text: string, response: Response): unknown {
+function parse(text: string, response: Response, exact: boolean): unknown {
   try {
-    return JSON.parse(text)
+    return exact ? parseExact(text) : JSON.parse(text)
   } catch {
     const type = response.headers.get('content-type') ?? 'nothing'
     throw new ApiError(

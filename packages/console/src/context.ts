@@ -44,10 +44,15 @@ interface ResourceOptions {
   readonly every?: number
   /** Shows what was there until another path's answer comes: the same list with another filter, and not another thing. */
   readonly keep?: boolean
+  /** As {@link Ask} has it. */
+  readonly exact?: boolean
 }
 
 /** Fetches `path`, again when it changes and when the connection is there again. `undefined` fetches nothing. */
-export function useResource<T>(path: string | undefined, { every, keep = false }: ResourceOptions = {}): Resource<T> {
+export function useResource<T>(
+  path: string | undefined,
+  { every, keep = false, exact = false }: ResourceOptions = {},
+): Resource<T> {
   const hub = useHub()
   const comeback = useStore(hub.comebacks)
   const [round, setRound] = useState(0)
@@ -77,7 +82,7 @@ export function useResource<T>(path: string | undefined, { every, keep = false }
       }, every)
     }
     setState(was => ({ ...was, loading: true, value: keep || was.path === path ? was.value : undefined, path }))
-    hub.ask<T>(path, { signal: ending.signal }).then(
+    hub.ask<T>(path, { signal: ending.signal, exact }).then(
       value => {
         setState({ value, error: undefined, loading: false, path })
         again()
@@ -93,7 +98,7 @@ export function useResource<T>(path: string | undefined, { every, keep = false }
       ending.abort()
       clearTimeout(due.current)
     }
-  }, [path, comeback, round, every, keep])
+  }, [path, comeback, round, every, keep, exact])
 
   return { ...state, reload: () => setRound(n => n + 1) }
 }

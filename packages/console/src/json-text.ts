@@ -81,3 +81,62 @@ export function endOfJson(text: string): number {
     }
   }
 }
+
+/** What engines have that know the text of a number (ECMA-262, JSON.parse source text access); TypeScript does not know it yet. */
+const { rawJSON } = JSON as typeof JSON & { rawJSON?: (text: string) => unknown }
+
+/** A text without any of these has no number that is rounded by being read. */
+const LONG = /\d{16}|[eE]\+?\d/
+
+/** The value, with numbers that no number of the page can hold as they are written, where the engine can: they come out of `JSON.stringify` unchanged. */
+export function parseExact(text: string): unknown {
+  if (!rawJSON || !LONG.test(text)) return JSON.parse(text)
+  const keep = (_: string, value: unknown, context?: { readonly source: string }) =>
+    context && isRoundedNumber(value) ? rawJSON(context.source) : value
+  return JSON.parse(text, keep)
+}
+
+/** Whether a number somewhere in it may be another one than was written: one of 2^53 and above. */
+export function isRounded(value: unknown): boolean {
+  const open = [value]
+  while (open.length > 0) {
+    const next = open.pop()
+    if (isRoundedNumber(next)) return true
+    if (typeof next === 'object' && next !== null) for (const inner of Object.values(next)) open.push(inner)
+  }
+  return false
+}
+
+function isRoundedNumber(value: unknown): boolean {
+  return (
+    typeof value === 'number' && !Number.isSafeInteger(value) && (Number.isInteger(value) || !Number.isFinite(value))
+  )
+}
+
+const PART = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g
+
+/**
+ * JSON in other lines: `indent` before each, or all in one where that is empty. Each string and number stays as it is written.
+ *
+ * `text` is known to be JSON.
+ */
+export function rewrap(text: string, indent: string): string {
+  const parts = text.match(PART) ?? []
+  const line = (depth: number) => (indent ? `\n${indent.repeat(depth)}` : '')
+  let depth = 0
+  let wrapped = ''
+  parts.forEach((part, index) => {
+    const opened = parts[index - 1] === '{' || parts[index - 1] === '['
+    if (part === '}' || part === ']') {
+      depth--
+      wrapped += opened ? part : line(depth) + part
+    } else if (part === ',') wrapped += part
+    else if (part === ':') wrapped += indent ? ': ' : ':'
+    else {
+      if (opened || parts[index - 1] === ',') wrapped += line(depth)
+      wrapped += part
+      if (part === '{' || part === '[') depth++
+    }
+  })
+  return wrapped
+}

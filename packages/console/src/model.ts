@@ -123,6 +123,10 @@ export interface SeenEvent {
   readonly time: number | undefined
   readonly cursor: string | undefined
   readonly audience?: readonly string[] | undefined
+  /** Whether a number in the data is not as it was published: the page can't hold it. */
+  readonly rounded: boolean
+  /** No event, but a place in the list where some are missing: why, in a sentence. */
+  readonly gap?: string | undefined
 }
 
 export type JobState = 'queued' | 'running' | 'completed' | 'failed' | 'canceled' | 'lost'

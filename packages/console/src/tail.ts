@@ -1,4 +1,5 @@
 import { eventTest, isEmpty, NO_FILTER, type TailFilter } from './filter.js'
+import { isRounded } from './json-text.js'
 import type { SeenEvent } from './model.js'
 import { Ring } from './ring.js'
 import { Store } from './store.js'
@@ -10,7 +11,7 @@ const KEPT = 20_000
 export type Hold = 'pause' | 'scroll' | 'open'
 
 /** An event as it came. */
-export type Came = Omit<SeenEvent, 'number' | 'text'>
+export type Came = Omit<SeenEvent, 'number' | 'text' | 'rounded'>
 
 /**
  * The newest events, and what of them is shown.
@@ -27,6 +28,8 @@ export class Tail {
   #test: ((event: SeenEvent) => boolean) | undefined
   #holds = new Set<Hold>()
   #total = 0
+  /** Of what came while it was held, what fits the filter, and how many of these are not kept any more. */
+  #fitting = 0
   #lost = 0
   #told = false
   readonly #schedule: (run: () => void) => void
@@ -54,9 +57,9 @@ export class Tail {
     return this.#total
   }
 
-  /** How many came while it was held. */
+  /** How many that fit the filter came while it was held. */
   get waiting(): number {
-    return this.#waiting.length + this.#lost
+    return this.#fitting
   }
 
   /** How many of those are not kept any more, as there were too many. */
@@ -72,11 +75,28 @@ export class Tail {
     return this.#holds
   }
 
+  /** The newest `most` events, the newest first: whatever is asked for and shown, also those that were put aside. */
+  newest(most: number): SeenEvent[] {
+    const found: SeenEvent[] = []
+    for (const ring of [this.#waiting, this.#all]) {
+      for (let back = 0; back < ring.length && found.length < most; back++) {
+        const event = ring.newest(back)
+        if (event && event.gap === undefined) found.push(event)
+      }
+    }
+    return found
+  }
+
+  /** What is kept, each by its {@link markOf}. */
+  marks(): ReadonlySet<string> {
+    return new Set([...this.#all, ...this.#waiting].map(markOf))
+  }
+
   add(events: readonly Came[]): void {
     for (const came of events) {
       const event = new Seen(++this.#total, came)
       if (this.#holds.size === 0) this.#show(event)
-      else if (this.#waiting.push(event)) this.#lost++
+      else this.#putAside(event)
     }
     this.#tell()
   }
@@ -92,7 +112,7 @@ export class Tail {
     if (this.#holds.size === 0) {
       for (const event of this.#waiting) this.#show(event)
       this.#waiting.clear()
-      this.#lost = 0
+      this.#fitting = this.#lost = 0
     }
     this.#tell()
   }
@@ -101,22 +121,35 @@ export class Tail {
     this.#filter = filter
     this.#test = isEmpty(filter) ? undefined : eventTest(filter)
     this.#matching.clear()
-    if (this.#test) for (const event of this.#all) if (this.#test(event)) this.#matching.push(event)
+    if (this.#test) for (const event of this.#all) if (this.#fits(event)) this.#matching.push(event)
+    this.#fitting = this.#lost
+    for (const event of this.#waiting) if (this.#fits(event)) this.#fitting++
     this.#tell()
   }
 
   clear(): void {
     for (const ring of [this.#all, this.#waiting, this.#matching]) ring.clear()
-    this.#lost = 0
+    this.#fitting = this.#lost = 0
     this.#tell()
   }
 
   #show(event: Seen): void {
     this.#all.push(event)
     if (!this.#test) return
-    if (this.#test(event)) this.#matching.push(event)
+    if (this.#fits(event)) this.#matching.push(event)
     const oldest = this.#all.at(0)?.number ?? 0
     while ((this.#matching.at(0)?.number ?? oldest) < oldest) this.#matching.shift()
+  }
+
+  #putAside(event: Seen): void {
+    const oldest = this.#waiting.at(0)
+    if (this.#waiting.push(event) && oldest && this.#fits(oldest)) this.#lost++
+    if (this.#fits(event)) this.#fitting++
+  }
+
+  /** A gap is one in whatever is asked for. */
+  #fits(event: Seen): boolean {
+    return event.gap !== undefined || this.#test === undefined || this.#test(event)
   }
 
   #tell(): void {
@@ -129,7 +162,12 @@ export class Tail {
   }
 }
 
-/** An event that says its data as text only when somebody looks. */
+/** Tells kept events apart, also where a log that was restored gives a cursor a second time. */
+export function markOf({ cursor, time }: Pick<Came, 'cursor' | 'time'>): string {
+  return `${cursor} ${time}`
+}
+
+/** An event that looks into its data only when somebody else does. */
 export class Seen implements SeenEvent {
   readonly number: number
   readonly name: string
@@ -139,7 +177,9 @@ export class Seen implements SeenEvent {
   readonly time: number | undefined
   readonly cursor: string | undefined
   readonly audience: readonly string[] | undefined
+  readonly gap: string | undefined
   #text: string | undefined
+  #rounded: boolean | undefined
 
   constructor(number: number, came: Came) {
     this.number = number
@@ -150,10 +190,16 @@ export class Seen implements SeenEvent {
     this.time = came.time
     this.cursor = came.cursor
     this.audience = came.audience
+    this.gap = came.gap
   }
 
   get text(): string {
     this.#text ??= JSON.stringify(this.data) ?? ''
     return this.#text
+  }
+
+  get rounded(): boolean {
+    this.#rounded ??= isRounded(this.data)
+    return this.#rounded
   }
 }

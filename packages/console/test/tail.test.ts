@@ -13,6 +13,7 @@ function setUp(kept = 5) {
 
 const came = (...names: string[]): Came[] =>
   names.map(name => ({ name, topic: `t/${name}`, data: null, time: 0, cursor: undefined }))
+const gap: Came = { name: '', topic: '', data: null, time: 0, cursor: undefined, gap: 'the log was lost' }
 const shown = (tail: Tail) => [...tail.events].map(({ name }) => name).join('')
 
 describe('the tail', () => {
@@ -70,6 +71,36 @@ describe('the tail', () => {
     expect([shown(tail), tail.kept]).toEqual(['aaa', 5])
     tail.setFilter(NO_FILTER)
     expect(shown(tail)).toBe('abaBa'.toLowerCase())
+  })
+
+  test('counts of what came while it was held what fits the filter', () => {
+    const { tail } = setUp(3)
+    tail.setFilter({ ...NO_FILTER, name: 'a' })
+    tail.hold('pause')
+    tail.add(came('b', 'b'))
+    expect(tail.waiting).toBe(0)
+    tail.add(came('a', 'b', 'b', 'b'))
+    expect([tail.waiting, tail.lost]).toEqual([1, 1])
+    tail.setFilter({ ...NO_FILTER, name: 'b' })
+    expect(tail.waiting).toBe(4)
+    tail.release('pause')
+    expect([shown(tail), tail.waiting]).toEqual(['bbb', 0])
+  })
+
+  test('says the newest whatever is asked for, also of what was put aside', () => {
+    const { tail } = setUp()
+    tail.add(came('a', 'b'))
+    tail.setFilter({ ...NO_FILTER, name: 'nothing' })
+    tail.hold('pause')
+    tail.add([...came('c'), { ...gap, time: 1 }])
+    expect(tail.newest(2).map(({ name }) => name)).toEqual(['c', 'b'])
+  })
+
+  test('shows a gap whatever is asked for', () => {
+    const { tail } = setUp()
+    tail.setFilter({ ...NO_FILTER, name: 'a' })
+    tail.add([...came('a', 'b'), gap, ...came('a')])
+    expect([...tail.events].map(({ name, gap }) => gap ?? name)).toEqual(['a', 'the log was lost', 'a'])
   })
 
   test('forgets what fits the filter together with the rest', () => {

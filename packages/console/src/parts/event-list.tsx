@@ -30,6 +30,12 @@ const SPARE = 6
 /** Characters of the data that can be seen in a row at most. */
 const PREVIEW = 240
 
+/** When an event was. A gap has no time: it is known when it was noticed, which is later than what stands above it. */
+function timeOf(event: SeenEvent, narrow: boolean, say: EventListProps['time']): string {
+  if (event.gap !== undefined) return ''
+  return say ? say(event) : clock(event.time, !narrow)
+}
+
 /** A list of which only the rows in sight are drawn. j and k move in it, Escape closes what is open. */
 export function EventList(props: EventListProps): JSX.Element {
   const { rows, selected, onSelect, onAway } = props
@@ -85,14 +91,23 @@ export function EventList(props: EventListProps): JSX.Element {
         aria-selected={open}
         aria-posinset={back + 1}
         aria-setsize={rows.length}
-        class={`event-row${event.cursor === undefined ? ' signal' : ''}`}
+        class={`event-row${event.gap !== undefined ? ' gap' : event.cursor === undefined ? ' signal' : ''}`}
         style={{ transform: `translateY(${back * rowHeight}px)` }}
         onClick={() => onSelect(open ? undefined : event)}
       >
-        <span class="at">{props.time ? props.time(event) : clock(event.time, !narrow)}</span>
-        <span class="name">{event.name}</span>
-        <span class="topic">{event.topic}</span>
-        <span class="data">{event.text.length > PREVIEW ? `${event.text.slice(0, PREVIEW)}…` : event.text}</span>
+        <span class="at">{timeOf(event, narrow, props.time)}</span>
+        {event.gap !== undefined ? (
+          <span class="why">{event.gap}</span>
+        ) : (
+          <>
+            <span class="name">{event.name}</span>
+            <span class="topic">{event.topic}</span>
+            <span class="data">
+              {event.rounded && <abbr title="Numbers of 2^53 and above are rounded here; open it to see them">≈</abbr>}
+              {event.text.length > PREVIEW ? `${event.text.slice(0, PREVIEW)}…` : event.text}
+            </span>
+          </>
+        )}
       </div>,
     )
   }

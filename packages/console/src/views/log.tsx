@@ -2,6 +2,7 @@ import type { JSX } from 'preact'
 import { useMemo, useRef, useState } from 'preact/hooks'
 import { withQuery } from '../api.js'
 import { route, say, useCalm, useNow, useResource } from '../context.js'
+import { offsetOf } from '../cursor.js'
 import { ago, bytes, count, duration, moment } from '../format.js'
 import { useKeys } from '../keys.js'
 import type { LoggedEvent, LogInfo, SeenEvent } from '../model.js'
@@ -23,7 +24,7 @@ export function LogView(): JSX.Element {
   const info = useResource<LogInfo>('v1/log', { every: 5_000 })
   const page = useResource<{ events: LoggedEvent[]; before?: string }>(
     useCalm(withQuery('v1/log/events', { before, limit: PAGE, topic: asPattern(topic), name: name?.trim() })),
-    { keep: true },
+    { keep: true, exact: true },
   )
   useKeys({ '/': () => first.current?.focus(), n: () => older(), p: () => newest(), r: () => page.reload() })
   const rows = useMemo(() => {
@@ -40,7 +41,7 @@ export function LogView(): JSX.Element {
   return (
     <div class="view fill">
       {info.value && <Kept log={info.value} now={now} />}
-      {info.error && <Failed error={info.error} retry={info.reload} />}
+      {info.error && info.error.message !== page.error?.message && <Failed error={info.error} retry={info.reload} />}
       <search class="toolbar">
         <input
           ref={first}
@@ -150,17 +151,12 @@ function Kept({ log, now }: { log: LogInfo; now: number }): JSX.Element {
         <dt>From, to</dt>
         <dd>
           <code>
-            {offset(log.first)} … {offset(log.last)}
+            {offsetOf(log.first) ?? '–'} … {offsetOf(log.last) ?? '–'}
           </code>
         </dd>
       </dl>
     </div>
   )
-}
-
-/** The number in a cursor: what an operator compares. Clients take it as a whole. */
-function offset(cursor: string | null): string {
-  return cursor?.split('-')[1] ?? '–'
 }
 
 function Bound(props: {

@@ -2,7 +2,8 @@ import type { JSX } from 'preact'
 import { useMemo, useRef, useState } from 'preact/hooks'
 import { ApiError, withQuery } from '../api.js'
 import { route, useHub, useResource } from '../context.js'
-import { parseJson } from '../json-text.js'
+import { readGrants } from '../grants.js'
+import { parseJson, rewrap } from '../json-text.js'
 import { useKeys } from '../keys.js'
 import type { ProfileEvent, ProfileInfo } from '../model.js'
 import { Copy } from '../parts/copy.js'
@@ -21,6 +22,8 @@ interface Form {
   readonly scope: string
   readonly data: string
   readonly signal: boolean
+  /** It is one that was published before, and not who may see it is known. */
+  readonly unknownAudience: boolean
 }
 
 interface Taken {
@@ -62,22 +65,23 @@ export function PublishView(): JSX.Element {
       const answer = await hub.ask<{ results: Omit<Taken, 'name'>[] }>(withQuery('v1/publish', { profile: named }), {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(draft(form, data.value, scope.value)),
+        body: draft(form),
       })
       const results = answer.results.map(result => ({ ...result, name: form.name }))
       setTaken(was => [...results, ...was].slice(0, 8))
     } catch (failure) {
-      setError(failure instanceof ApiError ? failure : new ApiError(0, String(failure)))
+      const said = failure instanceof ApiError ? failure : new ApiError(0, String(failure))
+      setError(said)
+      // The profile says it then, and wants it left out.
+      if (fieldOf(said) === 'audience' && said.problem?.type?.endsWith(':not-allowed'))
+        setForm(was => ({ ...was, unknownAudience: false }))
     } finally {
       setBusy(false)
     }
   }
   const field = fieldOf(error)
-  const command = shell(
-    draft(form, data.ok ? data.value : undefined, scope.ok ? scope.value : undefined),
-    !hub.who.dev,
-    named,
-  )
+  const isWhole = data.ok && scope.ok
+  const command = isWhole ? shell(draft(form), !hub.who.dev, named) : undefined
   const wrong = (name: string) => (field === name ? error?.message.replace(/^event 0: /, '') : undefined)
   const text = (name: 'name' | 'topic' | 'audience' | 'key', label: string, hint: string, required = false) => (
     <Field label={label} hint={hint} error={wrong(name)}>
@@ -142,9 +146,22 @@ export function PublishView(): JSX.Element {
             {text(
               'audience',
               'Audience',
-              said(kind) ? `The profile says it: ${said(kind)}` : 'Grants, separated by commas. Empty is the default',
+              form.unknownAudience
+                ? 'Who could see it is not known here: say who may, as in role/viewer, or everyone'
+                : said(kind)
+                  ? `The profile says it: ${said(kind)}`
+                  : 'Grants, separated by commas. Empty is the default',
+              form.unknownAudience,
             )}
           </div>
+          {query.again && (
+            <div class="notice">
+              <span>
+                As it was published before. The log does not tell keys and scopes: say them anew where there were any.
+                {query.again === 'rounded' && ' Numbers of 2^53 and above were rounded by this page: correct them.'}
+              </span>
+            </div>
+          )}
           <Field label="Data" hint="Any JSON. Ctrl+Enter publishes." error={data.ok ? wrong('data') : data.message}>
             {attributes => (
               <textarea
@@ -162,7 +179,7 @@ export function PublishView(): JSX.Element {
               type="button"
               class="small"
               disabled={!data.ok}
-              onClick={() => data.ok && change({ data: JSON.stringify(data.value, null, 2) ?? '' })}
+              onClick={() => change({ data: rewrap(form.data, '  ') })}
             >
               Tidy up
             </button>
@@ -238,10 +255,16 @@ export function PublishView(): JSX.Element {
           )}
           <section class="card">
             <h2>The same from a shell</h2>
-            <pre>{command}</pre>
-            <div class="buttons">
-              <Copy label="Copy" text={() => command} />
-            </div>
+            {command === undefined ? (
+              <p class="soft">It stands here once the form is JSON.</p>
+            ) : (
+              <>
+                <pre>{command}</pre>
+                <div class="buttons">
+                  <Copy label="Copy" text={() => command} />
+                </div>
+              </>
+            )}
           </section>
           <section class="card" aria-live="polite">
             <h2>Published</h2>
@@ -274,44 +297,46 @@ export function PublishView(): JSX.Element {
 }
 
 function begin(query: Readonly<Record<string, string>>): Form {
-  const parsed = parseJson(query.data ?? '')
-  const data =
-    parsed.ok && parsed.value !== undefined
-      ? JSON.stringify(parsed.value, null, 2)
-      : (query.data ?? '{\n  "text": "hi"\n}')
+  const data = query.data ?? '{\n  "text": "hi"\n}'
   return {
     profile: query.profile ?? 'default',
     name: query.name ?? 'greeting',
     topic: query.topic ?? (query.name ? '' : 'hello/world'),
-    audience: '',
+    audience: query.audience ?? '',
     key: '',
     scope: '',
-    data,
+    data: parseJson(data).ok ? rewrap(data, '  ') : data,
     signal: false,
+    unknownAudience: query.again !== undefined && !query.audience,
   }
 }
 
-/** The event as protocol §7.1 wants it: members that say nothing are left out. */
-function draft(form: Form, data: unknown, scope: unknown): Record<string, unknown> {
-  const audience = form.audience
-    .split(',')
-    .map(grant => grant.trim())
+/**
+ * The event as protocol §7.1 wants it, as JSON: members that say nothing are left out, and data and scope are what was typed. Parsed and
+ * written anew they would have other numbers, from 2^53 on.
+ */
+function draft(form: Form): string {
+  const { name, topic, key, data, scope, signal } = form
+  const audience = readGrants(form.audience)
+  const member = (name: string, json: string) => `,"${name}":${json}`
+  return [
+    `{"name":${JSON.stringify(name)}`,
+    data.trim() && member('data', rewrap(data, '')),
+    topic && member('topic', JSON.stringify(topic)),
+    audience.length > 0 && member('audience', JSON.stringify(audience)),
+    key && member('key', JSON.stringify(key)),
+    scope.trim() && member('scope', rewrap(scope, '')),
+    signal && member('signal', 'true'),
+    '}',
+  ]
     .filter(Boolean)
-  return {
-    name: form.name,
-    data,
-    ...(form.topic && { topic: form.topic }),
-    ...(audience.length > 0 && { audience }),
-    ...(form.key && { key: form.key }),
-    ...(scope !== undefined && { scope }),
-    ...(form.signal && { signal: true }),
-  }
+    .join('')
 }
 
 /** A command that publishes the same. */
-function shell(event: unknown, needsKey: boolean, profile: string | undefined): string {
+function shell(event: string, needsKey: boolean, profile: string | undefined): string {
   const query = profile === undefined ? '' : `?profile=${profile}`
-  const json = JSON.stringify(event).replaceAll("'", "'\\''")
+  const json = event.replaceAll("'", "'\\''")
   const key = needsKey ? ' -H "Authorization: Bearer $KEY"' : ''
   return `curl${key} --json '${json}' '${location.origin}/v1/publish${query}'`
 }
