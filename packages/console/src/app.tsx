@@ -71,7 +71,10 @@ async function identify(key: string | undefined, refused: (why: string) => void)
   try {
     const who = await asker(BASE, key, () => {})<Whoami>('v1/whoami')
     if (who.operator)
-      return { is: 'in', hub: new Hub(BASE, key, who, () => refused('The hub does not take this key any more.')) }
+      return {
+        is: 'in',
+        hub: new Hub(BASE, key, who, why => refused(`The hub does not take this key any more: ${why}`)),
+      }
     return { is: 'login', why: key ? `This is the key of ${who.principal}, who is no operator.` : undefined }
   } catch (error) {
     const status = error instanceof ApiError ? error.status : 0

@@ -142,7 +142,8 @@ function Badge(): JSX.Element {
     open: 'Live',
     connecting: 'Connecting',
     waiting: `Offline, again in ${secondsUntil(live.retryAt ?? now, now)} s`,
-    closed: 'Ended',
+    // What the client says begins with who ended it, which here is known.
+    closed: `Ended${live.error ? `: ${live.error.message.replace(/^the hub ended the connection: /, '')}` : ''}`,
   }[live.status]
   return (
     <span class="badge" data-is={live.status}>
