@@ -1,6 +1,6 @@
 import type { JSX } from 'preact'
 import { useMemo } from 'preact/hooks'
-import { useHub, useResource } from '../context.js'
+import { useHub, useNow, useResource } from '../context.js'
 import { ago, bytes, clock, count, duration, latency, rate } from '../format.js'
 import { SPAN } from '../hub.js'
 import type { LogInfo, Stats } from '../model.js'
@@ -13,11 +13,15 @@ import { useStore } from '../store.js'
 /** ms that the charts show at least. */
 const LEAST = 60_000
 
+/** ms without a figure after which those that are shown are old: they come each second. */
+const OLD = 4_000
+
 /** How the hub is. */
 export function OverviewView(): JSX.Element {
   const hub = useHub()
   const samples = useStore(hub.stats)
   useStore(hub.tail.version)
+  const old = useNow() - hub.counted > OLD
   const log = useResource<LogInfo>('v1/log', { every: 5_000 }).value
   const series = useMemo(() => rates(samples), [samples])
   const now = samples.at(-1)
@@ -44,7 +48,12 @@ export function OverviewView(): JSX.Element {
   ]
 
   return (
-    <div class="view">
+    <div class={`view${old ? ' old' : ''}`}>
+      {old && (
+        <div class="notice warn" role="status">
+          <span>As of {clock(hub.counted)}: the hub has sent no figures since.</span>
+        </div>
+      )}
       <div class="tiles">
         <Tile label="Connections" value={count(open)} note={`${count(now.closed)} ended`} />
         <Tile
@@ -149,25 +158,24 @@ function Tile(props: {
 /** The last few events: the way into the tail. */
 function Newest(): JSX.Element {
   const { tail } = useHub()
-  const events = Array.from({ length: Math.min(7, tail.events.length) }, (_, back) => tail.events.newest(back))
+  const events = tail.newest(7)
   return (
     <section class="card newest">
       <header>
         <h2>Newest events</h2>
         <a href="#/tail">Tail</a>
       </header>
-      {events.length === 0 && <p class="soft">None since this page was opened.</p>}
+      {events.length === 0 && (
+        <p class="soft">{tail.total === 0 ? 'Nothing has happened yet.' : 'None since the tail was cleared.'}</p>
+      )}
       <ul>
-        {events.map(
-          event =>
-            event && (
-              <li key={event.number}>
-                <span class="at">{clock(event.time)}</span>
-                <span class="name">{event.name}</span>
-                <span class="topic">{event.topic}</span>
-              </li>
-            ),
-        )}
+        {events.map(event => (
+          <li key={event.number}>
+            <span class="at">{clock(event.time)}</span>
+            <span class="name">{event.name}</span>
+            <span class="topic">{event.topic}</span>
+          </li>
+        ))}
       </ul>
     </section>
   )
