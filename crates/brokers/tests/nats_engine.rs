@@ -3,7 +3,7 @@
 mod nats_server;
 
 use nats_server::{NEWEST, NatsServer};
-use tidings_brokers::nats::{Engine, EngineError, NatsSettings, Version};
+use tidings_brokers::nats::{Engine, EngineError, NatsSettings, NatsTls, Version};
 
 #[tokio::test]
 async fn a_server_that_drops_settings_in_silence_is_refused_with_what_to_do() {
@@ -29,6 +29,16 @@ async fn a_server_that_can_not_take_the_largest_event_is_refused_at_the_start() 
     let server = NatsServer::of(NEWEST, "max_payload: 64KB");
     let sentence = Engine::connect(server.settings()).await.expect_err("64 KB are too few").to_string();
     assert!(sentence.contains("65536") && sentence.contains("raise `max_payload`"), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_with_what_to_do_and_not_waited_for() {
+    let server = NatsServer::start();
+    let tls = NatsTls { required: true, ..NatsTls::default() };
+    let refused = Engine::connect(NatsSettings { tls, ..server.settings() }).await.expect_err("it speaks no TLS");
+    assert!(matches!(refused, EngineError::Unfit(_)), "{refused:?}");
+    let sentence = refused.to_string();
+    assert!(sentence.contains("speaks no TLS: leave `tls` away, or turn it on there"), "{sentence}");
 }
 
 #[tokio::test]

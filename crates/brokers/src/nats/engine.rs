@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_nats::connection::State;
 use async_nats::jetstream::{self, Context, Error as JetStreamError, ErrorCode};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 
@@ -156,7 +157,12 @@ impl Engine {
 
     /// `None` while it is connected; else since when it is not, and why.
     pub fn down(&self) -> Option<Down> {
-        self.down.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        // The client drops events when many come at once: that it is back may be one of them.
+        if down.is_some() && self.client.connection_state() == State::Connected {
+            back(&mut down);
+        }
+        down.clone()
     }
 
     /// What all subjects of the hub begin with, without the last dot.
@@ -210,12 +216,17 @@ impl NatsSettings {
                 "it refuses who this is: look at user, token, nkey or credentials"
             }
             ConnectErrorKind::Tls => "TLS fails: look at `ca`, `cert` and `key`",
+            // What rustls says of an answer that is none of TLS.
+            _ if error.to_string().contains("InvalidContentType") => {
+                "this server speaks no TLS: leave `tls` away, or turn it on there"
+            }
             _ => return EngineError::Unreachable { at, why: error.to_string() },
         };
         EngineError::Unfit(format!("NATS at {at} can't be used: {look_at} ({error})"))
     }
 
     async fn options(&self, down: Arc<Mutex<Option<Down>>>) -> Result<ConnectOptions, EngineError> {
+        let slow = Mutex::new(None);
         let mut options = ConnectOptions::new()
             .name(format!("tidings {}", self.hub))
             .ping_interval(PING_EVERY)
@@ -226,7 +237,7 @@ impl NatsSettings {
             .client_capacity(1 << 13)
             .require_tls(self.tls.required)
             .reconnect_delay_callback(reconnect_delay)
-            .event_callback(move |event| note(&down, &event));
+            .event_callback(move |event| note(&down, &slow, &event));
         options = match &self.login {
             Login::None => options,
             Login::Password(user, password) => options.user_and_password(user.clone(), password.clone()),
@@ -260,7 +271,23 @@ fn reconnect_delay(attempts: usize) -> Duration {
     most.mul_f64(0.5 + share / 2.0)
 }
 
-fn note(down: &Mutex<Option<Down>>, event: &Event) -> std::future::Ready<()> {
+/// It is connected again.
+fn back(down: &mut Option<Down>) {
+    if down.take().is_some() {
+        tracing::info!("NATS is back");
+    }
+}
+
+/// How long it must be quiet before what comes as one of many is told of again.
+const BURST: Duration = Duration::from_secs(10);
+
+/// Whether this is the first of many that come one behind the other; `last` is when the one before it came.
+fn is_first(last: &Mutex<Option<Instant>>, now: Instant) -> bool {
+    let before = last.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+    before.is_none_or(|before| now.saturating_duration_since(before) > BURST)
+}
+
+fn note(down: &Mutex<Option<Down>>, slow: &Mutex<Option<Instant>>, event: &Event) -> std::future::Ready<()> {
     let gone = |why: String| {
         tracing::warn!(why, "NATS is away");
         let mut down = down.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,13 +295,12 @@ fn note(down: &Mutex<Option<Down>>, event: &Event) -> std::future::Ready<()> {
         *down = Some(Down { since, why });
     };
     match event {
-        Event::Connected if down.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() => {
-            tracing::info!("NATS is back");
-        }
-        Event::Connected => {}
+        Event::Connected => back(&mut down.lock().unwrap_or_else(PoisonError::into_inner)),
         Event::Disconnected => gone("the connection was cut".into()),
         Event::Closed => gone("the connection was given up".into()),
         Event::LameDuckMode => tracing::info!("the NATS server is about to stop; going on at another"),
+        // One comes for each message that is dropped.
+        Event::SlowConsumer(_) if !is_first(slow, Instant::now()) => {}
         Event::SlowConsumer(_) => tracing::warn!("NATS sends faster than is read here; what was dropped is read again"),
         Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),
         Event::ClientError(error) => tracing::debug!(%error, "NATS can't be reached"),
@@ -299,6 +325,13 @@ mod tests {
         }
         assert_eq!(Version::parse("2.10"), None);
         assert!(Version(2, 9, 10) < OLDEST && Version(2, 10, 0) >= OLDEST && Version(3, 0, 0) > OLDEST);
+    }
+
+    #[test]
+    fn of_many_in_a_row_the_first_is_told() {
+        let (last, begun) = (Mutex::new(None), Instant::now());
+        let told = [0, 1, 9, 18, 29].map(|second| is_first(&last, begun + Duration::from_secs(second)));
+        assert_eq!(told, [true, false, false, false, true]);
     }
 
     #[test]
