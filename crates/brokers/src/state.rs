@@ -21,6 +21,10 @@ pub const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The longest that a ticket may count. One that is to count for longer may be forgotten earlier than that.
 pub const LONGEST_TICKET: Duration = Duration::from_secs(300);
 
+/// After how long keys and revocations are not current any more. Longer than a cluster that keeps them takes to find another leader on most
+/// days.
+const STALE: Duration = Duration::from_secs(8);
+
 /// Why the state could not be read or changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -83,10 +87,15 @@ pub trait AccessStore: Send + Sync + 'static {
     /// then on. Read them afterwards: nothing between is missed. With `None` it returns at once.
     async fn changed(&self, seen: Option<u64>) -> Result<u64, StateError>;
 
-    /// Whether what is known here of keys and revocations was all that there is some seconds ago at the latest. Where not, whoever was
-    /// shut out elsewhere may still come in here.
+    /// How long ago what is known here of keys and revocations was all that there is, for sure. Whoever was shut out elsewhere since may
+    /// still come in here.
+    fn whole_ago(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether that was some seconds ago at the latest.
     fn is_current(&self) -> bool {
-        true
+        self.whole_ago() < STALE
     }
 }
 

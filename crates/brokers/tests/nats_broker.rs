@@ -8,7 +8,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::{consumer, stream};
 use nats_server::{NEWEST, NatsServer, fresh, open, until};
 use tidings::event::Dedup;
-use tidings::{Broker, BrokerError, NewEvent, Offset, Query};
+use tidings::{Broker, BrokerError, Event, NewEvent, Offset, Query, Tail};
 use tidings_brokers::Retention;
 use tidings_brokers::contract::{self, Recorder, after, event, read_all, signal};
 use tidings_brokers::nats::{
@@ -153,6 +153,24 @@ async fn a_stream_that_was_made_anew_is_another_history_and_never_misread() {
     assert!(matches!(broker.publish(vec![event("a", 4)]).await, Err(BrokerError::Unavailable(_))));
     assert!(matches!(broker.read(after(Offset::START)).await, Err(BrokerError::Unavailable(_))));
     assert_eq!(anew.head().last, Offset(2), "nothing of the old history got into the new one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_told_and_panics_ends_the_history_and_is_not_followed_by_silence() {
+    struct Faulty;
+    impl Tail for Faulty {
+        fn appended(&self, _: Vec<Event>) {
+            panic!("a fault of the test's");
+        }
+    }
+    let server = NatsServer::start();
+    let broker = open(fresh(server.settings())).await;
+    broker.tail(Arc::new(Faulty));
+    // Whether it is answered is not said: it is in the log.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), broker.publish(vec![event("a", 1)])).await;
+    let why = tokio::time::timeout(std::time::Duration::from_secs(30), broker.replaced()).await.expect("it is told");
+    assert!(why.contains("a fault of this program"), "{why}");
+    assert!(!broker.is_caught_up());
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {

@@ -6,8 +6,8 @@ use crate::broker::{BrokerError, Standing};
 use crate::cursor::{Cursor, Offset};
 use crate::hub::Hub;
 
-/// How long is waited for the log to come to where a client stands already: longer than it takes to notice that the engine
-/// has gone silent, so that a client is told of a gap only by who would know better.
+/// How long is waited for the log to come to where a client stands already: longer than a log takes that was stalled for a moment. Who has
+/// not come there then asks how far the log is, so that a client is told of a gap only by who knows better.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many events another replica may be ahead, as far as is believed: some seconds of the fastest publishing. Whoever claims to be further
@@ -52,7 +52,12 @@ impl Hub {
                 grown.await;
             }
         });
-        if arrived.await.is_err() && self.broker().standing() == Standing::CutOff {
+        if arrived.await.is_ok() {
+            return Ok(());
+        }
+        // What is heard here may be silent as nothing happens, or as this process is cut off and has not noticed.
+        let is_behind = self.broker().standing() == Standing::CutOff || self.broker().proven_last().await? >= offset;
+        if is_behind && self.window().head().1 < offset {
             return Err(BrokerError::Unavailable("this replica is cut off from the log".into()));
         }
         // Who is further than the log itself is told of a gap.
@@ -78,6 +83,8 @@ mod tests {
     struct Elsewhere {
         tail: Mutex<Option<Arc<dyn Tail>>>,
         is_cut_off: AtomicBool,
+        /// How far the log is, where that can be asked.
+        last: Mutex<Option<u64>>,
     }
 
     impl Elsewhere {
@@ -115,6 +122,9 @@ mod tests {
         fn standing(&self) -> Standing {
             if self.is_cut_off.load(Ordering::SeqCst) { Standing::CutOff } else { Standing::Current }
         }
+        async fn proven_last(&self) -> Result<Offset, BrokerError> {
+            self.last.lock().unwrap().map(Offset).ok_or(BrokerError::Unavailable("nobody answers".into()))
+        }
     }
 
     async fn hub(broker: &Arc<Elsewhere>) -> Arc<Hub> {
@@ -141,10 +151,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_replica_that_is_cut_off_sends_them_elsewhere_and_one_that_is_not_tells_of_a_gap() {
+    async fn a_gap_is_told_by_a_replica_that_knows_how_far_the_log_is_and_by_no_other() {
         let broker = Arc::<Elsewhere>::default();
         let hub = hub(&broker).await;
         let asked = hub.cursor(Offset(2)).to_string();
+        for last in [None, Some(2), Some(3)] {
+            // It stands well, as it has not noticed yet.
+            *broker.last.lock().unwrap() = last;
+            assert!(matches!(hub.arrive(Some(&asked)).await, Err(BrokerError::Unavailable(_))), "{last:?}");
+        }
+        *broker.last.lock().unwrap() = Some(1);
         hub.arrive(Some(&asked)).await.unwrap();
         assert!(hub.start(Some(&asked)).gap.is_some());
         broker.is_cut_off.store(true, Ordering::SeqCst);

@@ -39,6 +39,12 @@ pub trait Broker: Send + Sync {
     fn standing(&self) -> Standing {
         Standing::Alone
     }
+
+    /// The last place that the log has for all who append to it, as it is known for sure from a moment after this was called. An error
+    /// if nothing is: who claims to have been further is not told then that there is nothing.
+    async fn proven_last(&self) -> Result<Offset, BrokerError> {
+        Ok(self.head().last)
+    }
 }
 
 /// How a process stands to others that append to the same log.

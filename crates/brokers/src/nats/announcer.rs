@@ -59,6 +59,8 @@ struct State {
     bytes: u64,
     voids: u64,
     foreign: u64,
+    /// When the leader of the stream was heard of last.
+    led_at: Option<Instant>,
     /// The last place with an event, and who published it: what a log that lost its end no longer has there.
     newest: Option<(u64, Origin)>,
     held: VecDeque<(Instant, Signal, Origin)>,
@@ -79,6 +81,7 @@ impl Announcer {
             trimmed: stream.trimmed(),
             bytes: stream.bytes,
             voids: stream.voids,
+            led_at: stream.is_led.then(Instant::now),
             ..State::default()
         };
         Announcer {
@@ -158,11 +161,19 @@ impl Announcer {
     /// Takes what the engine says of the stream now.
     pub fn refresh(&self, stream: &StreamState) {
         let mut state = self.state();
+        if stream.is_led {
+            state.led_at = Some(Instant::now());
+        }
         state.trimmed = state.trimmed.max(stream.trimmed());
         if state.announced >= stream.last {
             state.bytes = stream.bytes;
             state.voids = stream.voids + state.foreign;
         }
+    }
+
+    /// Whether the leader was heard of within this time.
+    pub fn is_led(&self, within: Duration) -> bool {
+        self.state().led_at.is_some_and(|at| at.elapsed() < within)
     }
 
     /// Has whoever follows the stream ask whether it is what was announced still.
@@ -181,7 +192,7 @@ impl Announcer {
             if ended.is_some() {
                 return false;
             }
-            tracing::error!(why, "the log in NATS is not the one that was announced any more");
+            tracing::error!(why, "what was announced of the log in NATS can't be gone on with");
             *ended = Some(why);
             true
         });

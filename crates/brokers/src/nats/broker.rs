@@ -13,6 +13,7 @@ use super::announcer::Announcer;
 use super::direct::Direct;
 use super::engine::{Engine, EngineError};
 use super::history;
+use super::kept_up::caught;
 use super::publisher::{Publisher, signal_subject};
 use super::reader::Reader;
 use super::settings::Durability;
@@ -21,6 +22,10 @@ use super::tail::{Follower, TailError};
 
 /// How often the engine is asked where the log begins and how large it is.
 const REFRESH: Duration = Duration::from_secs(2);
+
+/// After how long without a word of the leader this replica is cut off, whatever else it hears: a server that the others of its cluster
+/// can't reach goes on with the heartbeats of the consumers on it. Longer than a cluster takes to find another leader on most days.
+const STALE: Duration = Duration::from_secs(8);
 
 /// Keeps the events in one stream of NATS JetStream, which several replicas share.
 ///
@@ -79,8 +84,8 @@ impl NatsBroker {
         reader.note(&state);
         let publisher = Arc::new(Publisher::new(engine.clone(), announcer.clone(), is_atomic));
         let tasks = vec![
-            tokio::spawn(follower.run(signals, consumer)),
-            tokio::spawn(refresh(engine.clone(), announcer.clone())),
+            tokio::spawn(or_end(announcer.clone(), follower.run(signals, consumer))),
+            tokio::spawn(or_end(announcer.clone(), refresh(engine.clone(), announcer.clone()))),
         ];
         Ok(Arc::new(NatsBroker { engine, announcer, publisher, reader, is_caught_up, copies, is_atomic, tasks }))
     }
@@ -92,9 +97,10 @@ impl NatsBroker {
         self.announcer.replaced().await
     }
 
-    /// Whether the tail follows the stream and has what was there when it began to.
+    /// Whether the tail follows the stream and has what was there when it began to, and the leader was heard of a moment ago.
     pub fn is_caught_up(&self) -> bool {
-        self.announcer.ended().is_none() && self.engine.down().is_none() && self.is_caught_up.load(Ordering::Relaxed)
+        let is_there = self.announcer.ended().is_none() && self.engine.down().is_none();
+        is_there && self.is_caught_up.load(Ordering::Relaxed) && self.announcer.is_led(STALE)
     }
 
     /// How many messages in the stream were none of Tidings', and were passed over.
@@ -170,6 +176,17 @@ impl Broker for NatsBroker {
 
     fn standing(&self) -> Standing {
         if self.is_caught_up() { Standing::Current } else { Standing::CutOff }
+    }
+
+    async fn proven_last(&self) -> Result<Offset, BrokerError> {
+        self.reader.proven_last().await
+    }
+}
+
+/// Does `work`. If it panics nothing is announced any more, or not what is so: the program has to begin anew.
+async fn or_end(announcer: Arc<Announcer>, work: impl Future<Output = ()>) {
+    if caught(work).await.is_err() {
+        announcer.end("a fault of this program keeps it from following the log".into());
     }
 }
 

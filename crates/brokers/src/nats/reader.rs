@@ -92,6 +92,20 @@ impl Reader {
         }
     }
 
+    /// The last place of the log, by a leader that most copies answer.
+    pub async fn proven_last(&self) -> Result<Offset, BrokerError> {
+        let unavailable = |why: String| BrokerError::Unavailable(format!("the log can't be asked in NATS: {why}"));
+        if let Some(down) = self.engine.down() {
+            return Err(unavailable(down.why));
+        }
+        let now = self.latest.ask(stream::info(&self.engine)).await.map_err(|error| unavailable(error.to_string()))?;
+        if now.epoch != self.announcer.epoch || !now.is_led {
+            return Err(unavailable("who answers may not lead it any more".into()));
+        }
+        self.announcer.refresh(&now);
+        Ok(Offset(now.last))
+    }
+
     async fn read_once(&self, query: &Query, until: u64) -> Result<Page, Trouble> {
         let Some(topics) = &query.topics else { return self.read_all(query, until).await };
         let mut subjects: Vec<String> =

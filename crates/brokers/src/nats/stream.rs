@@ -68,6 +68,8 @@ pub(super) struct StreamState {
     pub atomic: bool,
     /// Which server leads it, and since when, as far as it says so. Empty if there is one server.
     pub leader: String,
+    /// Whether who says all this leads still, as far as it can be known.
+    pub is_led: bool,
     /// Its configuration as the server says it.
     pub config: Value,
 }
@@ -110,9 +112,25 @@ impl StreamState {
             lost: epoch::lost(info),
             atomic: config["allow_atomic"].as_bool().unwrap_or(false),
             leader: ["leader", "leader_since"].map(|name| info["cluster"][name].as_str().unwrap_or_default()).join(" "),
+            is_led: is_led(info),
             config: config.clone(),
         })
     }
+}
+
+/// How long ago the leader of a stream may have heard of a copy for that to count. Copies answer it each second; and others are chosen to
+/// lead after 4 s at the earliest.
+const HEARD: Duration = Duration::from_secs(3);
+
+/// Whether whoever says this of a stream has heard of most copies a moment ago. A leader that is cut off from the others answers for ten
+/// seconds and more, while these have another one already.
+pub(super) fn is_led(info: &Value) -> bool {
+    let copies = info["cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+    // 0: it was never heard of.
+    let is_heard =
+        |copy: &&Value| copy["active"].as_u64().is_some_and(|ago| ago > 0 && u128::from(ago) < HEARD.as_nanos());
+    let heard = copies.iter().filter(is_heard).count();
+    heard >= copies.len().div_ceil(2)
 }
 
 /// What its leader says of the stream.
@@ -350,6 +368,21 @@ fn unusable(engine: &Engine, error: ApiError) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_not_heard_of_most_copies_for_seconds_leads_no_more() {
+        let info = |copies: &[u64]| {
+            let copies: Vec<_> = copies.iter().map(|millis| json!({ "active": millis * 1_000_000 })).collect();
+            json!({ "cluster": { "leader": "n1", "replicas": copies } })
+        };
+        assert!(is_led(&json!({ "cluster": { "leader": "n1" } })) && is_led(&json!({})), "it has the only copy");
+        for heard in [&[900, 900][..], &[10, 60_000], &[900, 900, 9_000, 9_000]] {
+            assert!(is_led(&info(heard)), "{heard:?}");
+        }
+        for unheard in [&[3_500, 3_500][..], &[0, 0], &[900, 9_000, 9_000, 9_000]] {
+            assert!(!is_led(&info(unheard)), "{unheard:?}");
+        }
+    }
 
     #[test]
     fn limits_that_one_burst_passes_are_refused_with_what_to_set() {

@@ -302,7 +302,7 @@ pub(super) fn place_of(events: &str, void: &str, subject: &str, header: Option<&
 
 /// The place in the stream and the number at the consumer, of the subject to which a message would be acknowledged (ADR-15): the old
 /// form has 9 parts, the new one a domain and an account more.
-fn sequences(reply: &str) -> Option<(u64, u64)> {
+pub(super) fn sequences(reply: &str) -> Option<(u64, u64)> {
     let parts: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
     let from = match parts.len() {
         7 => 3,

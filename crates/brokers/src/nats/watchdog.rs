@@ -46,11 +46,12 @@ pub async fn watch_over(engine: Weak<Engine>) {
     }
 }
 
-/// Whether the leader of the log says anything about it, and the cluster has a leader at all. A server that is cut off goes on speaking
-/// for what it led for long.
+/// Whether the leader of the log says anything about it, which most copies of it would agree with, and the cluster has a leader at all. A
+/// server that is cut off goes on speaking for what it led for long.
 async fn answers(engine: &Arc<Engine>) -> bool {
     let nothing = json!({});
     let (log, cluster) = tokio::join!(stream::info(engine), api::ask_within(engine, "INFO", &nothing, Some(PATIENCE)));
     let is_there = |error: &ApiError| matches!(error, ApiError::Refused(refusal) if refusal.code < 500);
-    log.map_or_else(|error| is_there(&error), |_| true) && cluster.map_or_else(|error| is_there(&error), |_| true)
+    log.map_or_else(|error| is_there(&error), |now| now.is_led)
+        && cluster.map_or_else(|error| is_there(&error), |_| true)
 }

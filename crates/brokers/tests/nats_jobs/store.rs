@@ -52,6 +52,35 @@ fn items(range: std::ops::Range<u64>) -> Vec<Bytes> {
     range.map(|n| Bytes::from(format!("{{\"n\":{n}}}"))).collect()
 }
 
+/// One that fails the first time.
+#[derive(Default)]
+struct Faulty {
+    ear: Ear,
+    failed: std::sync::atomic::AtomicBool,
+}
+
+impl JobWatcher for Faulty {
+    fn heard(&self, news: JobNews) {
+        assert!(self.failed.swap(true, Ordering::SeqCst), "a fault of the test's");
+        self.ear.heard(news);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_fault_of_who_hears_of_jobs_they_are_followed_again() {
+    let server = NatsServer::start();
+    let (a, b) = (open(server.settings()).await, open(server.settings()).await);
+    let faulty = Arc::new(Faulty::default());
+    let watcher: Arc<dyn JobWatcher> = faulty.clone();
+    b.watch(Arc::downgrade(&watcher));
+    a.create(&job("a", 1)).await.unwrap();
+    until("it failed", || async { faulty.failed.load(Ordering::SeqCst) }).await;
+    a.create(&job("b", 1)).await.unwrap();
+    let is_b = |news: &JobNews| matches!(news, JobNews::Changed(job) if job.id == id("b"));
+    until("it hears of the next", || async { faulty.ear.0.lock().unwrap().iter().any(is_b) }).await;
+    assert!(!b.is_away());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_replica_does_the_other_hears_in_order_and_reads() {
     let server = NatsServer::start();

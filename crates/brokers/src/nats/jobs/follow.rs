@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
-use async_nats::{Subscriber, jetstream};
+use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tidings::job::{JobId, JobNews, JobStoreError, Renewal};
@@ -15,6 +14,8 @@ use super::key::{self, Part};
 use super::noted::Noted;
 use super::record::{Record, Unread};
 use super::told::Told;
+use crate::nats::kept_up::caught;
+use crate::nats::pushed::Heard;
 
 /// How long it waits to follow again after that failed.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -34,7 +35,7 @@ pub(super) struct Removal {
 
 /// A worker that was heard.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Heard {
+pub(super) struct Renewed {
     pub lease: [u8; 32],
     pub replica: u64,
 }
@@ -42,7 +43,8 @@ pub(super) struct Heard {
 /// Follows the stream for as long as the task is let.
 pub(super) async fn follow(shared: Arc<Shared>, mut removals: Subscriber) {
     loop {
-        if let Err(error) = follow_once(&shared, &mut removals).await {
+        let ended = caught(follow_once(&shared, &mut removals)).await;
+        if let Err(error) = ended.unwrap_or_else(|panicked| Err(JobStoreError(panicked.to_string()))) {
             tracing::warn!(%error, "jobs can't be followed in NATS; it is tried again");
         }
         shared.follows.store(false, Ordering::SeqCst);
@@ -52,14 +54,12 @@ pub(super) async fn follow(shared: Arc<Shared>, mut removals: Subscriber) {
 
 async fn follow_once(shared: &Arc<Shared>, removals: &mut Subscriber) -> Result<(), JobStoreError> {
     let seen = *shared.seen.borrow();
-    let mut messages = shared.stream.follow(key::FOLLOWED, seen + 1).await?;
+    let mut pushed = shared.stream.follow(key::FOLLOWED, seen + 1).await?;
     shared.follows.store(true, Ordering::SeqCst);
     loop {
         tokio::select! {
-            message = messages.next() => match message {
-                Some(Ok(message)) => shared.take(message).await?,
-                Some(Err(error)) => return Err(JobStoreError(error.to_string())),
-                None => return Err(JobStoreError("it ended".into())),
+            heard = pushed.next() => if let Heard::Message(message, sequence) = heard.map_err(JobStoreError)? {
+                shared.take(sequence, &message).await?;
             },
             Some(removal) = removals.next() => {
                 if let Ok(Removal { id, until, .. }) = serde_json::from_slice(&removal.payload) {
@@ -71,27 +71,18 @@ async fn follow_once(shared: &Arc<Shared>, removals: &mut Subscriber) -> Result<
 }
 
 impl Shared {
-    async fn take(&self, message: Message) -> Result<(), JobStoreError> {
-        let sequence = match message.info() {
-            Ok(info) => info.stream_sequence,
-            Err(error) => return Err(JobStoreError(format!("a message without its place: {error}"))),
-        };
+    async fn take(&self, sequence: u64, message: &Message) -> Result<(), JobStoreError> {
         let part = self.stream.key(&message.subject).and_then(key::read);
         if let Some((id, part)) = part {
-            self.take_part(sequence, id, part, &message).await?;
+            self.take_part(sequence, id, part, message).await?;
         }
-        self.seen.send_replace(sequence);
+        // On a copy that is behind, NATS 2.10 begins at an older place than it was asked to.
+        self.seen.send_modify(|seen| *seen = sequence.max(*seen));
         Ok(())
     }
 
     /// What can't be read is told, and passed over: it would be the same the next time.
-    async fn take_part(
-        &self,
-        sequence: u64,
-        id: JobId,
-        part: Part,
-        message: &jetstream::Message,
-    ) -> Result<(), JobStoreError> {
+    async fn take_part(&self, sequence: u64, id: JobId, part: Part, message: &Message) -> Result<(), JobStoreError> {
         let damaged =
             |error: &dyn std::fmt::Display| tracing::error!(job = %id, %error, "what NATS has of a job is damaged");
         if message.headers.as_ref().is_some_and(|headers| headers.get(OPERATION).is_some()) {
@@ -125,8 +116,8 @@ impl Shared {
                 }
                 Err(error) => damaged(&error),
             },
-            Part::Renewal => match serde_json::from_slice::<Heard>(payload) {
-                Ok(Heard { lease, replica }) => self.tell(|| JobNews::Renewed(Renewal { id, lease, replica })),
+            Part::Renewal => match serde_json::from_slice::<Renewed>(payload) {
+                Ok(Renewed { lease, replica }) => self.tell(|| JobNews::Renewed(Renewal { id, lease, replica })),
                 Err(error) => damaged(&error),
             },
         }

@@ -26,7 +26,7 @@ use tidings::job::{Job, JobId, JobQuery, JobSettings, JobStore, JobStoreError, J
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::follow::{Heard, Removal};
+use self::follow::{Removal, Renewed};
 use self::index::{Index, MOST_JOBS};
 use self::item::{Owner, Places};
 use self::key::Part;
@@ -471,7 +471,7 @@ impl JobStore for NatsJobs {
     async fn renew(&self, renewals: Vec<Renewal>) -> Result<(), JobStoreError> {
         let heard = |Renewal { id, lease, replica }: Renewal| {
             let value =
-                serde_json::to_vec(&Heard { lease, replica }).map_err(|error| JobStoreError(error.to_string()))?;
+                serde_json::to_vec(&Renewed { lease, replica }).map_err(|error| JobStoreError(error.to_string()))?;
             Ok((key::part(&id, Part::Renewal), Bytes::from(value)))
         };
         let values = renewals.into_iter().map(heard).collect::<Result<Vec<_>, JobStoreError>>()?;

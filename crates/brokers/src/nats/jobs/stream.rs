@@ -1,9 +1,10 @@
 //! The stream that holds the jobs: the newest message of each subject, as a key-value bucket of NATS has them (ADR-8).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
-use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{
@@ -15,6 +16,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tidings::job::JobStoreError;
 
 use crate::nats::bucket::open_bucket;
+use crate::nats::pushed::{Pace, Pushed};
 use crate::nats::{Engine, EngineError};
 
 /// What the bucket is called, behind the name of the hub.
@@ -23,10 +25,17 @@ const BUCKET: &str = "jobs";
 /// How many messages are on their way at once: more than fit into a round trip.
 const IN_FLIGHT: usize = 128;
 
+/// How often the one that follows is heard of when nothing happens, after how long a silence another is made, and for how long the server
+/// keeps one that nobody hears.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_millis(3_500);
+const UNHEARD: Duration = Duration::from_secs(30);
+
 /// The stream.
 pub(super) struct JobStream {
     engine: Arc<Engine>,
     stream: Stream<()>,
+    name: String,
     prefix: String,
 }
 
@@ -37,7 +46,7 @@ impl JobStream {
         let (name, prefix) = (format!("KV_{bucket}"), format!("$KV.{bucket}."));
         let asked = config(&name, &prefix, engine.copies());
         let stream = open_bucket(engine, asked, "jobs").await?;
-        Ok(JobStream { engine: engine.clone(), stream, prefix })
+        Ok(JobStream { engine: engine.clone(), stream, name, prefix })
     }
 
     /// The connection.
@@ -126,16 +135,12 @@ impl JobStream {
     }
 
     /// What is put for the keys that a pattern fits, from a sequence on, in order.
-    pub async fn follow(&self, keys: &str, from: u64) -> Result<push::Ordered, JobStoreError> {
+    pub async fn follow(&self, keys: &str, from: u64) -> Result<Pushed<'_>, JobStoreError> {
         self.check_up()?;
-        let config = push::OrderedConfig {
-            deliver_subject: self.engine.client().new_inbox(),
-            filter_subject: self.subject(keys),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.max(1) },
-            ..push::OrderedConfig::default()
-        };
-        let consumer = self.stream.create_consumer(config).await.map_err(|error| unavailable(&error))?;
-        consumer.messages().await.map_err(|error| unavailable(&error))
+        let pace = Pace { heartbeat: HEARTBEAT, silence: SILENCE, unheard: UNHEARD };
+        let from = DeliverPolicy::ByStartSequence { start_sequence: from.max(1) };
+        let made = Pushed::make(&self.engine, &self.name, self.subject(keys), from, pace).await;
+        made.map_err(JobStoreError)
     }
 
     fn subject(&self, key: &str) -> String {

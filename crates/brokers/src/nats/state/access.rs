@@ -1,5 +1,7 @@
 //! API keys, tickets and revocations in NATS.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tidings::Timestamp;
 
@@ -162,7 +164,7 @@ impl AccessStore for NatsState {
         Ok(*now.map_err(|error| StateError::Unavailable(error.to_string()))?)
     }
 
-    fn is_current(&self) -> bool {
-        self.keys.is_current() && self.revocations.is_current()
+    fn whole_ago(&self) -> Duration {
+        self.keys.whole_ago().max(self.revocations.whole_ago())
     }
 }

@@ -16,8 +16,11 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{Error as JetStreamError, ErrorCode};
 use bytes::Bytes;
+use serde_json::json;
 
+use crate::nats::api;
 use crate::nats::bucket::open_bucket;
+use crate::nats::stream::is_led;
 use crate::nats::{Engine, EngineError};
 use crate::state::StateError;
 
@@ -27,6 +30,9 @@ const DELETED: &str = "DEL";
 
 /// How often it is looked whether the connection that a question went over is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long the leader is waited for.
+const LED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a bucket is to be.
 pub(super) struct Shape {
@@ -107,6 +113,16 @@ impl Bucket {
     /// The revision of the newest change of any name; 0 if there was none.
     pub async fn last_revision(&self) -> Result<u64, StateError> {
         Ok(self.last_of(&self.subjects()).await?.map_or(0, |message| message.sequence))
+    }
+
+    /// Whether its leader answers, and most copies answer that one.
+    pub async fn is_led(&self) -> bool {
+        if self.check_up().is_err() {
+            return false;
+        }
+        let question = format!("STREAM.INFO.{}", self.name);
+        let info = api::ask_within(&self.engine, &question, &json!({}), Some(LED_WITHIN)).await;
+        info.is_ok_and(|info| is_led(&info))
     }
 
     /// Gives a name that has no value this one. `None` if it has one.

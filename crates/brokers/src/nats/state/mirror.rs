@@ -15,12 +15,11 @@ use crate::state::StateError;
 /// The least time between two questions about what is newest in a bucket, however many wait for it.
 const ASKED_EVERY: Duration = Duration::from_millis(20);
 
+/// How long it waits until it asks again whether it knows all.
+const PROVEN_EVERY: Duration = Duration::from_secs(1);
+
 /// How long it is waited for what is newest to arrive here. It takes a millisecond when all is well.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// After how long without a word of the server the copy is not current any more. Longer than a server that dies is missed by a client
-/// and found at another one.
-const STALE: Duration = Duration::from_secs(5);
 
 /// How long a change that was told of may take to come by itself.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -133,14 +132,21 @@ impl<T: Record> Mirror<T> {
         }
     }
 
-    /// The server was heard, and everything is known that it has sent.
-    pub fn is_whole_now(&self) {
-        *self.whole_at.write().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    /// Finds out again and again whether all is known here that the leader has. Runs until it is dropped.
+    pub async fn prove(&self) {
+        loop {
+            tokio::time::sleep(PROVEN_EVERY).await;
+            let asked = Instant::now();
+            // Heartbeats prove nothing: a server that the others of its cluster can't reach goes on with those of the consumers on it.
+            if self.bucket.is_led().await && self.catch_up().await.is_ok() {
+                *self.whole_at.write().unwrap_or_else(PoisonError::into_inner) = asked;
+            }
+        }
     }
 
-    /// Whether it was everything some seconds ago at the latest.
-    pub fn is_current(&self) -> bool {
-        self.whole_at.read().unwrap_or_else(PoisonError::into_inner).elapsed() < STALE
+    /// How long ago it was everything for sure.
+    pub fn whole_ago(&self) -> Duration {
+        self.whole_at.read().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Looks after a change that somebody told of, unless it comes by itself at once, as it does when all is well.

@@ -28,6 +28,7 @@ use self::bucket::{Bucket, Shape};
 use self::follow::follow;
 use self::mirror::{Mirror, Record};
 use self::record::{OfKey, key_name, used_key};
+use super::kept_up::kept_up;
 use super::{Engine, EngineError};
 use crate::state::{ANSWERS_KEPT, LONGEST_TICKET, StateError, StateStore};
 use crate::store::Revocation;
@@ -73,11 +74,7 @@ impl NatsState {
         let state = NatsState {
             tickets: open("tickets", LONGEST_TICKET + TICKET_MARGIN, MOST_TICKETS, DiscardPolicy::New).await?,
             requests: open("requests", ANSWERS_KEPT, MOST_REQUESTS, DiscardPolicy::Old).await?,
-            following: [
-                run(&keys),
-                run(&revocations),
-                tokio::spawn(hint::listen(keys.clone(), revocations.clone())).abort_handle(),
-            ],
+            following: [run(&keys), run(&revocations), listen(&keys, &revocations)],
             keys,
             revocations,
             changes,
@@ -91,7 +88,14 @@ impl NatsState {
 }
 
 fn run<T: Record>(mirror: &Arc<Mirror<T>>) -> AbortHandle {
-    tokio::spawn(follow(mirror.clone())).abort_handle()
+    let mirror = mirror.clone();
+    tokio::spawn(async move { kept_up("a copy of a bucket of NATS", || follow(mirror.clone())).await }).abort_handle()
+}
+
+fn listen(keys: &Arc<Mirror<OfKey>>, revocations: &Arc<Mirror<Revocation>>) -> AbortHandle {
+    let (keys, revocations) = (keys.clone(), revocations.clone());
+    let listen = async move { kept_up("hints", || hint::listen(keys.clone(), revocations.clone())).await };
+    tokio::spawn(listen).abort_handle()
 }
 
 impl Drop for NatsState {
