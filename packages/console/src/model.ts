@@ -108,6 +108,8 @@ export interface LoggedEvent {
   readonly time: number
   readonly cursor: string
   readonly audience: readonly string[]
+  readonly key?: string | undefined
+  readonly scope?: unknown
 }
 
 /** An event as the lists show it. */
@@ -123,6 +125,8 @@ export interface SeenEvent {
   readonly time: number | undefined
   readonly cursor: string | undefined
   readonly audience?: readonly string[] | undefined
+  readonly key?: string | undefined
+  readonly scope?: unknown
   /** Whether a number in the data is not as it was published: the page can't hold it. */
   readonly rounded: boolean
   /** No event, but a place in the list where some are missing: why, in a sentence. */

@@ -177,6 +177,8 @@ export class Seen implements SeenEvent {
   readonly time: number | undefined
   readonly cursor: string | undefined
   readonly audience: readonly string[] | undefined
+  readonly key: string | undefined
+  readonly scope: unknown
   readonly gap: string | undefined
   #text: string | undefined
   #rounded: boolean | undefined
@@ -190,6 +192,8 @@ export class Seen implements SeenEvent {
     this.time = came.time
     this.cursor = came.cursor
     this.audience = came.audience
+    this.key = came.key
+    this.scope = came.scope
     this.gap = came.gap
   }
 

@@ -80,6 +80,10 @@ struct ShownEvent {
     time: u64,
     cursor: String,
     audience: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Box<RawValue>>,
 }
 
 /// Which events are meant.
@@ -185,17 +189,19 @@ impl Inspector {
     fn shown_event(&self, event: &Event) -> ShownEvent {
         let hub = &self.service.hub;
         let profile = hub.profiles().of(event.body.topic.as_str());
-        let data = String::from_utf8(event.body.data.to_vec()).ok();
+        let json = |bytes: &[u8]| RawValue::from_string(String::from_utf8(bytes.to_vec()).ok()?).ok();
         let audience = event.body.audience.grants().iter();
         ShownEvent {
             name: event.body.name.to_string(),
             topic: profile.local(event.body.topic.as_str()).to_owned(),
             profile: profile.name().to_owned(),
             // Data was checked to be JSON when it was published.
-            data: data.and_then(|data| RawValue::from_string(data).ok()).unwrap_or_default(),
+            data: json(&event.body.data).unwrap_or_default(),
             time: event.body.time.0,
             cursor: hub.cursor(event.offset).to_string(),
             audience: audience.map(|grant| profile.local(grant.as_str()).to_owned()).collect(),
+            key: event.body.key.as_deref().map(|key| profile.local(key).to_owned()),
+            scope: json(&event.body.scope),
         }
     }
 }

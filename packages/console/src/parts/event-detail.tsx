@@ -105,13 +105,15 @@ function useWhole(seen: SeenEvent): { readonly event: SeenEvent; readonly loadin
 }
 
 /** The form with all that is known. Who may see it goes along, or has to be said there: never does it become everybody by itself. */
-function again({ profile, name, topic, text, audience, rounded }: SeenEvent): string {
+function again({ profile, name, topic, text, audience, key, scope, rounded }: SeenEvent): string {
   return formatRoute('publish', {
     again: rounded ? 'rounded' : 'yes',
     profile,
     name,
     topic,
     audience: audience && writeGrants(audience),
+    key,
+    scope: scope === undefined ? undefined : JSON.stringify(scope),
     data: text,
   })
 }

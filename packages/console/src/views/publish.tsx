@@ -157,7 +157,7 @@ export function PublishView(): JSX.Element {
           {query.again && (
             <div class="notice">
               <span>
-                As it was published before. The log does not tell keys and scopes: say them anew where there were any.
+                As it was published before.
                 {query.again === 'rounded' && ' Numbers of 2^53 and above were rounded by this page: correct them.'}
               </span>
             </div>
@@ -303,8 +303,8 @@ function begin(query: Readonly<Record<string, string>>): Form {
     name: query.name ?? 'greeting',
     topic: query.topic ?? (query.name ? '' : 'hello/world'),
     audience: query.audience ?? '',
-    key: '',
-    scope: '',
+    key: query.key ?? '',
+    scope: query.scope ?? '',
     data: parseJson(data).ok ? rewrap(data, '  ') : data,
     signal: false,
     unknownAudience: query.again !== undefined && !query.audience,
