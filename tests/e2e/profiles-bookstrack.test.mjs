@@ -197,6 +197,22 @@ test('an enrichment: the token is chosen as the subprotocol, ready is acknowledg
   assert.deepEqual([watch.names()[0], watch.names().at(-1), watch.names().filter(name => ['complete', 'error'].includes(name))], ['connected', 'disconnected', ['complete']])
 })
 
+test('a client that connects when the work is done already is told each book in order, and then the end', async t => {
+  const hub = await startBooks(t)
+  const made = await enrichBooks(hub)
+  const items = BOOKS.map((book, index) => ({ index, status: 'found', book }))
+  const worker = await claim(hub, 'enrichment')
+  await worker.hand(items, { tell: true })
+  await worker.complete({ total: 2, found: 2 })
+  for (let time = 0; time < 2; time++) {
+    const watch = watchEnrichment(t, made)
+    await watch.ends()
+    assert.deepEqual(watch.types(), ['ready_ack', 'book_enriched', 'book_enriched', 'job_complete'])
+    assert.deepEqual(watch.messages.slice(1, 3).map(({ index, book }) => [index, book]), BOOKS.map((book, index) => [index, book]))
+    await hub.crash()
+  }
+})
+
 test('the client\'s cancel() reaches the worker at once, and the end closes the socket with 1000 and the document\'s words', async t => {
   const hub = await startBooks(t)
   const made = await enrichBooks(hub)

@@ -59,6 +59,8 @@ pub(crate) struct About {
     pub(crate) who: Arc<Principal>,
     /// The event of its end, once that is known.
     pub(crate) end: Option<Arc<Entry>>,
+    /// The place in the log before its first item, where its items are told: also those from before the client was ready.
+    pub(crate) items_after: Option<Offset>,
 }
 
 /// How it speaks.
@@ -142,6 +144,8 @@ pub(crate) struct Detour {
     pub(crate) is_forward: bool,
     /// What the client is told then.
     pub(crate) told: bytes::Bytes,
+    /// The end of its job, if that is told then.
+    pub(crate) end: Option<Arc<Entry>>,
 }
 
 impl std::fmt::Debug for Waiting {

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map;
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -175,6 +176,7 @@ impl Jobs {
             if *event.name == *name && revision() == Some(job.revision) {
                 found = Some(event.offset);
             }
+            ControlFlow::Continue(())
         });
         read.await?;
         Ok(found)
@@ -193,13 +195,25 @@ impl Jobs {
             {
                 told = told.max(index + 1);
             }
+            ControlFlow::Continue(())
         })
         .await?;
         Ok(told)
     }
 
-    /// Goes through what the log still has of a job.
-    async fn read_log(&self, job: &Job, mut each: impl FnMut(&Event)) -> Result<(), JobFault> {
+    /// The place in the log before all that it still tells of the job, if it tells anything.
+    pub async fn begin_of(&self, job: &Job) -> Result<Option<Offset>, JobFault> {
+        let mut first = None;
+        self.read_log(job, |event| {
+            first = Some(Offset(event.offset.0.saturating_sub(1)));
+            ControlFlow::Break(())
+        })
+        .await?;
+        Ok(first)
+    }
+
+    /// Goes through what the log still has of a job, for as long as `each` wants more.
+    async fn read_log(&self, job: &Job, mut each: impl FnMut(&Event) -> ControlFlow<()>) -> Result<(), JobFault> {
         let from = self.told_from(job);
         let topic = job.topic().parse().map_err(|_| JobFault::NoSuchJob)?;
         let topics: Arc<[TopicPattern]> = Arc::from([topic]);
@@ -210,8 +224,8 @@ impl Jobs {
             match self.hub.broker().read(query).await {
                 Ok(page) => {
                     // An id may have been that of another job, whose events are kept for longer than it was.
-                    page.events.iter().filter(|event| event.time >= from).for_each(&mut each);
-                    if page.reached <= after {
+                    let passed = page.events.iter().filter(|event| event.time >= from).try_for_each(&mut each);
+                    if passed.is_break() || page.reached <= after {
                         return Ok(());
                     }
                     after = page.reached;

@@ -329,6 +329,9 @@ impl Lane {
                 // On a detour it leads no further than to its end: what comes behind that the connection is told where it goes on.
                 let session = self.connections[slot].session.as_ref();
                 let detour = session.and_then(|session| session.detour.as_ref());
+                // The state of its job is told at the end of that, and to one that has not begun when it does.
+                let has_begun = session.is_none_or(|session| session.asked.is_none());
+                let is_of_job = self.stream(slot).settings.job.is_some() && detour.is_none() && has_begun;
                 let resume = detour.map_or(resume, |detour| resume.min(detour.until).max(after));
                 let gap = self.hub.overtaken(after, resume);
                 let told = self.stream(slot).gap(&gap);
@@ -338,7 +341,7 @@ impl Lane {
                 rest.extend_from_slice(&told);
                 behind.rest = rest.freeze();
                 (behind.position, behind.offset) = (Position::Log(resume), resume);
-                if self.stream(slot).settings.job.is_some() && !self.tell_job_after_gap(slot, resume) {
+                if is_of_job && !self.tell_job_after_gap(slot, resume) {
                     return;
                 }
             }

@@ -3,29 +3,47 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tidings::{CloseReason, Entry, Filter, FormFacts, Interest, Offset, Timestamp, TopicPattern};
+use tidings::{CloseReason, Entry, Filter, FormFacts, Interest, Offset, Timestamp, TopicPattern, job};
 
+use super::connection::Position;
 use super::requests::Outcome;
 use super::thread::Lane;
 use crate::problem::Problem;
-use crate::session::About;
+use crate::session::{About, Detour};
 use crate::stream::Dialect;
 use crate::watch::{self, AfterGap};
 use crate::websocket::frame;
 
 impl Lane {
-    /// Tells the job's state, and from here on what comes. `filter` is what is told of it.
+    /// Tells the job's items so far, where they are told, its state, and from here on what comes. `filter` is what is told of it.
     fn tell_job(&mut self, slot: usize, filter: Filter) {
-        let (_, from) = self.standing(slot);
+        let home = self.standing(slot);
+        let from = home.1;
         let stream = self.stream(slot).clone();
         let interest = Interest { filter, grants: self.connections[slot].principal.grants.clone() };
         let end = self.about(slot).map_or(&[][..], |about| about.end.as_slice());
         let state = watch::present(&self.hub, &interest, from, end);
         let told = stream.retained("", &state, self.hub.cursor(from), &interest.grants);
-        self.say(slot, &told);
-        self.change_interest(slot, interest.filter);
-        if let Some(end) = state.into_iter().find(|entry| stream.ends_with(entry)) {
-            self.end_after(slot, end);
+        let end = state.into_iter().find(|entry| stream.ends_with(entry));
+        let filter = interest.filter;
+        match self.about(slot).and_then(|about| about.items_after).filter(|after| *after < from) {
+            None => {
+                self.say(slot, &told);
+                self.change_interest(slot, filter);
+                if let Some(end) = end {
+                    self.end_after(slot, end);
+                }
+            }
+            // They are in the log, as many as there are, and are read from it like any past: as fast as the socket takes them.
+            Some(after) => {
+                let items = filter.clone().names([job::ITEM_EVENT.into()]);
+                self.detour(slot, Detour { until: from, home, filter, is_forward: false, told: told.freeze(), end });
+                self.change_interest(slot, items);
+                self.go_to(slot, Position::Log(after), after);
+                if self.connections[slot].is_open() {
+                    self.turn(slot);
+                }
+            }
         }
     }
 

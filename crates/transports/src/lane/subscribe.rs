@@ -133,7 +133,7 @@ impl Lane {
             let told = self.message(slot, "tidings.live", &message::live(id, self.hub.cursor(home.1)));
             self.answer(slot, asker, &text);
             self.say(slot, &retained);
-            self.detour(slot, Detour { until: home.1, home, filter: all, is_forward: false, told });
+            self.detour(slot, Detour { until: home.1, home, filter: all, is_forward: false, told, end: None });
             self.change_interest(slot, filter);
             self.go_to(slot, Position::Log(from), from);
         } else {
@@ -144,7 +144,7 @@ impl Lane {
             told.extend_from_slice(&retained);
             let there = (Position::Log(from), from);
             let told = told.freeze();
-            self.detour(slot, Detour { until: from, home: there, filter: all, is_forward: true, told });
+            self.detour(slot, Detour { until: from, home: there, filter: all, is_forward: true, told, end: None });
             self.change_interest(slot, before);
             self.go_to(slot, home.0, home.1);
         }
@@ -154,7 +154,7 @@ impl Lane {
         Ok(())
     }
 
-    fn detour(&mut self, slot: usize, detour: Detour) {
+    pub(super) fn detour(&mut self, slot: usize, detour: Detour) {
         if let Some(session) = &mut self.connections[slot].session {
             session.detour = Some(Box::new(detour));
         }
@@ -164,10 +164,13 @@ impl Lane {
     pub(super) fn end_detour(&mut self, slot: usize) {
         let Some(session) = &mut self.connections[slot].session else { return };
         let Some(detour) = session.detour.take() else { return };
-        let Detour { home: (position, offset), filter, told, .. } = *detour;
+        let Detour { home: (position, offset), filter, told, end, .. } = *detour;
         self.change_interest(slot, filter);
         self.go_to(slot, position, offset);
         self.append(slot, &told);
+        if let Some(end) = end {
+            self.connections[slot].ends_after(&end);
+        }
         self.hear_on_later(slot);
     }
 

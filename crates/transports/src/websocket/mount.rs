@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, request};
-use tidings::Filter;
+use tidings::{Filter, job};
 
 use super::handshake::{self, Upgrade};
 use crate::door::{Admitted, Door, Handshake};
@@ -14,6 +14,7 @@ use crate::problem::Problem;
 use crate::query;
 use crate::service::Service;
 use crate::session::{About, Session};
+use crate::stream::StreamSettings;
 
 /// The subprotocol of our messages.
 pub const PROTOCOL: &str = "tidings.v1";
@@ -51,7 +52,12 @@ impl Mount {
         let mut about = None;
         if let Some(one) = &settings.job {
             let watched = self.watched(service, parts, principal.clone(), one).await?;
-            about = Some(Box::new(About { topic: watched.job.topic(), who: principal, end: watched.end }));
+            let items_after = match &service.jobs {
+                Some(jobs) if tells_items(settings) => Some(jobs.begin_of(&watched.job).await?.unwrap_or(start.after)),
+                _ => None,
+            };
+            let topic = watched.job.topic();
+            about = Some(Box::new(About { topic, who: principal, end: watched.end, items_after }));
             principal = watched.principal;
             asked = Some(Box::new((watched.filter, None)));
         }
@@ -71,6 +77,12 @@ impl Mount {
         response.extensions_mut().insert(Handover::new(Handed::Conversation(granted, session)));
         Ok(response)
     }
+}
+
+/// Whether the items of a job are told here: then all of them, also those from before its client was ready.
+fn tells_items(settings: &StreamSettings) -> bool {
+    let is_told = |names: &Vec<Arc<str>>| names.iter().any(|name| &**name == job::ITEM_EVENT);
+    settings.dialect.is_some() && settings.names.as_ref().is_none_or(is_told)
 }
 
 /// Whether this request may become a connection here at all.

@@ -13,14 +13,14 @@ use crate::common::Driver;
 use crate::common::websocket::{BINARY, CLOSE, FIN, Frame, PING, PONG, TEXT, WebSocket, masked};
 use crate::rig::{Rig, Setup, Work};
 
-const DRIVERS: [Driver; 2] = [Driver::Lanes, Driver::Carried];
+pub const DRIVERS: [Driver; 2] = [Driver::Lanes, Driver::Carried];
 
 fn form(members: &[(&str, &str)]) -> Form {
     let members = members.iter().map(|(name, text)| ((*name).to_owned(), FormNode::Text((*text).to_owned())));
     Form::new(&FormNode::Object(members.collect()), &Default::default(), &[]).unwrap()
 }
 
-fn dialect() -> Dialect {
+pub fn dialect() -> Dialect {
     let ack = form(&[("type", "ready_ack"), ("jobId", "{data.id}")]);
     let hears = [
         ("ready", Heard { answer: Some(ack), begins: true, cancels: false }),
@@ -46,18 +46,18 @@ async fn start(driver: Driver) -> Rig {
     Rig::with(driver, Setup { dialect: dialect(), ..Setup::default() }).await
 }
 
-async fn open(rig: &Rig, work: &Work) -> WebSocket {
+pub async fn open(rig: &Rig, work: &Work) -> WebSocket {
     rig.websocket(&format!("/ws?jobId={}", work.id), "u1").await
 }
 
 /// A lane has it, and says nothing yet.
-async fn is_held(socket: &mut WebSocket) {
+pub async fn is_held(socket: &mut WebSocket) {
     socket.client.send(&masked(FIN | PING, b"there?")).await;
     assert_eq!(socket.frame().await.unwrap(), Frame { opcode: PONG, payload: b"there?".to_vec() });
 }
 
 /// Says that it is ready and reads that this was heard.
-async fn ready(socket: &mut WebSocket, work: &Work) {
+pub async fn ready(socket: &mut WebSocket, work: &Work) {
     socket.tell(json!({"type": "ready"})).await;
     assert_eq!(socket.next().await.unwrap(), json!({"type": "ready_ack", "jobId": work.id.to_string()}));
 }

@@ -5,6 +5,7 @@
 mod common;
 mod dialect;
 mod http2;
+mod items;
 mod named;
 mod rig;
 mod slow;

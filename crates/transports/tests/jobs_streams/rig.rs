@@ -12,7 +12,8 @@ use http::header;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tidings::job::{
-    Claimed, Failure, Job, JobId, JobSettings, Jobs, KindSettings, MemoryJobs, NewJob, Outcome, ProgressUpdate,
+    Claimed, Failure, Job, JobId, JobSettings, JobStore, Jobs, KindSettings, MemoryJobs, NewJob, Outcome,
+    ProgressUpdate,
 };
 use tidings::{
     Broker, BrokerError, Grants, Head, Hub, Implications, Limits, ManualClock, NewEvent, Offset, Page, Principal,
@@ -211,6 +212,11 @@ impl Rig {
             }
         };
         Rig { address, hub, jobs, service, clock, refuses, kept, _stop: stop }
+    }
+
+    /// The job is gone, with all that was kept of it but what the log tells.
+    pub async fn remove(&self, id: &JobId) {
+        self.kept.store.remove(id).await.unwrap();
     }
 
     /// Makes a job of this kind and gives back its id.
