@@ -31,6 +31,7 @@ use crate::handover::{Handed, Handover};
 use crate::lane::Opening;
 use crate::limiter::Permit;
 use crate::service::Service;
+use crate::unread;
 
 /// Accepts connections until `stop` says so, then sends idle ones away and lets requests under way end.
 pub struct Acceptor {
@@ -170,7 +171,11 @@ impl Acceptor {
             let (router, parking, clock) = (router.clone(), parking.clone(), clock.clone());
             Box::pin(async move {
                 let get = request.method() == Method::GET && request.version() >= Version::HTTP_10;
-                let response = respond(router, request, peer).await;
+                let (request, rest) = unread::watch(request);
+                let mut response = respond(router, request, peer).await;
+                if let Some(rest) = rest {
+                    rest.answered(&mut response);
+                }
                 if get
                     && has_lanes
                     && let Some(handover) = response.extensions().get::<Handover>()
@@ -291,7 +296,10 @@ struct Parked {
     handed: Handed,
 }
 
-async fn respond(router: Router, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+async fn respond<B>(router: Router, request: Request<B>, peer: IpAddr) -> Response<Body>
+where
+    B: hyper::body::Body<Data = Bytes, Error = hyper::Error> + Send + 'static,
+{
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
     router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {})

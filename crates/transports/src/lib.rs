@@ -38,6 +38,7 @@ pub mod socketio;
 pub mod sse;
 pub mod stream;
 mod stream_id;
+mod unread;
 pub mod upload;
 mod watch;
 pub mod websocket;

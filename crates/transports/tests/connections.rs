@@ -42,6 +42,21 @@ async fn an_old_client_is_given_a_stream_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_a_body_that_is_not_read_says_that_the_connection_ends_and_a_small_body_ends_none() {
+    let server = start(Limits::default()).await;
+    let head = |length: usize| format!("POST /v1/publish HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n");
+    let large = server.raw(format!("{}\r\nabc", head(1_000_000)).as_bytes()).await;
+    assert_eq!((large.status, large.head.contains("connection: close")), (401, true), "{}", large.head);
+    let expecting = server.raw(format!("{}expect: 100-continue\r\n\r\n", head(10)).as_bytes()).await;
+    assert_eq!((expecting.status, expecting.head.contains("connection: close")), (401, true), "{}", expecting.head);
+    let mut both = connection(&server, format!("{}\r\n0123456789", head(10)).as_bytes()).await;
+    both.send(format!("{}\r\n0123456789", head(10).replace("host: x", "host: x\r\nconnection: close")).as_bytes())
+        .await;
+    let answers = both.all().await;
+    assert_eq!(answers.matches("HTTP/1.1 401").count(), 2, "{answers}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_without_end_is_cut_off() {
     let server = start(Limits { header_bytes: 8192, ..Limits::default() }).await;
     let many: String = (0..500).map(|n| format!("x-{n}: y\r\n")).collect();
