@@ -267,9 +267,9 @@ pub fn cors(cors: &Cors, headers: &HeaderMap) -> HeaderMap {
         Cors::Any => {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         }
-        Cors::Origins(origins) => {
+        Cors::Origins(_) => {
             answer.insert(header::VARY, HeaderValue::from_static("Origin"));
-            if origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
+            if cors.lists(origin) {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
                 answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             }

@@ -177,8 +177,7 @@ fn may_not_create(principal: &Principal) -> Problem {
 pub(crate) fn refuse_foreign(parts: &request::Parts, cors: &Cors) -> Result<(), Problem> {
     // A password is sent along by the browser itself, once it knows it.
     let is_bearer = |value: &HeaderValue| value.as_bytes().to_ascii_lowercase().starts_with(b"bearer ");
-    let is_listed = |origin: &HeaderValue| matches!(cors, Cors::Origins(listed) if listed.iter().any(|listed| listed.as_bytes() == origin.as_bytes()));
-    if parts.headers.get(header::ORIGIN).is_some_and(is_listed)
+    if parts.headers.get(header::ORIGIN).is_some_and(|origin| cors.lists(origin))
         || parts.headers.get(header::AUTHORIZATION).is_some_and(is_bearer)
         || is_same_origin(&parts.headers)
     {
