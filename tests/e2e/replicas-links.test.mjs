@@ -5,8 +5,10 @@ import assert from 'node:assert/strict'
 import { startAudience } from './harness/audience.mjs'
 import { BEATS, isCutOff, publish, startQuiet } from './harness/cut-off.mjs'
 import { DOWN, startFaultProxy, UP } from './harness/faults.mjs'
+import { ask } from './harness/jobs.mjs'
 import { startNats } from './harness/nats.mjs'
-import { startReplicas } from './harness/replicas.mjs'
+import { keyOf, startReplicas } from './harness/replicas.mjs'
+import { until } from './harness/wait.mjs'
 
 const nats = await startNats({ after }, { nodes: 3, links: true })
 
@@ -62,4 +64,35 @@ test('the NATS node that leads the log is not reached by the others any more, an
   await nats.settled()
   await crowd.grows(30)
   await crowd.assertWell()
+})
+
+test('a replica at a NATS node that the others do not reach takes nobody for ahead of the log, though the node lives', async t => {
+  const alone = nats.nodes[2]
+  const { replicas: [a], hub } = await start(t, { nats: { urls: [nats.nodes[0].url, nats.nodes[1].url] }, count: 1, nginx: false })
+  const consumers = async () => JSON.parse(await nats.nodes[0].request(`$JS.API.CONSUMER.LIST.TIDINGS_${hub}`)).consumers
+  let before = (await consumers()).map(({ name }) => name)
+  const { replicas } = await startReplicas(t, { nats: { urls: [alone.url] }, hub, count: 2, nginx: false })
+  // NATS keeps a consumer on any node: only those on the one that is alone go on as if nothing were.
+  await until('a consumer to be kept there', async () => {
+    const made = (await consumers()).filter(({ name }) => !before.includes(name))
+    if (made.some(({ cluster }) => cluster?.leader === alone.name)) return true
+    before = before.concat(made.map(({ name }) => name))
+    await Promise.all(replicas.map(replica => replica.kill()))
+    await Promise.all(replicas.map(replica => replica.start()))
+  })
+  const publish = () => ask(`${a.url}/v1/publish`, { token: keyOf('app'), body: { name: 'tried', topic: 'room/1', data: 1 } })
+  assert.equal((await publish()).status, 200)
+  const links = nats.linksOf(2)
+  for (const link of links) link.blackhole()
+  let published
+  await until('a publish to be taken', async () => (published = await publish()).status === 200, 60_000)
+  const { cursor } = published.body.results[0]
+  const answers = await Promise.all(replicas.map(({ url }) => ask(`${url}/v1/poll?cursor=${cursor}`, { token: keyOf('reader') })))
+  for (const { status, text } of answers) {
+    assert.ok(!text.includes('tidings.gap'), text)
+    assert.equal(status, 503, text)
+  }
+  for (const link of links) link.heal()
+  await nats.settled()
+  await Promise.all(replicas.map(replica => replica.becomes(200)))
 })

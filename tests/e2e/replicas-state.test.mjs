@@ -3,6 +3,7 @@ import { after, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { startAudience } from './harness/audience.mjs'
 import { startCurl } from './harness/curl.mjs'
+import { startFaultProxy } from './harness/faults.mjs'
 import { run } from './harness/hub.mjs'
 import { ask, form } from './harness/jobs.mjs'
 import { listen, LISTENERS } from './harness/listeners.mjs'
@@ -44,6 +45,27 @@ test('a revocation is known to a replica that was away when it was told', async 
   await b.start()
   assert.equal((await ask(`${b.url}/v1/poll`, { token: keyOf('leaver') })).status, 401)
   assert.equal((await ask(`${b.url}/v1/poll`, { token: keyOf('stayer') })).status, 200)
+})
+
+test('a replica that is cut off for long lets nobody in who may have been revoked, and keeps its streams', async t => {
+  const links = await Promise.all(['A', 'B'].map(async () => [await startFaultProxy(t, nats.nodes[0].port)]))
+  const { replicas: [a, b] } = await start(t, { links })
+  const quiet = startCurl(t, `${b.url}/v1/events?topic=nothing`, () => {}, { headers: { authorization: `Bearer ${keyOf('reader')}` }, again: false })
+  await until('the quiet stream to open', () => quiet.bytes().includes('tidings.open'))
+  links[1][0].cut()
+  assert.equal((await ask(`${a.url}/v1/revoke`, { token: app, body: { principal: 'leaver' } })).status, 200)
+  const poll = who => ask(`${b.url}/v1/poll`, { token: keyOf(who) })
+  await until('B to let nobody in', async () => (await poll('leaver')).status === 503)
+  const refused = await poll('stayer')
+  assert.deepEqual([refused.status, refused.body.type, refused.headers.get('retry-after')], [503, 'urn:tidings:problem:cut-off', '2'], refused.text)
+  assert.equal((await ask(`${b.url}/v1/tickets`, { token: keyOf('stayer'), body: {} })).status, 503)
+  const stream = await ask(`${b.url}/v1/events?topic=room/*`, { token: keyOf('stayer'), headers: { accept: 'text/event-stream' } })
+  assert.deepEqual([stream.status, /^retry: ?2000$/m.test(stream.text)], [200, true], stream.text)
+  assert.equal((await ask(`${b.url}/v1/inspect`, { token: app })).status === 503, false, 'an operator looks after it')
+  assert.equal(quiet.code(), undefined, 'who was there stays')
+  links[1][0].heal()
+  await until('B to let in who may', async () => (await poll('stayer')).status === 200)
+  assert.equal((await poll('leaver')).status, 401)
 })
 
 test('a ticket of one replica is taken at the other, and once over both', async t => {

@@ -19,10 +19,14 @@ use super::job_token::JobTokens;
 use super::jwt::Jwt;
 use super::proxy_header::ProxyHeader;
 use super::settings::{AnonymousSettings, AuthSettings, OnInvalid, SourceSettings};
-use super::source::{Verdict, expired, revoked};
+use super::source::{Verdict, expired, revoked, unheard};
 use super::ticket::{Tickets, issue_ticket};
 use super::words::{Draft, Words};
 use super::{AuthError, Client, Recheck, Revocations, RevokeCallback};
+
+/// For how long revocations and removed keys of other replicas may go unheard until nobody is let in any more but operators: whoever comes
+/// may have been shut out since. Longer than the engine takes to get over the loss of one of its servers on most days.
+const UNHEARD: Duration = Duration::from_secs(10);
 
 /// What the sources work with. Cloned for each profile; what is shared stays shared.
 #[derive(Clone)]
@@ -180,6 +184,9 @@ impl Authenticator {
             Verdict::Refused(expired())
         } else if self.revocations.refuse(&principal, asked) {
             Verdict::Refused(revoked())
+        } else if !principal.operator && self.store.whole_ago() > UNHEARD {
+            // Operators look after a replica that is cut off, and revoke there.
+            Verdict::Unknown(unheard())
         } else {
             Verdict::Accepted(principal)
         }

@@ -34,6 +34,12 @@ pub fn revoked() -> Problem {
     Problem { code: "revoked-credential", ..invalid("the credential was revoked") }
 }
 
+/// 503 for one that may have been shut out elsewhere, where that is not heard of here.
+pub fn unheard() -> Problem {
+    let detail = "this replica does not hear of revocations at the moment; come back, or go to another";
+    Problem::unavailable(2, "cut-off", detail)
+}
+
 /// 400 for a request that says more than one thing (RFC 6750 §3.1).
 pub fn unclear(why: &str) -> Problem {
     Problem {

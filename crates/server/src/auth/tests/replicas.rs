@@ -95,6 +95,23 @@ async fn of_many_with_one_ticket_at_two_replicas_one_gets_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_does_not_hear_of_revocations_for_long_lets_in_operators_alone_until_it_does() {
+    let mut server = NatsServer::start();
+    let a = Replica::open(&server).await;
+    let (_, token) = a.key().await;
+    let mut operator = NewKey::named("operator");
+    operator.operator = true;
+    let (_, operator) = a.state.create_key(operator, a.context.clock.now()).await.unwrap();
+    server.kill();
+    eventually("it sends them away", async || bearer(&token).who(&a.door).await == "503 cut-off").await;
+    let problem = bearer(&token).at(&a.door).await.unwrap_err();
+    assert_eq!(header(&problem, "retry-after"), "2");
+    assert_eq!(bearer(&operator).who(&a.door).await, "operator");
+    server.restart();
+    eventually("it takes them again", async || bearer(&token).who(&a.door).await == "app").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_nats_is_away_known_keys_open_the_door_and_a_revocation_shuts_this_one() {
     let mut server = NatsServer::start();
     let mut a = Replica::open(&server).await;
