@@ -11,12 +11,9 @@ use super::engine::EngineError;
 
 /// By these a stream loses, changes or gives away what is in it, answers before it has it, or refuses what the hub does with it. They count
 /// also where nobody asked for them: a bucket of revocations that somebody gave a `max_age` would let everybody in again.
-const NEVER_UNASKED: [&str; 18] = [
+const NEVER_UNASKED: &[&str] = &[
     "max_age",
-    "max_msgs",
-    "max_bytes",
     "max_msgs_per_subject",
-    "max_msg_size",
     "max_consumers",
     "consumer_limits",
     "discard_new_per_subject",
@@ -39,6 +36,9 @@ pub fn check_stream(asked: &stream::Config, echoed: &stream::Config) -> Result<(
     check_stream_value(&format!("the stream {}", asked.name), &without_defaults(asked)?, &as_value(echoed)?)
 }
 
+/// These too, unless what comes is refused when it is full: so the owner of the servers may bound a bucket.
+const NOT_WHERE_OLD_GOES: &[&str] = &["max_msgs", "max_bytes"];
+
 /// The same of configurations as they are sent.
 pub(super) fn check_stream_value(what: &str, asked: &Value, echoed: &Value) -> Result<(), EngineError> {
     if let Some((name, echoed)) = unasked(asked, echoed) {
@@ -51,8 +51,11 @@ pub(super) fn check_stream_value(what: &str, asked: &Value, echoed: &Value) -> R
 pub(super) fn unasked<'a>(asked: &Value, echoed: &'a Value) -> Option<(&'static str, &'a Value)> {
     let is_there = |config: &'a Value, name| config.get(name).filter(|value| !is_unset(value) && !is_unlimited(value));
     let is_asked = |name| asked.get(name).is_some_and(|value| !is_unset(value) && !is_unlimited(value));
+    let by_size = NOT_WHERE_OLD_GOES.iter().filter(|_| echoed["discard"] != "new");
     NEVER_UNASKED
-        .into_iter()
+        .iter()
+        .chain(by_size)
+        .copied()
         .filter(|name| !is_asked(*name))
         .find_map(|name| is_there(echoed, name).map(|value| (name, value)))
 }
