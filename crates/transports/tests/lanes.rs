@@ -418,7 +418,11 @@ async fn a_client_that_takes_little_is_not_taken_for_one_that_takes_nothing() {
 
         assert_eq!(rig.closed(CloseReason::Stalled), 0);
         assert_eq!(rig.lanes.counters().open(), 2);
-        for _ in 0..4 {
+        // What it took may have been noticed only at the next beat.
+        for _ in 0..20 {
+            if rig.lanes.counters().open() == 1 {
+                break;
+            }
             beat(&rig, &mut witness).await;
         }
         eventually("it is let go", || rig.lanes.counters().open() == 1).await;
