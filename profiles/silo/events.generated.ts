@@ -8,32 +8,32 @@ export interface BomMerged {
     quantity_changed?: number
     removed?: number
     unchanged_count?: number
-  }
+  } | null
   part_number?: string
-  resolve_url?: string
-  summary?: string
-  user?: string
+  resolve_url?: string | null
+  summary?: string | null
+  user?: string | null
 }
 
 /** Somebody began to edit a part, or left off. */
 export interface EditSessionAcquired {
-  item?: string
-  user?: string
+  item?: string | null
+  user?: string | null
 }
 
 /** Somebody began to edit a part, or left off. */
 export interface EditSessionReleased {
-  item?: string
-  user?: string
+  item?: string | null
+  user?: string | null
 }
 
 /** A part was made, by hand or by an import. */
 export interface ItemCreated {
   /** `A01-0002` */
   part_number: string
-  description?: string
+  description?: string | null
   /** `assembly` */
-  item_type?: string
+  item_type?: string | null
 }
 
 /** A part is gone. */
@@ -46,16 +46,16 @@ export interface ItemDeleted {
 export interface ItemUpdated {
   /** `A01-0002` */
   part_number: string
-  /** The newest revision. */
-  revision?: number
+  /** The newest revision: 3, or C where the app counts in letters. */
+  revision?: number | string | null
 }
 
 /** A part has a new revision. */
 export interface RevisionCreated {
   /** `A01-0002` */
   part_number: string
-  revision_number: number
-  comment?: string
+  revision_number: number | string | null
+  comment?: string | null
 }
 
 /** What the server can do now: in `read-only` it takes no changes, in `degraded` something it needs is not there. */

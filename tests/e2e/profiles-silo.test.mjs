@@ -18,6 +18,8 @@ const PEOPLE = {
   silo_admin: { username: 'root', role: 'admin' },
   silo_guest: { username: 'bob', role: 'guest' },
   silo_broken: 500,
+  silo_desk: { username: 'dee', role: 'viewer', workstation: 'w1' },
+  silo_desks: { username: 'dan', role: 'viewer', workstation: ['w1', 'w2'] },
   other_viewer: { username: 'eve', role: 'admin' },
 }
 const answer = ({ url, headers }) => {
@@ -250,4 +252,44 @@ test('an event to one user is theirs alone, live and resumed; ?item= narrows to 
   assert.deepEqual(ed.names(), ann.names().slice(1))
   assert.deepEqual(again.heard, ed.heard)
   assert.deepEqual(narrow.names(), ['edit.session_released', 'item.updated'])
+})
+
+test('whatever the event, one to a user is theirs alone, and one to a workstation is of who is at it, or of nobody', async t => {
+  const { hub, post } = await start(t)
+  const streams = {}
+  for (const who of ['viewer', 'editor', 'admin', 'desk', 'desks']) streams[who] = await listen(t, `${hub.url}/api/events`, as(who))
+  // What a client says of itself is no proof.
+  streams.claims = await listen(t, `${hub.url}/api/events?workstation_id=w1`, as('editor'))
+  const about = { part_number: 'A01-0002', item: 'A01-0002' }
+  const names = ['item.created', 'item.updated', 'item.deleted', 'revision.created', 'bom.merged', 'edit.session_acquired', 'edit.session_released']
+  const scopes = [
+    [{ user: 'ann' }, ['viewer']],
+    [{ user: 'ann', item: 'A01-0002' }, ['viewer']],
+    [{ workstation: 'w1' }, ['desk', 'desks']],
+    [{ workstation_id: 'w2' }, ['desks']],
+    [{ workstation: 'w1', user: 'ann' }, ['desk', 'desks']],
+    [{ workstation: 'w3' }, []],
+    [{ item: 'A01-0002' }, Object.keys(streams)],
+  ]
+  const told = names.flatMap(name => scopes.map(([scope, who]) => ({ name, scope, who })))
+  await post(told.map(({ name, scope }, n) => ({ name, scope, data: { ...about, n } })))
+  for (const [who, stream] of Object.entries(streams)) {
+    await until(`the last for ${who}`, () => stream.heard.at(-1)?.[1].n === told.length - 1)
+    assert.deepEqual(stream.heard.map(([, { n }]) => n), told.flatMap((event, n) => event.who.includes(who) ? [n] : []), who)
+  }
+})
+
+test('what the database leaves empty, and revisions in letters, are told as they are', async t => {
+  const { hub, post } = await start(t)
+  const stream = await listen(t, `${hub.url}/api/events`, as('viewer'))
+  const events = [
+    ['item.created', { part_number: 'A01-0002', description: null, item_type: null }],
+    ['item.updated', { part_number: 'A01-0002', revision: null }],
+    ['item.updated', { part_number: 'A01-0002', revision: 'C' }],
+    ['revision.created', { part_number: 'A01-0002', revision_number: 'C', comment: null }],
+    ['bom.merged', { part_number: 'A01-0002', user: null, summary: null, diff: null, resolve_url: null }],
+  ]
+  await post(events.map(([name, data]) => ({ name, data })))
+  await until('all', () => stream.heard.length === events.length)
+  assert.deepEqual(stream.heard.map(([name, data]) => [name, data]), events)
 })
