@@ -17,6 +17,8 @@ const answer = ({ url, headers }) => {
   const name = /bindery_session=v3\.[^;]*\.(\w+)/.exec(headers.cookie ?? '')?.[1]
   return name === 'broken' ? 500 : SESSIONS[name]
 }
+/** The same in the mode proxy, which trusts whoever asks: behind a session that is no good, the header decides. */
+const proxied = (header = 'x-forwarded-user') => request => answer(request) ?? SESSIONS[request.headers[header]]
 const start = (t, options = {}) => startProfile(t, 'bindery', { answer, ...options })
 const path = '/api/v1/events'
 
@@ -136,10 +138,11 @@ test('with disabled nobody is asked and everybody is admin', async t => {
 })
 
 test('with proxy the header counts after key and session, and from the trusted proxies alone', async t => {
-  const { hub, post } = await start(t, { variants: ['proxy', 'tenancy'], values: { trusted_proxies: ['127.0.0.2/32'] } })
+  const { hub, app, post } = await start(t, { answer: proxied(), variants: ['proxy', 'tenancy'], values: { trusted_proxies: ['127.0.0.2/32'] } })
   const from = (address, ...headers) => ask(t, hub.url + path, { headers, args: ['--interface', address] })
   assert.equal((await from('127.0.0.1', 'X-Forwarded-User: ann')).status, 401)
   assert.equal((await from('127.0.0.1', 'X-Forwarded-User: ann', 'X-Forwarded-For: 127.0.0.2')).status, 401)
+  assert.ok(app.asked.every(({ headers }) => !headers['x-forwarded-user']), 'what anybody may have written is not passed on')
   assert.equal((await from('127.0.0.2', 'X-Forwarded-User: ann')).status, 200)
   assert.equal((await from('127.0.0.2')).status, 401)
   assert.equal((await from('127.0.0.2', 'X-Forwarded-User: ann', 'X-Forwarded-User: root')).status, 400)
@@ -149,16 +152,38 @@ test('with proxy the header counts after key and session, and from the trusted p
   assert.equal((await from('127.0.0.2', `Cookie: ${session('broken')}`, 'X-Forwarded-User: ann')).status, 503)
   // A session that is no good leaves it to the header.
   assert.equal((await from('127.0.0.2', `Cookie: ${session('wrong')}`, 'X-Forwarded-User: ann')).status, 200)
-  const stream = await listen(t, hub.url + path, { headers: { 'X-Forwarded-User': 'ann' }, args: ['--interface', '127.0.0.2'] })
-  await post([{ name: 'queue.changed', data: { id: 1 }, scope: { owner: 'bob' } }, { name: 'queue.changed', data: { id: 2 }, scope: { owner: 'ann' } }])
-  await until('her own', () => stream.heard.length)
-  assert.deepEqual(stream.heard.map(([, { id }]) => id), [2])
+  // Who is called as another's id is not that other; who the app does not know, or lets in as nobody, is not let in.
+  assert.equal((await from('127.0.0.2', 'X-Forwarded-User: 2')).status, 401)
+  assert.equal((await from('127.0.0.2', 'X-Forwarded-User: nobody')).status, 403)
+  // By header as by session: one user, with their role.
+  const streams = {}
+  for (const name of ['ann', 'bob', 'root']) streams[name] = await listen(t, hub.url + path, { headers: { 'X-Forwarded-User': name }, args: ['--interface', '127.0.0.2'] })
+  await post([{ name: 'queue.changed', data: { id: 1 }, scope: { owner: 3 } }, { name: 'queue.changed', data: { id: 2 }, scope: { owner: 2 } }, { name: 'book.updated', data: { id: 9 } }])
+  for (const [name, ids] of [['ann', [2, 9]], ['bob', [1, 9]], ['root', [1, 2, 9]]]) {
+    await until(`the last for ${name}`, () => streams[name].heard.at(-1)?.[1].id === 9)
+    assert.deepEqual(streams[name].heard.map(([, { id }]) => id), ids, name)
+  }
 })
 
 test('with proxy another header can be the one', async t => {
-  const { hub } = await start(t, { variants: ['proxy'], values: { proxy_header: 'remote-user', trusted_proxies: ['127.0.0.0/8'] } })
+  const { hub } = await start(t, { answer: proxied('remote-user'), variants: ['proxy'], values: { proxy_header: 'remote-user', trusted_proxies: ['127.0.0.0/8'] } })
   assert.equal((await ask(t, hub.url + path, { headers: ['Remote-User: ann'] })).status, 200)
   assert.equal((await ask(t, hub.url + path, { headers: ['X-Forwarded-User: ann'] })).status, 401)
+})
+
+test('with proxy a header that the hub would pass on from anybody lets nobody in', async t => {
+  const header = 'x-name-of-my-own'
+  const { hub, app } = await start(t, { answer: proxied(header), variants: ['proxy'], values: { proxy_header: header, trusted_proxies: ['127.0.0.2/32'] } })
+  for (const address of ['127.0.0.1', '127.0.0.2']) assert.equal((await ask(t, hub.url + path, { headers: [`${header}: root`], args: ['--interface', address] })).status, 401)
+  assert.ok(app.asked.every(({ headers }) => !headers[header]))
+})
+
+test('the user whom the app lets in without a login is nobody, in whichever form it is told', async t => {
+  for (const id of [0, '0']) {
+    const { hub } = await start(t, { answer: () => ({ id, role: 'admin' }) })
+    assert.equal((await ask(t, hub.url + path, { headers: [`Cookie: ${session('ann')}`] })).status, 403, JSON.stringify(id))
+    assert.equal((await ask(t, `${hub.url}${path}?apikey=any`)).status, 403, JSON.stringify(id))
+  }
 })
 
 // One hook per app, as the issue proposes: it subscribes once; pages invalidate or patch on the events they name.
