@@ -52,7 +52,9 @@ impl Hub {
         let mut slots = Vec::with_capacity(events.len());
         let mut now = Vec::new();
         for event in events {
-            let coalesce = self.profiles().rule(&event).coalesce;
+            let rule = self.profiles().rule(&event);
+            // One whose rule has a key that it has no value for is never held: it would take the place of others that differ.
+            let coalesce = rule.coalesce.filter(|_| event.key.is_some() || rule.key.is_none());
             let event = match coalesce {
                 Some(coalesce) => match self.hold(event, &coalesce) {
                     Hold::LetThrough(event) => event,

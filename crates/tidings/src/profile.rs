@@ -50,6 +50,8 @@ pub struct EventRule {
     pub kept: bool,
     /// What it replaces.
     pub key: Option<Template>,
+    /// What it replaces where `key` does not resolve: the first of these that does.
+    pub other_keys: Vec<Template>,
     /// Whether only the newest by key matters within a time.
     pub coalesce: Option<Coalesce>,
     /// Whether the newest by key is given to each subscriber when it connects.
@@ -83,6 +85,7 @@ impl EventRule {
             audience,
             kept: true,
             key: None,
+            other_keys: Vec::new(),
             coalesce: None,
             retain: false,
             publisher_topic: false,
@@ -275,7 +278,7 @@ impl Profile {
         facts: Facts<'_>,
         topic: &Topic,
     ) -> Result<Option<Arc<str>>, DraftError> {
-        let key = given.or_else(|| rule.key.as_ref()?.resolve(facts).ok());
+        let key = given.or_else(|| rule.key.iter().chain(&rule.other_keys).find_map(|key| key.resolve(facts).ok()));
         let Some(key) = key else {
             // What is coalesced or retained needs one: the newest on each topic. Not where the rule has a key that does not
             // resolve: things that differ would be taken for one.
@@ -290,12 +293,20 @@ impl Profile {
 }
 
 /// The grants of the first audience rule whose places can all be filled.
+///
+/// The next rule is for events that have nothing there, which may be the one for everybody: what is there and fits no place, like
+/// an owner that is a list, is refused.
 fn first_resolving(rule: &EventRule, facts: Facts<'_>) -> Result<Vec<String>, DraftError> {
     let mut missing: Vec<String> = Vec::new();
     for any_of in &rule.audience {
         match any_of.iter().map(|template| template.resolve(facts)).collect::<Result<Vec<_>, _>>() {
             Ok(grants) if !grants.is_empty() => return Ok(grants),
             Ok(_) => {}
+            Err(field) if !field.is_absent(facts) => {
+                let detail =
+                    "it decides who may see the event: a text that is not empty, a number or a bool, or left out";
+                return Err(DraftError::new(field.to_string(), "unresolved-audience", detail));
+            }
             Err(field) => missing.push(field.to_string()),
         }
     }
@@ -390,6 +401,26 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_for_everybody_is_for_events_without_an_owner_and_never_for_one_whose_owner_is_no_name() {
+        let rule = rule("book", "books", &[&["user/{scope.owner.id}", "role/admin"], &["everyone"]]);
+        let profile = Profile::new("a", None, Implications::default(), [rule]);
+        for scope in
+            [json!(null), json!({}), json!({"owner": null}), json!({"owner": {}}), json!({"owner": {"id": null}})]
+        {
+            let draft = json!({"name": "book", "scope": scope});
+            assert_eq!(audience(&derive(&profile, draft).unwrap()), ["everyone"], "{scope}");
+        }
+        for owner in [json!({"id": [2]}), json!({"id": {"n": 9}}), json!({"id": ""}), json!([2]), json!(2), json!("2")]
+        {
+            let error = derive(&profile, json!({"name": "book", "scope": {"owner": owner}})).unwrap_err();
+            assert_eq!((error.field.as_str(), error.code), ("scope.owner.id", "unresolved-audience"), "{owner}");
+        }
+        // It is not known whether it has an owner: half a character is no text.
+        let draft = r#"{"name": "book", "scope": {"owner": {"id": "\ud800"}}}"#;
+        assert!(profile.derive(serde_json::from_str(draft).unwrap(), Timestamp(1), &Limits::default()).is_err());
+    }
+
+    #[test]
     fn mistakes_name_their_field() {
         for (draft, field, code) in [
             (json!({"name": ""}), "name", "invalid-name"),
@@ -462,6 +493,20 @@ mod tests {
         let profile = Profile::new("a", Some("a"), Implications::default(), [rule]);
         assert_eq!(derive(&profile, json!({"name": "state", "data": {"id": 1}})).unwrap().key.as_deref(), Some("a/1"));
         assert_eq!(derive(&profile, json!({"name": "state"})).unwrap().key, None);
+    }
+
+    #[test]
+    fn an_event_replaces_by_the_first_key_that_resolves() {
+        let mut rule = rule("e", "t", &[&["everyone"]]);
+        (rule.key, rule.other_keys) = (Some(template("{data.progress.id}")), vec![template("{data.media}")]);
+        let profile = Profile::new("a", None, Implications::default(), [rule]);
+        for (data, key) in [
+            (json!({"progress": {"id": "p"}, "media": "m"}), Some("p")),
+            (json!({"progress": 100, "media": "m"}), Some("m")),
+            (json!({"progress": 100}), None),
+        ] {
+            assert_eq!(derive(&profile, json!({"name": "e", "data": data})).unwrap().key.as_deref(), key);
+        }
     }
 
     #[test]

@@ -92,6 +92,19 @@ impl Template {
 }
 
 impl Field {
+    /// Whether nothing stands there, or `null`. A value that fits no place is not nothing, nor is one on the way that has no members.
+    pub(crate) fn is_absent(&self, facts: Facts<'_>) -> bool {
+        let text = if self.scope { facts.scope } else { facts.data };
+        let found =
+            (1..=self.path.len()).rev().find_map(|names| Some((names, json::lookup(text, &self.path[..names])?)));
+        let (names, value) = found.unwrap_or((0, text.trim_ascii_start()));
+        match value.as_bytes().first() {
+            None | Some(b'n') => true,
+            Some(b'{') => names < self.path.len(),
+            Some(_) => false,
+        }
+    }
+
     /// The value as one escaped segment.
     fn segment(&self, facts: Facts<'_>) -> Option<String> {
         let value = json::lookup(if self.scope { facts.scope } else { facts.data }, &self.path)?;

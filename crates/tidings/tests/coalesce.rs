@@ -71,6 +71,18 @@ async fn the_first_goes_out_at_once_and_the_newest_when_the_window_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_has_no_value_for_the_key_of_its_rule_takes_the_place_of_nothing() {
+    let mut keyed = rule("progress", "t");
+    keyed.key = Some("{data.id}".parse().unwrap());
+    keyed.coalesce = Some(Coalesce { window: WINDOW, max_wait: MAX_WAIT });
+    let bench = Bench::with(Limits::default(), [profile([keyed])]).await;
+    let heard = listen(bench.subscribe(Filter::all(), None));
+    let many = (0..10).map(|n| NewEvent { name: "progress".into(), key: None, ..plain(n) }).collect();
+    bench.hub.publish(many).await.unwrap();
+    assert_eq!(heard.await.unwrap(), (0..10).map(|n| (n, 0)).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_held_back_longer_than_its_longest_wait() {
     let bench = bench().await;
     let heard = listen(bench.subscribe(Filter::all(), None));

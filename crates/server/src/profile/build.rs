@@ -127,7 +127,14 @@ fn rule(
             Vec::new()
         }
     };
-    let key = event.key.as_ref().and_then(|key| template(key, report));
+    let mut keys = Vec::new();
+    match &event.key {
+        Some(key) if key.texts().is_empty() => {
+            report.at(&key.place, "an empty list is no key").help("leave `key` out, if the event has none");
+        }
+        Some(key) => keys.extend(key.texts().iter().filter_map(|key| template(key, report))),
+        None => {}
+    }
     if let Some(coalesce) = &event.coalesce {
         if coalesce.max_wait < coalesce.window {
             report.at(&coalesce.place, "`max_wait` is shorter than `window`, and so would decide alone");
@@ -150,10 +157,12 @@ fn rule(
         return None;
     }
     let topic = topics.remove(0);
+    let mut keys = keys.into_iter();
     Some(EventRule {
         other_topics: topics,
         kept: event.kept,
-        key,
+        key: keys.next(),
+        other_keys: keys.collect(),
         coalesce: event.coalesce.as_ref().map(|c| Coalesce { window: c.window, max_wait: c.max_wait }),
         retain: event.retain,
         publisher_topic: event.publisher_topic,

@@ -314,7 +314,7 @@ pub(super) struct Event {
     pub audience: Option<At<Audience>>,
     #[serde(default = "yes")]
     pub kept: bool,
-    pub key: Option<At<String>>,
+    pub key: Option<At<TextOrList>>,
     pub coalesce: Option<At<Coalesce>>,
     #[serde(default)]
     pub retain: bool,
