@@ -9,7 +9,7 @@ export interface Backup {
   filter?: unknown
   last?: number | null
   library?: string | null
-  name?: string
+  name?: string | null
   /** For the server's admins. */
   password?: string | null
   path?: string | null
@@ -30,7 +30,8 @@ export interface BackupFileProgress {
   name?: string | null
   progress?: number
   size?: number | null
-  status?: 'inProgress' | 'done' | 'error' | 'idle'
+  /** `inProgress`, `done`, `error`, `idle` */
+  status?: string | null
 }
 
 /** A backup changed, or its state. */
@@ -40,12 +41,13 @@ export interface BackupMessage {
 }
 
 export interface BackupStatus {
-  backup?: string
+  backup?: string | null
   current?: number | null
   currentSize?: number | null
   estimatedRemainingSeconds?: number | null
   library?: string | null
-  status?: 'inProgress' | 'done' | 'error' | 'idle'
+  /** `inProgress`, `done`, `error`, `idle` */
+  status?: string | null
   time?: number | null
   total?: number | null
   totalSize?: number | null
@@ -58,7 +60,7 @@ export interface BackupWithStatus {
 
 export interface Book {
   id: string
-  name?: string
+  name?: string | null
 }
 
 export interface BookWithAction {
@@ -91,30 +93,32 @@ export type ConvertMessage =
 export interface ConvertProgressState {
   id: string
   convertedId?: string | null
-  done?: boolean
+  done?: boolean | null
   estimatedRemainingSeconds?: number | null
-  filename?: string
+  filename?: string | null
   /** 0 to 1. */
-  percent?: number
+  percent?: number | null
   remainingSecondes?: number | null
   request?: unknown
-  status?: 'pending' | 'downloading' | 'queued' | 'processing' | 'completed' | 'failed' | 'canceled'
+  /** `pending`, `downloading`, `queued`, `processing`, `completed`, `failed`, `canceled` */
+  status?: string | null
 }
 
 /** What happened to it. The wire has one spelling of each. */
 export type ElementAction = 'Added' | 'Updated' | 'Deleted'
 
 export interface Episode {
-  serie: string
   added?: number | null
   imdbRating?: number | null
   imdbVotes?: number | null
   modified?: number | null
   name?: string | null
-  number?: number
+  number?: number | null
   otherids?: unknown
   overview?: string | null
-  season?: number
+  season?: number | null
+  /** The id of its series. */
+  serie?: string | null
   slug?: string | null
   tmdb?: number | null
   trakt?: number | null
@@ -160,7 +164,7 @@ export interface Media {
   height?: number | null
   mimetype?: string | null
   modified?: number | null
-  name?: string
+  name?: string | null
   people?: {
     id: string
   }[] | null
@@ -168,7 +172,8 @@ export interface Media {
   tags?: {
     id: string
   }[] | null
-  type?: 'directory' | 'photo' | 'video' | 'archive' | 'album' | 'other'
+  /** `directory`, `photo`, `video`, `archive`, `album`, `other` */
+  type?: string | null
   width?: number | null
 }
 
@@ -184,7 +189,8 @@ export interface MediaRatingState {
   userRef: string
   mediaRef?: string
   modified?: number
-  rating?: number
+  /** `null`: none any more. */
+  rating?: number | null
 }
 
 export interface MediaWithAction {
@@ -227,7 +233,7 @@ export interface Movie {
   imdbVotes?: number | null
   lang?: string | null
   modified?: number | null
-  name?: string
+  name?: string | null
   original?: string | null
   otherids?: unknown
   overview?: string | null
@@ -272,7 +278,7 @@ export interface Person {
   generated?: boolean | null
   imdb?: string | null
   modified?: number | null
-  name?: string
+  name?: string | null
   posterv?: number | null
   slug?: string | null
   socials?: unknown
@@ -294,7 +300,7 @@ export interface Serie {
   imdbVotes?: number | null
   maxCreated?: number | null
   modified?: number | null
-  name?: string
+  name?: string | null
   otherids?: unknown
   params?: unknown
   posterv?: number | null
@@ -327,14 +333,15 @@ export interface ServerLibrary {
   credentials?: unknown
   crypt?: boolean | null
   hidden?: boolean | null
-  name?: string
+  name?: string | null
   /** For the library's admins. */
   password?: string | null
   plugin?: string | null
   root?: string | null
   settings?: { [member: string]: unknown } | null
   source?: string | null
-  type?: 'photos' | 'shows' | 'movies' | 'iptv' | 'books' | 'other'
+  /** `photos`, `shows`, `movies`, `iptv`, `books`, `other` */
+  type?: string | null
 }
 
 export interface Tag {
@@ -343,7 +350,7 @@ export interface Tag {
   alt?: unknown
   generated?: boolean | null
   modified?: number | null
-  name?: string
+  name?: string | null
   parent?: string | null
   path?: string | null
 }
@@ -387,7 +394,7 @@ export type UploadProgressMessage =
 export interface UploadProgressState {
   id: string
   current?: number | null
-  filename?: string
+  filename?: string | null
   total?: number | null
   type?: UploadState | {
     /** The media that was there already. */
@@ -395,7 +402,8 @@ export interface UploadProgressState {
   }
 }
 
-export type UploadState = 'download' | 'transfert' | 'analysing' | 'finished'
+/** `download`, `transfert`, `analysing`, `finished` */
+export type UploadState = string | null
 
 /** Somebody has watched something. To them alone. */
 export interface WatchedMessage {
