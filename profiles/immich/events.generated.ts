@@ -103,7 +103,7 @@ export interface SyncExif {
 
 export interface UploadReady {
   asset: SyncAsset
-  exif: SyncExif
+  exif?: SyncExif | null
 }
 
 /** A version of the server. */
@@ -141,8 +141,8 @@ export type OnAssetDelete = AssetId
 /** An asset was moved into the locked folder. */
 export type OnAssetHidden = AssetId
 
-/** Assets are back from the trash. */
-export type OnAssetRestore = AssetIds
+/** Assets are back from the trash. Which, need not be told. */
+export type OnAssetRestore = AssetIds | null
 
 /** Stacks changed. The name says it all. */
 export type OnAssetStackUpdate = undefined
@@ -150,8 +150,8 @@ export type OnAssetStackUpdate = undefined
 /** Assets are in the trash. */
 export type OnAssetTrash = AssetIds
 
-/** What is known of an asset changed. */
-export type OnAssetUpdate = Asset
+/** What is known of an asset changed. Of which, need not be told. */
+export type OnAssetUpdate = Asset | null
 
 /** The server's configuration changed. The name says it all. */
 export type OnConfigUpdate = undefined

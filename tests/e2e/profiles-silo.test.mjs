@@ -260,7 +260,7 @@ test('whatever the event, one to a user is theirs alone, and one to a workstatio
   for (const who of ['viewer', 'editor', 'admin', 'desk', 'desks']) streams[who] = await listen(t, `${hub.url}/api/events`, as(who))
   // What a client says of itself is no proof.
   streams.claims = await listen(t, `${hub.url}/api/events?workstation_id=w1`, as('editor'))
-  const about = { part_number: 'A01-0002', item: 'A01-0002' }
+  const about = { part_number: 'A01-0002', revision_number: 3, item: 'A01-0002' }
   const names = ['item.created', 'item.updated', 'item.deleted', 'revision.created', 'bom.merged', 'edit.session_acquired', 'edit.session_released']
   const scopes = [
     [{ user: 'ann' }, ['viewer']],
