@@ -30,7 +30,7 @@ pub enum CloseReason {
     Refused,
     /// What the stream was about has ended, and that was told.
     Finished,
-    /// The log could not be read; nothing is skipped, the client resumes when it is back.
+    /// The log could not be read, or the app could not say who asks; nothing is skipped, the client resumes when it is back.
     Unavailable,
 }
 
@@ -80,7 +80,7 @@ impl CloseReason {
             CloseReason::Reauthenticate => "what you may see has changed",
             CloseReason::Idle => "there was no update for a long time",
             CloseReason::Stalled => "nothing was read from the stream for a long time",
-            CloseReason::Unavailable => "the log can't be read at the moment",
+            CloseReason::Unavailable => "something that is needed for it can't be reached at the moment",
             CloseReason::Gone => "the client went away",
             CloseReason::Expired => "the credential has expired",
             CloseReason::Revoked => "the credential was revoked",

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use tidings::{CloseReason, Cursor, Gap, Timestamp};
 
+use crate::websocket::message::quoted;
+
 /// The media type of a stream.
 pub const CONTENT_TYPE: &str = "text/event-stream";
 
@@ -106,14 +108,14 @@ pub fn close(reason: CloseReason) -> Bytes {
 
 /// Why a stream ends, as JSON.
 pub(crate) fn close_data(reason: CloseReason) -> String {
-    // The names and sentences are our own and hold nothing that JSON would escape.
-    format!(
-        "{{\"code\":{},\"reason\":\"{}\",\"message\":\"{}\",\"reconnect\":{}}}",
-        reason.code(),
-        reason.name(),
-        reason.sentence(),
-        reason.come_back(),
-    )
+    close_with(reason, reason.sentence())
+}
+
+/// The same with a sentence that says more.
+pub(crate) fn close_with(reason: CloseReason, sentence: &str) -> String {
+    let (code, name, come_back) = (reason.code(), reason.name(), reason.come_back());
+    let message = quoted(sentence);
+    format!("{{\"code\":{code},\"reason\":\"{name}\",\"message\":{message},\"reconnect\":{come_back}}}")
 }
 
 #[cfg(test)]

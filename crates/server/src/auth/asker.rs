@@ -47,7 +47,7 @@ pub(super) struct Asker {
 pub(super) enum Answered {
     /// Who it is.
     Yes(Box<Draft>),
-    /// 401 or 403.
+    /// With 401 or 403.
     No(StatusCode),
     /// It could not say, for this reason.
     Unknown(String),
@@ -98,6 +98,15 @@ impl Asker {
         };
         match answer.status {
             StatusCode::FORBIDDEN => return Answered::No(StatusCode::FORBIDDEN),
+            // It can't even read the credential, and will not tomorrow.
+            StatusCode::BAD_REQUEST
+            | StatusCode::UNPROCESSABLE_ENTITY
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => return Answered::No(StatusCode::UNAUTHORIZED),
+            status @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+                let (url, method, status) = (&self.uri, &self.method, status.as_u16());
+                tracing::error!(%url, %method, status, "nobody can be let in: the app has nothing to ask at this `url`");
+                return Answered::Unknown(format!("the answer is {status}: check `url` and `method`"));
+            }
             status
                 if status == StatusCode::UNAUTHORIZED
                     || (status.is_redirection() && status != StatusCode::NOT_MODIFIED) =>

@@ -1,7 +1,7 @@
 //! Asking the app who it is: its wall stays the wall.
 //!
-//! Only a 2xx is a yes, and only 401, 403 or a redirect (to a login page) is a no. Anything else, and no answer, is
-//! "not known": 503, never anonymous, never remembered.
+//! Only a 2xx is a yes, and only 401, 403, a redirect (to a login page), or 400, 422 and 431 (it can't read the credential) is a
+//! no. Anything else, and no answer, is "not known": 503, never anonymous, never remembered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -98,6 +98,9 @@ async fn a_no_of_the_app_is_a_refusal_and_never_anonymous() {
     for (reply, code) in [
         (status(401), "401 invalid-credential"),
         (status(403), "403 forbidden"),
+        (status(400), "401 invalid-credential"),
+        (status(422), "401 invalid-credential"),
+        (status(431), "401 invalid-credential"),
         (Reply::Now(302, vec![("location", "/login".into())], String::new()), "401 invalid-credential"),
         (json(200, json!({"user": null})), "401 invalid-credential"),
     ] {
@@ -115,6 +118,8 @@ async fn an_app_that_cannot_say_is_not_a_no() {
         json(500, json!({"user": {"id": 7}})),
         status(502),
         status(404),
+        status(405),
+        status(409),
         status(429),
         Reply::Now(200, Vec::new(), "<html>".into()),
         Reply::Now(200, Vec::new(), "x".repeat(300_000)),
