@@ -284,6 +284,10 @@ impl Lane {
                     session.unanswered_since = 0;
                 }
             }
+            Message::Binary(payload) if self.is_unheard(slot) => {
+                // An attachment of an event that nobody listens to.
+                self.count_message(slot, payload.len());
+            }
             Message::Binary(_) => self.break_off(slot, 1003, "binary messages are not understood here"),
             Message::Close { code, .. } => {
                 // RFC 6455 §5.5.1: answered with the same code.
@@ -291,6 +295,12 @@ impl Lane {
                 self.end(slot, &answer, CloseReason::Gone);
             }
         }
+    }
+
+    /// Whether nobody listens to what this Socket.IO client emits: then it may also emit what would not be understood.
+    pub(super) fn is_unheard(&self, slot: usize) -> bool {
+        let stream = self.stream(slot);
+        stream.codec == Codec::SocketIo && !stream.settings.commands
     }
 
     /// Whether this message is within what a connection may send; else the connection is ended.

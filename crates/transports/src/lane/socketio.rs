@@ -74,6 +74,7 @@ impl Lane {
     pub(super) fn hear_packet(&mut self, slot: usize, text: &str) {
         let (kind, data) = match engine::parse(text) {
             Ok(packet) => packet,
+            Err(engine::Malformed::Binary) if self.is_unheard(slot) => return,
             Err(engine::Malformed::Binary) => {
                 return self.break_off(slot, 1003, "binary packets are not understood here");
             }
@@ -103,6 +104,7 @@ impl Lane {
     fn hear_message(&mut self, slot: usize, text: &str) {
         let packet = match packet::parse(text) {
             Ok(packet) => packet,
+            Err(packet::Malformed::Binary) if self.is_unheard(slot) => return,
             Err(packet::Malformed::Binary) => {
                 return self.break_off(slot, 1003, "binary events are not understood here");
             }

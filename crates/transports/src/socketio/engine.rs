@@ -133,6 +133,13 @@ pub fn encode_payload<'a>(version: Version, packets: impl IntoIterator<Item = &'
 /// # Errors
 /// Those of [`parse`] for each packet, [`Malformed::Length`] and [`Malformed::TooMany`].
 pub fn decode_payload(version: Version, body: &str, max: usize) -> Result<Vec<&str>, Malformed> {
+    let packets = split_payload(version, body, max)?;
+    packets.iter().try_for_each(|packet| parse(packet).map(drop))?;
+    Ok(packets)
+}
+
+/// The same, without a look at the packets.
+pub(crate) fn split_payload(version: Version, body: &str, max: usize) -> Result<Vec<&str>, Malformed> {
     match version {
         Version::V3 if body.is_empty() => Err(Malformed::Empty),
         Version::V3 => collect(Counted { rest: body }.filter(|packet| *packet != Ok("")), max),
@@ -140,19 +147,17 @@ pub fn decode_payload(version: Version, body: &str, max: usize) -> Result<Vec<&s
     }
 }
 
-/// At most `max` packets, each of which can be parsed.
+/// At most `max` packets.
 fn collect<'a>(
     packets: impl Iterator<Item = Result<&'a str, Malformed>>,
     max: usize,
 ) -> Result<Vec<&'a str>, Malformed> {
     let mut all = Vec::new();
     for packet in packets {
-        let packet = packet?;
-        parse(packet)?;
         if all.len() == max {
             return Err(Malformed::TooMany(max));
         }
-        all.push(packet);
+        all.push(packet?);
     }
     Ok(all)
 }

@@ -178,7 +178,8 @@ impl Mount {
         let remote = adopt::converse(lanes, Bytes::new(), granted, session, Some(permit), true);
         let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let packets = super::polling::packets_an_answer(agent);
-        let poller = service.pollers.insert(&sid, remote, version, self.stream.id, packets);
+        let poller =
+            service.pollers.insert(&sid, remote, version, self.stream.id, packets, !self.stream.settings.commands);
         let _polling = poller.begin_poll();
         poll(service, &poller, &sid).await
     }

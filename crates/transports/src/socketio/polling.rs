@@ -43,6 +43,8 @@ pub(crate) struct Poller {
     mount: u32,
     /// The most packets in one answer to it.
     packets: usize,
+    /// Whether nobody listens to what it emits: then that may be what would not be understood.
+    is_unheard: bool,
     polls: AtomicBool,
     posts: AtomicBool,
 }
@@ -60,9 +62,10 @@ impl Pollers {
         version: Version,
         mount: u32,
         packets: usize,
+        is_unheard: bool,
     ) -> Arc<Poller> {
         let (polls, posts) = (AtomicBool::new(false), AtomicBool::new(false));
-        let poller = Arc::new(Poller { remote: remote.clone(), version, mount, packets, polls, posts });
+        let poller = Arc::new(Poller { remote: remote.clone(), version, mount, packets, is_unheard, polls, posts });
         self.lock().insert(sid.to_owned(), poller.clone());
         let (pollers, sid): (Weak<Pollers>, String) = (Arc::downgrade(self), sid.to_owned());
         let runtime = tokio::runtime::Handle::current();
@@ -167,10 +170,13 @@ impl Poller {
 
     /// Hears what the client has posted.
     pub(crate) fn post(&self, body: &str) -> Result<(), Malformed> {
-        let packets = engine::decode_payload(self.version, body, MAX_PACKETS)?;
+        let packets = engine::split_payload(self.version, body, MAX_PACKETS)?;
         // Each is looked at before any is heard.
         for packet in &packets {
-            engine::parse(packet)?;
+            match engine::parse(packet) {
+                Err(Malformed::Binary) if self.is_unheard => {}
+                parsed => drop(parsed?),
+            }
         }
         self.remote.post(packets.into_iter().map(str::to_owned).collect());
         Ok(())
