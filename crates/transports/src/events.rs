@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
-use tidings::{CloseReason, Moment, Principal};
+use tidings::{Moment, Principal};
 
 use crate::auth::{Authenticate, Request};
 use crate::handover::{Granted, Handed, Handover, StreamBody};
@@ -91,8 +91,7 @@ impl Mount {
     fn later(&self, problem: &Problem) -> Response {
         let after = problem.headers.iter().find(|(name, _)| *name == header::RETRY_AFTER);
         let after = after.and_then(|(_, value)| value.to_str().ok()?.parse().ok()).unwrap_or(3);
-        let goodbye = self.stream.closing(CloseReason::Unavailable, Some(Duration::from_secs(after)), None);
-        self.head(Body::from(goodbye.freeze()))
+        self.head(Body::from(self.stream.later(&problem.detail, Duration::from_secs(after)).freeze()))
     }
 
     fn head(&self, body: Body) -> Response {
@@ -121,7 +120,10 @@ impl Mount {
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail));
         }
         let (mut principal, since) = self.authenticate(service, request(parts)).await?;
-        let asked = query::resume(&parts.headers, &parts.uri);
+        // Where nobody is told a place, the header is none of ours.
+        let none = HeaderMap::new();
+        let told = self.stream.settings.ids || self.stream.settings.announce || self.answer != Answer::Sse;
+        let asked = query::resume(if told { &parts.headers } else { &none }, &parts.uri);
         service.hub.arrive(asked.as_deref()).await.map_err(|_| cut_off())?;
         // Before the job is looked at: what becomes of it from here on is read on from there.
         let start = service.hub.start(asked.as_deref());

@@ -125,6 +125,7 @@ struct Driving {
     subscriber: Subscriber,
     counted: Counted,
     hello: Option<Bytes>,
+    /// When something was last written; where heartbeats come always, when one was.
     written_at: Instant,
     updated_at: Instant,
     /// When it was last told a position.
@@ -180,11 +181,20 @@ impl Driving {
             return None;
         }
         let settings = &self.counted.stream.settings;
-        let mut due = self.written_at + settings.heartbeat_every;
+        let (beat, beats_always) = (self.written_at + settings.heartbeat_every, settings.beats_always);
+        let mut due = beat;
         if let Some(idle) = &settings.idle {
             due = due.min(self.updated_at + idle.after);
         }
         let bytes = match tokio::time::timeout_at(due, self.subscriber.next()).await {
+            Ok(delivery) if beats_always => {
+                let bytes = self.gather(delivery).await;
+                if Instant::now() < beat || self.counted.closed.is_some() {
+                    return Some(bytes);
+                }
+                // One that always has something to say is never waited for.
+                [&bytes[..], &self.counted.stream.beat(self.hub.clock().now())[..]].concat().into()
+            }
             Ok(delivery) => self.gather(delivery).await,
             Err(_) => self.quiet(),
         };

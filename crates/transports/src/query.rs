@@ -60,7 +60,7 @@ pub fn filter(stream: &Stream, uri: &Uri, most: usize) -> Result<Filter, Problem
             for always in &filtering.always {
                 own.push(pattern(stream, &name, always.as_str())?);
             }
-            bound(&name, own.len(), most)?;
+            bound(&name, own.len(), most, "ask for fewer, or leave it out and hear of all")?;
             continue;
         }
         match name.as_ref() {
@@ -74,7 +74,12 @@ pub fn filter(stream: &Stream, uri: &Uri, most: usize) -> Result<Filter, Problem
             "names" => names.get_or_insert_default().extend(value.split(',').map(|name| Arc::from(name.trim()))),
             _ => {}
         }
-        bound(&name, topics.as_ref().map_or(0, Vec::len).max(names.as_ref().map_or(0, Vec::len)), most)?;
+        bound(
+            &name,
+            topics.as_ref().map_or(0, Vec::len).max(names.as_ref().map_or(0, Vec::len)),
+            most,
+            "use a pattern like library/*",
+        )?;
     }
     let filter = match (own, topics) {
         (Some(_), Some(_)) => {
@@ -102,10 +107,10 @@ fn pattern(stream: &Stream, parameter: &str, text: &str) -> Result<TopicPattern,
     })
 }
 
-fn bound(parameter: &str, count: usize, most: usize) -> Result<(), Problem> {
+fn bound(parameter: &str, count: usize, most: usize, hint: &str) -> Result<(), Problem> {
     if count <= most {
         return Ok(());
     }
-    let detail = format!("?{parameter}= asks for more than {most} topics; use a pattern like library/*");
+    let detail = format!("?{parameter}= asks for more than {most} topics; {hint}");
     Err(Problem::new(StatusCode::BAD_REQUEST, "too-many-topics", detail).with("limit", most))
 }

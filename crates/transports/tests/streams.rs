@@ -217,6 +217,22 @@ on_both! {
         }
     }
 
+    async fn a_mount_that_tells_no_place_and_no_retry_takes_no_place_and_ends_without_a_word(driver) {
+        let heartbeat_every = Duration::from_secs(1 << 30);
+        let settings = StreamSettings { ids: false, announce: false, retry: None, heartbeat_every, ..StreamSettings::default() };
+        let limits = Limits { drain_window: Duration::from_millis(50), ..Options::default().limits };
+        let server = Server::start(driver, Options { settings, limits, ..Options::default() }).await;
+        let mut client = server.request("", "u+all", Some("of-an-app-s-own")).await;
+        assert_eq!(client.block().await.as_deref(), Some(":"), "no gap");
+        server.hub.drain();
+        server.until("no stream is open", |server| {
+            server.clock.advance(Duration::from_millis(20));
+            server.service.open_streams() == 0
+        })
+        .await;
+        assert_eq!(client.block().await, None);
+    }
+
     async fn the_head_says_when_it_was_written(driver) {
         let server = Server::start(driver, Options::default()).await;
         let client = server.listen("", "u+all", None).await;
@@ -260,6 +276,54 @@ async fn a_quiet_stream_beats_and_is_told_where_it_stands() {
     assert_eq!(client.block().await.unwrap(), "event: heartbeat\ndata: {}");
     server.publish("quiet", "all", 2).await;
     assert_eq!(client.numbers(1).await, [2], "the position was not told a second time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_may_come_on_a_stream_that_is_never_silent() {
+    let heartbeat_every = Duration::from_secs(30);
+    let settings = StreamSettings { beats_always: true, heartbeat_every, ..StreamSettings::default() };
+    let server = Server::start(Driver::Lanes, Options { settings, ..Options::default() }).await;
+    let mut client = server.listen("", "u+all", None).await;
+    let (mut beats, mut n) = (0, 0);
+    while beats < 3 {
+        n += 1;
+        assert!(n < 15, "{beats} in {n}0 s");
+        server.clock.advance(Duration::from_secs(10));
+        server.publish("t", "all", n).await;
+        loop {
+            let block = client.block().await.unwrap();
+            match block.as_str() {
+                ": heartbeat" => beats += 1,
+                event if event.contains(&format!("data: {n}")) => break,
+                other => assert!(other.contains("tidings.cursor"), "{other}"),
+            }
+        }
+    }
+    assert!(n > 6, "{beats} in {n}0 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_may_come_on_a_response_that_is_never_silent() {
+    let heartbeat_every = Duration::from_secs(30);
+    for (beats_always, expected) in [(true, 3), (false, 0)] {
+        let settings = StreamSettings { beats_always, heartbeat_every, ..StreamSettings::default() };
+        let server = Server::start(Driver::Bodies, Options { settings, ..Options::default() }).await;
+        let mut client = server.listen("", "u+all", None).await;
+        let mut beats = 0;
+        for n in 0..11 {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            server.publish("t", "all", n).await;
+            loop {
+                let block = client.block().await.unwrap();
+                match block.as_str() {
+                    ": heartbeat" => beats += 1,
+                    event if event.contains(&format!("data: {n}")) => break,
+                    other => assert!(other.contains("tidings.cursor"), "{other}"),
+                }
+            }
+        }
+        assert_eq!(beats, expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -359,6 +423,10 @@ async fn who_can_not_be_let_in_just_now_is_told_when_to_come_back() {
     assert_eq!(page.status, 200);
     let text = page.rest().await;
     assert!(text.starts_with("retry: 7000\n\n") && text.contains("\"unavailable\""), "{text}");
+    assert!(
+        text.contains("\"message\":\"the app can't be asked at the moment\""),
+        "it says what a script is told: {text}"
+    );
     for accept in ["", "accept: */*\r\n"] {
         let script = server.raw(asking(accept).as_bytes()).await;
         assert_eq!(script.status, 503);

@@ -86,6 +86,7 @@ pub(super) struct Mount {
     pub heartbeat: Option<At<Heartbeat>>,
     #[serde(default, with = "present_duration")]
     pub heartbeat_every: Option<Duration>,
+    pub heartbeat_when: Option<BeatWhen>,
     #[serde(default, deserialize_with = "present_optional_duration")]
     pub retry: Option<Option<Duration>>,
     pub preamble: Option<At<String>>,
@@ -334,6 +335,16 @@ pub(super) struct Event {
     pub form: Option<At<FormTree>>,
     #[serde(default)]
     pub words: BTreeMap<String, At<Value>>,
+}
+
+/// When a heartbeat is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BeatWhen {
+    /// On a stream that is silent.
+    Silent,
+    /// On each.
+    Always,
 }
 
 /// What the data of an event must be.

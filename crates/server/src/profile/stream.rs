@@ -26,6 +26,7 @@ pub(super) fn settings(mount: &At<file::Mount>, file: &File, report: &mut Report
     StreamSettings {
         heartbeat: mount.heartbeat.as_ref().and_then(|beat| heartbeat(beat, report)).unwrap_or(defaults.heartbeat),
         heartbeat_every: mount.heartbeat_every.unwrap_or(defaults.heartbeat_every),
+        beats_always: mount.heartbeat_when == Some(file::BeatWhen::Always),
         retry: mount.retry.unwrap_or(defaults.retry),
         drain_retry: defaults.drain_retry,
         preamble: mount.preamble.as_ref().map(|text| one_line(text, report)).or(defaults.preamble),

@@ -156,6 +156,9 @@ impl Lane {
             // There is a ping in the heartbeat.
             session.unanswered_since = now.max(1);
         }
+        if silent {
+            self.connections[slot].written_at = now;
+        }
         if silent || tell {
             let beat = if silent { self.stream(slot).beat(self.hub.clock().now()) } else { Bytes::new() };
             let bytes = if tell {
@@ -173,10 +176,13 @@ impl Lane {
 
     /// Writes a control frame to one that is caught up. False if the socket failed and was closed.
     pub(super) fn write_control(&mut self, slot: usize, bytes: &Bytes) -> bool {
+        let beats_always = self.stream(slot).settings.beats_always;
         let connection = &mut self.connections[slot];
         match connection.socket.write(bytes) {
             Wrote::All => {
-                connection.written_at = self.now;
+                if !beats_always {
+                    connection.written_at = self.now;
+                }
                 self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             }
             Wrote::Part(written) => {

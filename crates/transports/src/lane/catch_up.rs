@@ -116,6 +116,7 @@ impl Lane {
             if !ready {
                 return;
             }
+            let beats_always = self.stream(slot).settings.beats_always;
             let Some(connection) = self.connections.get_mut(slot) else { return };
             let Some(behind) = &mut connection.behind else { return };
             let (owed, bytes) = (behind.rest.len(), self.gather.bytes());
@@ -133,7 +134,9 @@ impl Lane {
             };
             self.counters.bytes.fetch_add(written as u64, Ordering::Relaxed);
             if written > 0 {
-                connection.written_at = self.now;
+                if !beats_always {
+                    connection.written_at = self.now;
+                }
                 behind.blocked_at = 0;
             }
             let of_frames = written.saturating_sub(owed);

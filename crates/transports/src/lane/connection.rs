@@ -23,7 +23,8 @@ pub(super) struct Connection {
     pub(super) member: u32,
     /// When it was placed, in tenths of a second of the clock: coarse, so that it fits beside the others.
     pub(super) opened: u32,
-    /// When something was last written, in ticks of the clock (ms): silence since then makes a heartbeat due.
+    /// When something was last written, in ticks of the clock (ms): silence since then makes a heartbeat due. Where heartbeats come
+    /// always, when one was.
     pub(super) written_at: u64,
     /// When an event was last written: heartbeats do not count as updates.
     pub(super) updated_at: u64,

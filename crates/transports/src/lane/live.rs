@@ -124,6 +124,7 @@ impl Lane {
         let bytes: &[u8] = single.as_deref().unwrap_or_else(|| self.gather.bytes());
         let (mut delivered, mut written_bytes, mut failed, mut blocked) = (0u64, 0u64, Vec::new(), 0u64);
         let mut finishing = Vec::new();
+        let beats_always = class.members.stream.as_ref().is_some_and(|stream| stream.settings.beats_always);
         for &slot in &slots {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
             if connection.behind.is_some() {
@@ -131,7 +132,9 @@ impl Lane {
             }
             match connection.socket.write(bytes) {
                 Wrote::All => {
-                    connection.written_at = self.now;
+                    if !beats_always {
+                        connection.written_at = self.now;
+                    }
                     connection.updated_at = self.now;
                     if let Some(told) = pieces.told {
                         connection.tell(told, self.now);

@@ -362,12 +362,25 @@ impl Stream {
         bytes
     }
 
+    /// All of a stream that can't be opened at the moment, for `sentence`: when to come back.
+    pub(crate) fn later(&self, sentence: &str, after: Duration) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        if self.settings.retry.is_some() {
+            bytes.extend_from_slice(&sse::retry(after));
+        }
+        if self.settings.announce {
+            let data = sse::close_with(CloseReason::Unavailable, sentence);
+            bytes.extend_from_slice(&sse::block("tidings.close", data.as_bytes(), None));
+        }
+        bytes
+    }
+
     /// What it ends with. `state` is that of the job, on a stream of one.
     pub fn closing(&self, reason: CloseReason, retry: Option<Duration>, state: Option<&Entry>) -> BytesMut {
         let mut bytes = BytesMut::new();
         match self.codec {
             Codec::Sse => {
-                if let Some(after) = retry {
+                if let Some(after) = retry.filter(|_| self.settings.retry.is_some()) {
                     bytes.extend_from_slice(&sse::retry(after));
                 }
                 if let (CloseReason::Idle, Some(IdleEnd { event: Some((name, data)), form, .. })) =

@@ -16,6 +16,8 @@ pub struct StreamSettings {
     pub heartbeat: Heartbeat,
     /// After how much silence it is sent. Below the 60 s at which common proxies cut.
     pub heartbeat_every: Duration,
+    /// Whether it is sent that often on a stream that is not silent too. On one that is behind it never is.
+    pub beats_always: bool,
     /// The `retry:` sent first: after how long a client comes back. `None` sends none.
     pub retry: Option<Duration>,
     /// The `retry:` of the goodbye when the program stops, spread out up to twice that: whoever takes over is not met by all
@@ -197,6 +199,7 @@ impl Default for StreamSettings {
         StreamSettings {
             heartbeat: Heartbeat::Comment("heartbeat".into()),
             heartbeat_every: Duration::from_secs(20),
+            beats_always: false,
             retry: Some(Duration::from_secs(3)),
             drain_retry: Duration::from_secs(2),
             preamble: None,
