@@ -82,7 +82,7 @@ pub(super) fn check(mount: &At<Mount>, report: &mut Report) {
 }
 
 /// Every setting beside the transport and the path: its name, whose it is, and whether the mount has it.
-fn settings(mount: &Mount) -> [(&'static str, Of, bool); 47] {
+fn settings(mount: &Mount) -> [(&'static str, Of, bool); 48] {
     [
         ("ids", Of::Streams, mount.ids.is_some()),
         ("announce", Of::Streams, mount.announce.is_some()),
@@ -98,6 +98,7 @@ fn settings(mount: &Mount) -> [(&'static str, Of, bool); 47] {
         ("shapes", Of::Streams, !mount.shapes.is_empty()),
         ("heartbeat_every", Of::Beating, mount.heartbeat_every.is_some()),
         ("heartbeat", Of::Responses, mount.heartbeat.is_some()),
+        ("heartbeat_when", Of::Responses, mount.heartbeat_when.is_some()),
         ("retry", Of::Responses, mount.retry.is_some()),
         ("preamble", Of::Responses, mount.preamble.is_some()),
         ("require_accept", Of::Responses, mount.require_accept.is_some()),
