@@ -248,6 +248,15 @@ test('with bare nothing but the app\'s own is on the wire', async t => {
   assert.match(stream.bytes(), /^(: ping\n\n)+event: medias\ndata: \{"Medias":\{"library":"lib1","medias":\[\]\}\}\n\n(: ping\n\n)*$/)
 })
 
+test('with bare the app\'s own are all until the hub stops, and a Last-Event-ID is none of ours', async t => {
+  const { hub } = await start(t, { variants: ['bare'] })
+  const stream = startCurl(t, url(hub, 'token=reader'), () => {}, { args: ['-H', 'Last-Event-ID: 17'], again: false })
+  await until('the first ping', () => stream.bytes().includes(': ping\n\n'))
+  hub.process.kill('SIGTERM')
+  await until('the end', () => stream.code() !== undefined)
+  assert.equal(stream.bytes(), ': ping\n\n')
+})
+
 test('with calm only the newest progress of one file is told, and the last always', async t => {
   const { hub, post } = await start(t, { variants: ['calm'] })
   const stream = await listen(t, url(hub, 'token=reader'))
@@ -257,6 +266,30 @@ test('with calm only the newest progress of one file is told, and the last alway
   const last = id => stream.heard.map(([, data]) => data.UploadProgress.progress).filter(p => p.id === id).at(-1)?.current
   await until('the last of both', () => last('a') === 100 && last('b') === 100)
   assert.ok(stream.heard.length < 20, `${stream.heard.length} of 202 were told`)
+})
+
+test('with calm the files of the document\'s form, which has no id, are told apart by their media', async t => {
+  const { hub, post } = await start(t, { variants: ['calm'] })
+  const stream = await listen(t, url(hub, 'token=reader'))
+  const ids = Array.from({ length: 10 }, (_, i) => `m${i}`)
+  const ends = (name, more = {}) => ids.map(mediaId => ({ name, data: { library, mediaId, progress: 100, ...more } }))
+  await post([...ends('upload_progress'), ...ends('convert_progress', { status: 'completed' })])
+  await until('all', () => stream.heard.length >= 20)
+  const told = wrapper => stream.heard.map(([, data]) => data[wrapper]?.mediaId).filter(Boolean)
+  assert.deepEqual(told('UploadProgress'), ids)
+  assert.deepEqual(told('ConvertProgress'), ids)
+  await post(Array.from({ length: 100 }, (_, progress) => ({ name: 'upload_progress', data: { library, mediaId: 'm0', progress } })))
+  await until('the last', () => stream.heard.at(-1)[1].UploadProgress.progress === 99)
+  assert.ok(stream.heard.length < 30, `${stream.heard.length - 20} of 100 were told`)
+})
+
+test('more libraries than a filter takes are refused with what to do', async t => {
+  const { hub } = await start(t)
+  const many = count => Array.from({ length: count }, (_, i) => `lib${i}`).join(',')
+  const refused = await curl(url(hub, `token=reader&libraries=${many(300)}`))
+  assert.equal(refused.status, 400)
+  assert.match(refused.body, /\?libraries= asks for more than 256 topics; ask for fewer, or leave it out/)
+  await listen(t, url(hub, `token=reader&libraries=${many(250)}`))
 })
 
 test('a page of any origin may read, without credentials, and may ask with an Authorization header', async t => {
