@@ -106,6 +106,15 @@ test('the heartbeat is a named event without an id, and does not move where a cl
   assert.match(text, /heartbeat_every = "30s"/, 'it is every 30 s; the test waits for a shorter one')
 })
 
+test('the heartbeat comes on a stream that is never silent too', async t => {
+  const { hub, post } = await start(t, { changes: SOON })
+  const stream = await listen(t, `${hub.url}/api/events`, as('viewer'))
+  await until('a heartbeat between the events', async () => {
+    await post(stated[0])
+    return stream.names().filter(name => name === 'heartbeat').length >= 2
+  })
+})
+
 test('the state of the server is told on connect, and only the newest', async t => {
   const { hub, post } = await start(t)
   for (const mode of ['normal', 'read-only', 'degraded']) await post({ name: 'server.state', data: { mode } })
