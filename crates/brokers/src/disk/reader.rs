@@ -140,7 +140,7 @@ impl Reading<'_> {
 
     fn damaged(&self, position: u64, why: format::Malformed) -> BrokerError {
         BrokerError::Damaged(format!(
-            "what stands at byte {position} of {} does not read back ({why}); restore the file from a backup",
+            "what stands at byte {position} of {} does not read back ({why})",
             self.storage.path(&self.segment.name)
         ))
     }

@@ -50,8 +50,8 @@ pub enum OpenError {
     },
 }
 
-const REPAIR: &str = "Nothing was changed. Restore the directory from a backup, or move it away to begin a new log \
-                      (every subscriber is then told of a gap)";
+const REPAIR: &str = "Nothing was changed. Move the directory of the log away to begin a new one (every subscriber is then told of a \
+                      gap); do not put an older copy back, which would hand out places again that they know";
 
 pub(crate) struct Recovered {
     /// All segments, oldest first; the last is the one to write to.
@@ -246,8 +246,8 @@ fn check_chain(storage: &dyn Storage, found: &[Found]) -> Result<(), OpenError> 
         }
         if before.sequence + 1 != after.sequence {
             return Err(OpenError::Damaged(format!(
-                "the log is damaged: before {path}, the segment with the events up to {} is missing. Put the file back, or \
-                 restore the directory from a backup. Nothing was changed.",
+                "the log is damaged: before {path}, the segment with the events up to {} is missing. Put the file back if it \
+                 is there. {REPAIR}.",
                 after.previous
             )));
         }
