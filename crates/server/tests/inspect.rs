@@ -17,6 +17,14 @@ fn ask(program: &Program, method: &str, target: &str, token: &str, more: &str) -
         .request(&format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n{bearer}{more}connection: close\r\n\r\n"))
 }
 
+fn post(program: &Program, target: &str, token: &str, body: &Value) -> Answer {
+    let (bearer, body) = (bearer(token), body.to_string());
+    let length = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    program.request(&format!(
+        "POST {target} HTTP/1.1\r\nhost: localhost\r\n{bearer}{length}connection: close\r\n\r\n{body}"
+    ))
+}
+
 fn get(program: &Program, target: &str) -> Value {
     let answer = program.get(target);
     assert_eq!(answer.status, 200, "{target}: {answer:?}");
@@ -370,6 +378,50 @@ fn so_many_look_on_and_no_more_and_who_is_shut_out_is_sent_away() {
         assert_eq!(told(viewer, "tidings.close")["reason"], "revoked");
         assert!(viewer.line().is_err(), "nothing comes after that");
     }
+}
+
+#[test]
+fn a_key_is_shut_out_by_its_id_and_its_name_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(&mut serve(dir.path()));
+    let operator = key(dir.path(), &["--name", "op", "--operator"]);
+    let reader = key(dir.path(), &["--name", "reader"]);
+    let id = reader.split('_').nth(1).unwrap();
+    let revoke = |body: Value| post(&program, "/v1/revoke", &operator, &body);
+    let status = || ask(&program, "GET", "/v1/whoami", &reader, "").status;
+    let refused = revoke(json!({ "key": "reader" }));
+    assert_eq!((refused.status, &refused.json()["type"]), (404, &"urn:tidings:problem:no-such-key".into()));
+    assert_eq!(status(), 200);
+    let [hour, seconds] = [json!("1h"), json!(3600)].map(|long| revoke(json!({ "key": id, "for": long })));
+    assert_eq!(status(), 401);
+    let [hour, seconds] = [hour, seconds].map(|answer| answer.json()["until"].as_u64().unwrap());
+    assert!(hour.abs_diff(seconds) < 1_800_000, "{hour} {seconds}");
+    let refused = revoke(json!({ "key": id, "for": 1.5 })).json();
+    assert!(refused["detail"].as_str().unwrap().contains("like \"30s\""), "{refused}");
+}
+
+#[test]
+fn whose_key_is_for_a_profile_is_told_where_to_post() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("profile.toml"), PROFILE).unwrap();
+    let config = dir.path().join("server.toml");
+    std::fs::write(&config, "[[profiles]]\npath = \".\"\n").unwrap();
+    let data = dir.path().join("data");
+    let program = Program::start(serve(&data).arg("--config").arg(config));
+    let key = key(&data, &["--name", "app", "--profile", "shop", "--publish"]);
+    for (path, body) in [
+        ("/v1/publish", json!({ "name": "sold", "topic": "item/1" })),
+        ("/v1/jobs", json!({ "kind": "count" })),
+        ("/v1/jobs/claim", json!({ "kinds": ["count"] })),
+    ] {
+        let refused = post(&program, &format!("{path}?profile=default"), &key, &body);
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert_eq!(refused.status, 403, "{detail}");
+        let help = format!("the key is for the profile shop: post to {path}?profile=shop");
+        assert!(detail.ends_with(&help), "{detail}");
+    }
+    let refused = post(&program, "/v1/jobs/claim", &key, &json!({ "kinds": ["count"] })).json();
+    assert!(!refused["detail"].as_str().unwrap().contains("post to"), "it is the profile that was meant: {refused}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tidings::event::Dedup;
 use tidings::job;
 use tidings::{
-    BrokerError, CloseReason, Cursor, Draft, DraftError, Limits, Moment, NewEvent, Principal, Profile, Published,
+    BrokerError, CloseReason, Cursor, Draft, DraftError, Hub, Limits, Moment, NewEvent, Principal, Profile, Published,
 };
 
 use crate::problem::Problem;
@@ -290,15 +290,26 @@ impl Publisher {
         }
         if !self.principal.publish.allow(&event.name, event.topic.as_str()) {
             let detail = format!(
-                "{} may not publish {} on {}",
+                "{} may not publish {} on {}{}",
                 self.principal.id,
                 event.name,
-                self.profile.local(event.topic.as_str())
+                self.profile.local(event.topic.as_str()),
+                elsewhere(&self.service.hub, &self.principal, &self.profile, "/v1/publish")
             );
             return Err(fault(StatusCode::FORBIDDEN, DraftError::new("topic", "may-not-publish", detail)));
         }
         Ok(event)
     }
+}
+
+/// What to do about a refusal, said behind it, where the key is for another profile than the one that was meant.
+pub(crate) fn elsewhere(hub: &Hub, principal: &Principal, meant: &Profile, path: &str) -> String {
+    let home = principal.namespace.as_deref().filter(|home| meant.namespace() != Some(*home));
+    let Some(home) = home.and_then(|home| hub.profiles().with_namespace().find(|p| p.namespace() == Some(home))) else {
+        return String::new();
+    };
+    let name = home.name();
+    format!("; the key is for the profile {name}: post to {path}?profile={name}")
 }
 
 fn answered(answer: String) -> Response {

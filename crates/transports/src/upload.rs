@@ -260,7 +260,7 @@ impl Receiver<'_> {
     }
 
     fn example(&self) -> String {
-        format!("`curl -F {}=@books.csv` does", self.settings.part.as_deref().unwrap_or("file"))
+        format!("`curl -F {}=@<file>` does", self.settings.part.as_deref().unwrap_or("file"))
     }
 }
 

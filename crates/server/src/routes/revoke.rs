@@ -14,7 +14,7 @@ use tidings_transports::Problem;
 
 use super::asker::{operator, read};
 use super::{Shared, unknown_profile};
-use crate::auth::{Revocations, RevokeCallback};
+use crate::auth::{Revocations, RevokeCallback, duration};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,9 +24,9 @@ struct RevokeRequest {
     key: Option<String>,
     /// In which profile alone; else everywhere.
     profile: Option<String>,
-    /// For how many seconds the credential is refused; its longest life.
-    #[serde(rename = "for")]
-    refuse_for: Option<u64>,
+    /// For how long the credential is refused, written or in seconds; its longest life.
+    #[serde(rename = "for", deserialize_with = "duration::written_or_seconds")]
+    refuse_for: Option<Duration>,
 }
 
 /// The longest life of a token that anybody should hand out: so long a revocation is remembered if not told otherwise.
@@ -39,7 +39,14 @@ pub(super) async fn revoke(State(shared): State<Arc<Shared>>, request: Request) 
     let revocation = match (asked.principal, asked.session, asked.key) {
         (Some(id), None, None) => Revocation::principal(id),
         (None, Some(session), None) => Revocation::session(session),
-        (None, None, Some(key)) => Revocation::key(key),
+        (None, None, Some(key)) => {
+            // A name would be kept as an id that no key has, and the key would go on working. If it can't be known, the door is shut.
+            if let Ok(None) = shared.doors.store.find_key(&key).await {
+                let detail = format!("no key has the id {key:?}; `tidings key list` shows the ids");
+                return Err(Problem::new(StatusCode::NOT_FOUND, "no-such-key", detail));
+            }
+            Revocation::key(key)
+        }
         _ => {
             let detail = "name one of `principal`, `session` and `key`";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-revocation", detail));
@@ -53,7 +60,7 @@ pub(super) async fn revoke(State(shared): State<Arc<Shared>>, request: Request) 
         }
     };
     let revocation = revocation.within(namespace);
-    let until = shared.doors.clock.now().after(asked.refuse_for.map_or(REVOKED_FOR, Duration::from_secs));
+    let until = shared.doors.clock.now().after(asked.refuse_for.unwrap_or(REVOKED_FOR));
     tracing::info!(by = %by.id, ?revocation, "revoked");
     match in_full(&shared.doors.revocations, &shared.doors.revoke, revocation, until).await {
         true => Ok(Json(json!({ "revoked": true, "until": until.0 })).into_response()),

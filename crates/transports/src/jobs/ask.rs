@@ -41,10 +41,30 @@ impl FromStr for Written {
     }
 }
 
-/// For `#[serde(deserialize_with)]`: a duration that may be left out.
-pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| tidings::duration::parse(&text)).transpose().map_err(de::Error::custom)
+/// For `#[serde(deserialize_with)]`: `lease`, which may be left out.
+pub(super) fn lease<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    deserializer.deserialize_any(Named("lease"))
+}
+
+/// The same of `wait`.
+pub(super) fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    deserializer.deserialize_any(Named("wait"))
+}
+
+/// The duration of this member. A bare number is refused: seconds that were meant as ms would be a lease of hours.
+struct Named(&'static str);
+
+impl<'de> Visitor<'de> for Named {
+    type Value = Option<Duration>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` as a duration with its unit, like \"30s\"", self.0)
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        tidings::duration::parse(text).map(Some).map_err(|why| E::custom(format!("`{}`: {why}", self.0)))
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
 }
 
 /// The media type of the body, in lower case and without parameters.

@@ -15,7 +15,7 @@ use axum::response::Response;
 
 use super::{Api, Asked, Caller, ask, extended, json};
 use crate::problem::Problem;
-use crate::publish::{IDEMPOTENCY_KEY, is_idempotency_key};
+use crate::publish::{IDEMPOTENCY_KEY, elsewhere, is_idempotency_key};
 use crate::stream::Cors;
 use crate::upload::{self, UploadSettings, Uploaded};
 use crate::websocket::handshake::is_same_origin;
@@ -30,7 +30,7 @@ struct Wanted {
     owner: Option<String>,
     audience: Vec<String>,
     attempts: Option<u32>,
-    #[serde(deserialize_with = "ask::duration")]
+    #[serde(deserialize_with = "ask::lease")]
     lease: Option<Duration>,
 }
 
@@ -40,7 +40,7 @@ impl Api {
         let caller = self.caller(&parts).await?;
         // Before the body is read: it may be long.
         if caller.principal.publish == PublishRights::None {
-            return Err(may_not_create(&caller.principal));
+            return Err(may_not_create(&caller.principal, ""));
         }
         let profile = self.routes.publishing.profile(&parts.uri)?.clone();
         let limits = self.service.hub.limits();
@@ -89,7 +89,7 @@ impl Api {
             (None, None) => random_id()?,
         };
         if !principal.publish.allow("job.queued", &profile.qualify(&format!("job/{id}"))) {
-            return Err(may_not_create(principal));
+            return Err(may_not_create(principal, &elsewhere(&self.service.hub, principal, profile, "/v1/jobs")));
         }
         // An id means somebody only within its own app.
         let is_at_home = principal.namespace.as_deref() == profile.namespace() && principal.source != "anonymous";
@@ -167,8 +167,8 @@ fn audience(profile: &Profile, grants: &[String]) -> Result<Vec<Topic>, Problem>
     Ok(grants.iter().map(qualify).collect::<Result<_, _>>().map_err(invalid)?)
 }
 
-fn may_not_create(principal: &Principal) -> Problem {
-    let detail = format!("{} may not publish job.queued there, and so makes no jobs", principal.id);
+fn may_not_create(principal: &Principal, elsewhere: &str) -> Problem {
+    let detail = format!("{} may not publish job.queued there, and so makes no jobs{elsewhere}", principal.id);
     Problem::new(StatusCode::FORBIDDEN, "may-not-publish", detail)
 }
 

@@ -15,7 +15,7 @@ use tidings::{Principal, Profile};
 use super::lease::{self, Heard};
 use super::{Api, Asked, answered, ask, extended, json};
 use crate::problem::Problem;
-use crate::publish::collect;
+use crate::publish::{collect, elsewhere};
 
 /// What a worker says of a job that it has a lease of.
 pub(super) const PARTS: [&str; 7] = ["heartbeat", "progress", "items", "complete", "fail", "canceled", "release"];
@@ -34,16 +34,16 @@ const CLAIM_WAIT: Duration = Duration::from_secs(30);
 struct Claim {
     kinds: Vec<String>,
     worker: Option<String>,
-    #[serde(deserialize_with = "ask::duration")]
+    #[serde(deserialize_with = "ask::wait")]
     wait: Option<Duration>,
-    #[serde(deserialize_with = "ask::duration")]
+    #[serde(deserialize_with = "ask::lease")]
     lease: Option<Duration>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Heartbeat {
-    #[serde(deserialize_with = "ask::duration")]
+    #[serde(deserialize_with = "ask::wait")]
     wait: Option<Duration>,
 }
 
@@ -77,7 +77,8 @@ impl Api {
         let caller = self.caller(&asked.parts).await?;
         let profile = self.routes.publishing.profile(&asked.parts.uri)?.clone();
         let claim: Claim = self.read(&asked.parts, asked.body).await?;
-        check_kinds(&claim.kinds, &caller.principal, &profile)?;
+        let elsewhere = elsewhere(&self.service.hub, &caller.principal, &profile, "/v1/jobs/claim");
+        check_kinds(&claim.kinds, &caller.principal, &profile, &elsewhere)?;
         let worker = claim.worker.unwrap_or_else(|| caller.principal.id.to_string());
         let wait = claim.wait.unwrap_or(CLAIM_WAIT);
         let claimed = self.jobs.claim(profile.namespace(), &claim.kinds, &worker, claim.lease, wait).await?;
@@ -203,7 +204,12 @@ impl Api {
 }
 
 /// Whether they may work on all of these.
-fn check_kinds(kinds: &[String], principal: &Arc<Principal>, profile: &Profile) -> Result<(), Problem> {
+fn check_kinds(
+    kinds: &[String],
+    principal: &Arc<Principal>,
+    profile: &Profile,
+    elsewhere: &str,
+) -> Result<(), Problem> {
     if kinds.is_empty() || kinds.len() > KINDS {
         let detail = format!("say which kinds of job, 1 to {KINDS}");
         return Err(JobFault::Invalid { field: "kinds", detail }.into());
@@ -216,7 +222,7 @@ fn check_kinds(kinds: &[String], principal: &Arc<Principal>, profile: &Profile) 
     match kinds.iter().find(|kind| !principal.operator && !held(kind)) {
         None => Ok(()),
         Some(kind) => {
-            let detail = format!("{} does not hold work/{kind}", principal.id);
+            let detail = format!("{} does not hold work/{kind}{elsewhere}", principal.id);
             Err(Problem::new(StatusCode::FORBIDDEN, "may-not-work", detail).with("kind", kind.as_str()))
         }
     }

@@ -59,6 +59,11 @@ async fn each_mistake_in_a_claim_is_named() {
     ] {
         assert_eq!(app.post("/v1/jobs/claim", "op", body.clone()).await.refusal(), expected, "{body}");
     }
+    for long in [json!(60), json!("60")] {
+        let said = app.post("/v1/jobs/claim", "op", json!({"kinds": ["a"], "lease": long})).await.json();
+        let detail = said["detail"].as_str().unwrap();
+        assert!(detail.contains("`lease`") && detail.contains("like \"30s\""), "{detail}");
+    }
 }
 
 #[tokio::test]
