@@ -69,7 +69,7 @@ pub fn run(args: ServeArgs) -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores).enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(serve(settings, args.dev, cores)),
+        Ok(runtime) => runtime.block_on(serve(settings, args.dev, &place(&args), cores)),
         Err(error) => Err(error.into()),
     };
     match ended {
@@ -132,7 +132,7 @@ fn start_log(settings: &Settings) {
     };
 }
 
-async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Failure> {
+async fn serve(mut settings: Settings, dev: bool, place: &str, cores: usize) -> Result<(), Failure> {
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let plan = Plan::load(&settings).map_err(|report| report.render(colours))?;
     let tls = Tls::load(&settings.tls, &settings.base)?;
@@ -203,7 +203,7 @@ async fn serve(mut settings: Settings, dev: bool, cores: usize) -> Result<(), Fa
         }
     }
     promises.iter().for_each(|promise| tracing::info!("{promise}"));
-    greet(&addresses, dev, &plan, console && !EMBEDDED.is_empty());
+    greet(&addresses, dev, place, &plan, console && !EMBEDDED.is_empty());
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     let replaced = tokio::select! {
@@ -325,7 +325,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure>
 }
 
 /// Says where it is and what to do next.
-fn greet(addresses: &[String], dev: bool, plan: &Plan, console: bool) {
+fn greet(addresses: &[String], dev: bool, place: &str, plan: &Plan, console: bool) {
     let mut out = String::new();
     for address in addresses {
         out.push_str(&format!("listening on {address}\n"));
@@ -347,12 +347,28 @@ fn greet(addresses: &[String], dev: bool, plan: &Plan, console: bool) {
             out.push_str(&format!("console:  {address}/console\n"));
         }
         if !dev {
-            out.push_str("key:      tidings key create --name me --grant '**' --publish\n");
+            out.push_str(&format!("key:      tidings key create{place} --name me --grant '**' --publish\n"));
         }
     }
     let mut stdout = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
     let _ = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// The options by which another command finds what this hub keeps.
+fn place(args: &ServeArgs) -> String {
+    let given = [("--config", &args.config), ("--data", &args.data)];
+    let given = given.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())));
+    given.map(|(name, path)| format!(" {name} {}", in_a_shell(&path))).collect()
+}
+
+/// The word as it is pasted into a shell.
+fn in_a_shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    match word.chars().all(plain) && !word.is_empty() {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 /// The signals that end the program.
@@ -381,4 +397,25 @@ pub(crate) fn is_local_host(host: &str) -> bool {
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_where_the_hub_that_says_how_will_look() {
+        let args = |config: Option<&str>, data: Option<&str>| ServeArgs {
+            config: config.map(Into::into),
+            dev: false,
+            listen: Vec::new(),
+            data: data.map(Into::into),
+        };
+        assert_eq!(place(&args(None, None)), "");
+        assert_eq!(
+            place(&args(Some("server.toml"), Some("/var/lib/tidings"))),
+            " --config server.toml --data /var/lib/tidings"
+        );
+        assert_eq!(place(&args(None, Some("it's a \"$HOME\""))), r#" --data 'it'\''s a "$HOME"'"#);
+    }
 }

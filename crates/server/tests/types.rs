@@ -88,6 +88,14 @@ fn load_alone(folder: &Path) -> std::sync::Arc<Profile> {
 }
 
 #[test]
+fn a_name_that_no_profile_has_is_refused_with_where_ones_own_is_named() {
+    let refused = tidings(&["types", "--profile", "atelier"]);
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("comes with the program"), "{said}");
+    assert!(said.contains("--profile profiles/atelier"), "{said}");
+}
+
+#[test]
 fn a_profile_by_its_name_is_the_one_in_its_folder() {
     for profile in profiles() {
         let name = profile.file_name().unwrap().to_str().unwrap();

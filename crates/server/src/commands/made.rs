@@ -52,6 +52,11 @@ impl MadeArgs {
         let named = is_name.then(|| Loading::named(&self.profile, PathBuf::new(), report)).flatten();
         let loading = match named {
             Some(loading) => loading,
+            None if is_name && !path.exists() => {
+                let name = &self.profile;
+                let help = "give the folder of your own, as in --profile profiles";
+                return Err(Failure::new(format!("no profile {name:?} comes with the program: {help}/{name}")));
+            }
             None => Loading::open(path, report).map_err(Failure::new)?,
         };
         let variants: Vec<_> = self.variants.iter().cloned().map(At::nowhere).collect();
