@@ -344,3 +344,44 @@ impl Default for TicketSettings {
         TicketSettings { places, on_invalid: OnInvalid::Reject }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The settings of a table, as it names them to who writes another.
+    fn names<T: DeserializeOwned>() -> Vec<String> {
+        let refused = serde_json::from_value::<T>(json!({ "?": 0 })).err().unwrap().to_string();
+        let (_, expected) = refused.split_once(", expected ").unwrap();
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn each_setting_of_a_source_is_in_the_docs() {
+        let docs = include_str!("../../../../docs/auth.md");
+        let told = |table: &str, name: &str| {
+            let (_, rows) = docs.split_once(&format!("| {table} |")).unwrap_or_else(|| panic!("no table {table:?}"));
+            let mut rows = rows.lines().take_while(|line| !line.is_empty()).filter_map(|row| row.split('|').nth(1));
+            rows.any(|names| names.contains(&format!("`{name}`")))
+        };
+        let sources = [
+            ("of `api-key`", names::<ApiKeySettings>()),
+            ("in `keys`", names::<StaticKeySettings>()),
+            ("of `jwt`", names::<JwtSettings>()),
+            ("of `forward`", names::<ForwardSettings>()),
+            ("of `proxy-header`", names::<ProxyHeaderSettings>()),
+            ("of all but `proxy-header`", names::<JobTokenSettings>()),
+            ("of all but `proxy-header`", names::<TicketSettings>()),
+            ("in `principal`", names::<PrincipalSettings>()),
+        ];
+        for (table, names) in sources {
+            assert!(names.len() > 1, "{table}");
+            let shared = |name: &str| ["in", "on_invalid"].contains(&name) && told("of all but `proxy-header`", name);
+            let missing: Vec<_> = names.into_iter().filter(|name| !shared(name) && !told(table, name)).collect();
+            assert!(missing.is_empty(), "{table}: {missing:?} in no row");
+        }
+    }
+}

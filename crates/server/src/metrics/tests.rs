@@ -47,6 +47,24 @@ async fn the_labels_in_the_docs_are_those_of_the_samples() {
 }
 
 #[tokio::test]
+async fn each_value_of_a_label_is_in_the_docs() {
+    let text = render(&source().await);
+    let docs = include_str!("../../../../docs/metrics.md");
+    for sample in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, labels)) = sample.split_once('{') else { continue };
+        let (label, value) = labels.split_once("=\"").unwrap();
+        // The others are the operator's.
+        if !["reason", "state", "outcome", "code"].contains(&label) {
+            continue;
+        }
+        let value = value.split('"').next().unwrap();
+        let row = docs.lines().find(|row| row.starts_with(&format!("| `{name}{{"))).unwrap();
+        let mut words = row.split(|c: char| !c.is_alphanumeric() && c != '-');
+        assert!(words.any(|word| word == value), "{name} has {label} {value:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_counted_is_told() {
     let source = source().await;
     source.service.counters().delivered.store(7, Relaxed);

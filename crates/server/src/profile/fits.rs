@@ -150,7 +150,7 @@ mod tests {
         let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/profiles.md");
         let docs = std::fs::read_to_string(docs).unwrap();
         let tables: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
-        for (name, of, _) in settings(&mount).into_iter().filter(|(_, of, _)| *of != Of::Sides) {
+        for (name, of, _) in settings(&mount) {
             let told = tables
                 .iter()
                 .any(|line| line.split('|').nth(1).is_some_and(|names| names.contains(&format!("`{name}`"))));
