@@ -496,6 +496,27 @@ mod tests {
     }
 
     #[test]
+    fn data_may_have_another_form_on_the_way_to_what_decides_and_is_taken_by_the_rule_for_that() {
+        let rules: &[&[&str]] =
+            &[&["library/{data.backup.backup.library}"], &["library/{data.backup.library}"], &["admin"]];
+        let profile = Profile::new("a", None, Implications::default(), [rule("backup", "backups", rules)]);
+        for (data, seen_by) in [
+            (json!({"backup": {"backup": {"library": "l"}}}), "library/l"),
+            (json!({"backup": {"backup": "b1", "library": "l"}}), "library/l"),
+            (json!({"backup": {"backup": "b1"}}), "admin"),
+            (json!("b1"), "admin"),
+        ] {
+            assert_eq!(
+                audience(&derive(&profile, json!({"name": "backup", "data": data})).unwrap()),
+                [seen_by],
+                "{data}"
+            );
+        }
+        let list = json!({"name": "backup", "data": {"backup": {"backup": {"library": ["l"]}}}});
+        assert_eq!(derive(&profile, list).unwrap_err().code, "unresolved-audience");
+    }
+
+    #[test]
     fn an_event_replaces_by_the_first_key_that_resolves() {
         let mut rule = rule("e", "t", &[&["everyone"]]);
         (rule.key, rule.other_keys) = (Some(template("{data.progress.id}")), vec![template("{data.media}")]);

@@ -92,12 +92,16 @@ impl Template {
 }
 
 impl Field {
-    /// Whether nothing stands there, or `null`. A value that fits no place is not nothing, nor is one on the way that has no members.
+    /// Whether nothing stands there, or `null`. A value that fits no place is not nothing. Nor is one on the way that has no members, in the
+    /// scope, which is there for this; data has the form that it has.
     pub(crate) fn is_absent(&self, facts: Facts<'_>) -> bool {
         let text = if self.scope { facts.scope } else { facts.data };
         let found =
             (1..=self.path.len()).rev().find_map(|names| Some((names, json::lookup(text, &self.path[..names])?)));
         let (names, value) = found.unwrap_or((0, text.trim_ascii_start()));
+        if names < self.path.len() && !self.scope {
+            return true;
+        }
         match value.as_bytes().first() {
             None | Some(b'n') => true,
             Some(b'{') => names < self.path.len(),
