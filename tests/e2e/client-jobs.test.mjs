@@ -35,7 +35,7 @@ function follow(t, client, id, options = {}) {
   })
   t.after(() => watch.close())
   told.reading = (async () => { for await (const job of watch) told.read.push(brief(job)) })().catch(error => { told.failed = error })
-  const done = within(30_000, watch.done, () => `the end; told were ${JSON.stringify(told)}`)
+  const done = within(60_000, watch.done, () => `the end; told were ${JSON.stringify(told)}`)
   done.catch(() => {})
   return { told, watch, done }
 }

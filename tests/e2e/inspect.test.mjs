@@ -101,7 +101,7 @@ for (const [transport, open] of Object.entries(CLIENTS)) {
     const stream = await found(hub, transport)
     assert.ok(Math.abs(Date.now() - stream.opened) < 20_000, `opened at ${stream.opened}`)
     assert.equal((await ask(hub, `/v1/streams/${stream.id}`, { method: 'DELETE' })).status, 204)
-    const { code, reason, reconnect } = await within(20_000, sentAway(), 'the client to be told')
+    const { code, reason, reconnect } = await within(60_000, sentAway(), 'the client to be told')
     assert.deepEqual({ code, reason, reconnect }, { code: 4004, reason: 'disconnected', reconnect: false })
     await until('nobody to be listed', async () => (await streams(hub)).length === 0)
     const again = await ask(hub, `/v1/streams/${stream.id}`, { method: 'DELETE' })
