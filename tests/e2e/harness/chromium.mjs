@@ -19,8 +19,6 @@ export async function startChromium(t) {
   // No page is to fail because a machine is slow.
   browser.on('context', context => context.setDefaultTimeout(60_000))
   t.after(() => browser.close())
-  // As long as everything else is waited for (wait.mjs).
-  browser.on('context', context => context.setDefaultTimeout(60_000))
   const newContext = browser.newContext.bind(browser)
   // Each page is opened in a context of its own, by this.
   browser.newContext = async options => {
