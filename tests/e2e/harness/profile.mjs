@@ -77,7 +77,8 @@ export async function listen(t, url, { headers = {}, lastId, args = [] } = {}) {
     if (event.event?.startsWith('tidings.')) own.push(event)
     else heard.push([event.event, JSON.parse(event.data), event.data])
   }, { headers: { ...headers, ...(lastId ? { 'Last-Event-ID': lastId } : {}) }, args, again: false })
-  await until(`${url} to open`, () => stream.bytes().includes('event: tidings.open') || stream.code() !== undefined)
+  // Once it is read to its end: its id is where the stream begins.
+  await until(`${url} to open`, () => own.some(({ event }) => event === 'tidings.open') || stream.code() !== undefined)
   assert.match(stream.bytes(), /event: tidings\.open/)
   return { ...stream, heard, own, names: () => heard.map(([name]) => name) }
 }
