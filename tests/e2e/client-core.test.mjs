@@ -18,6 +18,13 @@ function connect(t, url, options = {}) {
 
 const isOpen = client => until('an open connection', () => client.connection.status === 'open')
 
+/** Publishes numbers until the test ends, also one that failed. */
+function startCounter(t, hub) {
+  const counter = new Counter(hub)
+  t.after(() => counter.abandon())
+  return counter
+}
+
 const numbers = (...list) => list.map(n => ({ name: 'counted', topic: 'count/here', data: { n } }))
 
 for (const transport of ['sse', 'websocket', 'poll']) {
@@ -29,7 +36,7 @@ for (const transport of ['sse', 'websocket', 'poll']) {
     const gaps = []
     client.onGap(gap => gaps.push(gap))
     client.subscribe({ topics: ['count/*'], onEvent: ({ data }) => ledger.note(data.n) })
-    await cutTwice({ hub, proxy, ledger, counter: new Counter(hub) })
+    await cutTwice({ hub, proxy, ledger, counter: startCounter(t, hub) })
     assert.deepEqual(gaps, [])
     assert.equal(client.connection.transport, transport)
   })
@@ -41,15 +48,17 @@ test('the client goes on by another transport when a proxy cuts one again and ag
   const { client, codes } = connect(t, proxy.url, { environment: { WebSocket } })
   const ledger = new Ledger()
   client.subscribe({ topics: ['count/*'], onEvent: ({ data }) => ledger.note(data.n) })
-  const counter = new Counter(hub)
-  t.after(() => counter.abandon())
-  for (let times = 0; times < 3; times++) {
-    await ledger.grows(10)
+  const counter = startCounter(t, hub)
+  // Three in a row are enough; on a slow machine one may have lasted for so long that it counts for none.
+  let cuts = 0
+  for (await ledger.grows(10); client.connection.transport !== 'websocket'; await ledger.grows(10)) {
+    assert.ok(cuts < 20, `it goes on by ${client.connection.transport}`)
     proxy.cut()
+    cuts += 1
   }
-  await ledger.grows(10)
-  assert.equal(client.connection.transport, 'websocket')
-  assert.ok(codes().includes('proxy'), codes().join())
+  assert.ok(cuts >= 3, `after ${cuts} cuts`)
+  // What a proxy has to be set to is loaded first.
+  await until(() => `the error of a proxy; told were ${codes()}`, () => codes().includes('proxy'))
   await ledger.reaches(await counter.stop())
   ledger.assertUnbroken()
 })
@@ -72,8 +81,7 @@ test('what is wanted can change at any time without missing or doubling what is 
   const ledger = new Ledger()
   client.subscribe({ topics: ['count/*'], onEvent: ({ data }) => ledger.note(data.n) })
   await isOpen(client)
-  const counter = new Counter(hub)
-  t.after(() => counter.abandon())
+  const counter = startCounter(t, hub)
   const subscription = client.subscribe({ topics: ['book/0'] })
   for (let n = 1; n <= 10; n++) {
     await ledger.grows(5)

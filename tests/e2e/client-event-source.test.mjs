@@ -79,7 +79,13 @@ test('the documented hook, with its import changed, keeps a list right through a
   const react = memory()
   t.after(() => react.unmount())
   // The page's own address and its login are the browser's affair.
-  class Page extends EventSource { constructor(path) { super(new URL(path, hub.url), { token: 'keeper' }) } }
+  const made = []
+  class Page extends EventSource {
+    constructor(path) {
+      super(new URL(path, hub.url), { token: 'keeper' })
+      made.push(this)
+    }
+  }
   let list = [], libraries = ['lib1']
   const onEvent = (name, data) => {
     if (name !== 'medias' || !('Medias' in data)) return
@@ -106,7 +112,10 @@ test('the documented hook, with its import changed, keeps a list right through a
 
   libraries = ['lib2']
   render()
-  await until('the old stream to end, and a new one to begin', async () => render().isConnected && streams(hub, 1))
+  // The hook says that it is connected all the time. A stream that is open tells all that is published from now on.
+  await until('a new stream to begin', () => made.length === 2 && made[1].readyState === 1)
+  await until('the old stream to end', () => streams(hub, 1))
+  assert.equal(made[0].readyState, 2)
   assert.equal(react.effects(), 2)
   await change('lib1', ['deleted', 'm2'])
   await change('lib2', ['added', 'm3', 'd'])

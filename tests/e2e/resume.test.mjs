@@ -6,8 +6,16 @@ import { startProxy } from './harness/proxy.mjs'
 import { startCurl } from './harness/curl.mjs'
 import { startChromium } from './harness/chromium.mjs'
 import { Counter, Ledger, cutTwice } from './harness/count.mjs'
+import { until } from './harness/wait.mjs'
 
 const path = '/v1/events?topic=count/*'
+
+/** A publisher that ends with the test, also with one that failed. */
+function startCounter(t, hub) {
+  const counter = new Counter(hub)
+  t.after(() => counter.abandon())
+  return counter
+}
 
 test('npm eventsource resumes after cuts and a crash without gap or duplicate', async t => {
   const hub = await startHub(t)
@@ -16,7 +24,7 @@ test('npm eventsource resumes after cuts and a crash without gap or duplicate', 
   const source = new EventSource(proxy.url + path)
   t.after(() => source.close())
   source.addEventListener('counted', event => ledger.note(JSON.parse(event.data).n))
-  await cutTwice({ hub, proxy, ledger, counter: new Counter(hub) })
+  await cutTwice({ hub, proxy, ledger, counter: startCounter(t, hub) })
 })
 
 test('curl resumes after cuts and a crash without gap or duplicate', async t => {
@@ -24,7 +32,7 @@ test('curl resumes after cuts and a crash without gap or duplicate', async t => 
   const proxy = await startProxy(t, hub)
   const ledger = new Ledger()
   startCurl(t, proxy.url + path, ({ event, data }) => { if (event === 'counted') ledger.note(JSON.parse(data).n) })
-  await cutTwice({ hub, proxy, ledger, counter: new Counter(hub) })
+  await cutTwice({ hub, proxy, ledger, counter: startCounter(t, hub) })
 })
 
 test("Chromium's EventSource resumes after cuts and a crash without gap or duplicate", async t => {
@@ -39,7 +47,7 @@ test("Chromium's EventSource resumes after cuts and a crash without gap or dupli
     source.addEventListener('counted', event => window.numbers.push(JSON.parse(event.data).n))
   }, path)
   const ledger = new Ledger(() => page.evaluate(() => window.numbers))
-  await cutTwice({ hub, proxy, ledger, counter: new Counter(hub) })
+  await cutTwice({ hub, proxy, ledger, counter: startCounter(t, hub) })
 })
 
 test('a client that had seen nothing before the crash still misses nothing', async t => {
@@ -48,7 +56,9 @@ test('a client that had seen nothing before the crash still misses nothing', asy
   const source = new EventSource(`${hub.url}${path}`)
   t.after(() => source.close())
   source.addEventListener('counted', event => ledger.note(JSON.parse(event.data).n))
-  await new Promise(done => source.addEventListener('tidings.open', done, { once: true }))
+  let isOpen = false
+  source.addEventListener('tidings.open', () => { isOpen = true })
+  await until('the stream to open', () => isOpen)
   await hub.crash()
   await hub.publish([1, 2, 3].map(n => ({ name: 'counted', topic: 'count/here', data: { n } })))
   await ledger.reaches(3)
