@@ -87,6 +87,11 @@ pub trait AccessStore: Send + Sync + 'static {
     /// then on. Read them afterwards: nothing between is missed. With `None` it returns at once.
     async fn changed(&self, seen: Option<u64>) -> Result<u64, StateError>;
 
+    /// Waits until keys and revocations are known here as they were when this was called. Where nobody else changes them they always are.
+    async fn catch_up(&self) -> Result<(), StateError> {
+        Ok(())
+    }
+
     /// How long ago what is known here of keys and revocations was all that there is, for sure. Whoever was shut out elsewhere since may
     /// still come in here.
     fn whole_ago(&self) -> Duration {

@@ -148,7 +148,7 @@ async fn serve(mut settings: Settings, dev: bool, place: &str, cores: usize) -> 
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
     }
 
-    let Storage { broker, state, jobs, files, recovery, log, promises, mut replaced } = tokio::select! {
+    let Storage { broker, state, jobs, files, recovery, log, promises, mut replaced, before_missed } = tokio::select! {
         opened = storage::open(&mut settings, clock.clone()) => opened?,
         () = stop.wait() => return Ok(()),
     };
@@ -159,6 +159,13 @@ async fn serve(mut settings: Settings, dev: bool, place: &str, cores: usize) -> 
         () = stop.wait() => return Ok(()),
         why = &mut replaced => return Err(begin_anew(&why)),
     };
+    before_missed({
+        let (revocations, revoke) = (doors.revocations.clone(), doors.revoke.clone());
+        Box::new(move || {
+            let (revocations, revoke) = (revocations.clone(), revoke.clone());
+            Box::pin(async move { revocations.catch_up(&revoke).await })
+        })
+    });
     let mounts = assemble::mounts(&settings, &plan, &doors);
     let sides = assemble::sides(&plan, &mounts);
     let publishing = assemble::publishing(&plan, &doors);

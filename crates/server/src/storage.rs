@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidings::job::{JobFiles, JobStore};
 use tidings::{Broker, Clock};
 use tidings_brokers::nats::{
-    Engine, EngineError, NatsBroker, NatsFiles, NatsJobs, NatsSettings, NatsState, watch_over,
+    BeforeMissed, Engine, EngineError, NatsBroker, NatsFiles, NatsJobs, NatsSettings, NatsState, watch_over,
 };
 use tidings_brokers::state::StateStore;
 use tidings_brokers::{DiskBroker, DiskSettings, FileDirectory, MemoryBroker, MemorySettings, Recovery, Store};
@@ -38,6 +38,8 @@ pub(crate) struct Storage {
     pub promises: Vec<String>,
     /// Comes with a sentence when the log is no longer the one that was opened.
     pub replaced: Replaced,
+    /// Takes what is done before events that this process missed are announced.
+    pub before_missed: Box<dyn FnOnce(BeforeMissed) + Send>,
 }
 
 /// Comes with a sentence when the log is no longer the one that was opened. That of one process alone always is.
@@ -104,6 +106,7 @@ fn local(
         log,
         promises: Vec::new(),
         replaced: never(),
+        before_missed: Box::new(|_| {}),
     })
 }
 
@@ -115,7 +118,7 @@ async fn shared(settings: &mut Settings) -> Result<Storage, Failure> {
     let broker = open_part(|| NatsBroker::open(engine.clone())).await?;
     let jobs = open_part(|| NatsJobs::open(engine.clone())).await?;
     jobs.check(&settings.jobs.engine())?;
-    let (retention, watched) = (settings.broker.retention(), broker.clone());
+    let (retention, watched, held) = (settings.broker.retention(), broker.clone(), broker.clone());
     Ok(Storage {
         state: open_part(|| NatsState::open(engine.clone())).await?,
         jobs,
@@ -124,6 +127,7 @@ async fn shared(settings: &mut Settings) -> Result<Storage, Failure> {
         log: LogSource { broker: "nats", retention, segments: Box::new(|| None) },
         promises: broker.loss_model(),
         replaced: Box::pin(async move { watched.replaced().await }),
+        before_missed: Box::new(move |what| held.before_missed(what)),
         broker,
     })
 }

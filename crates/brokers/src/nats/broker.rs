@@ -1,6 +1,6 @@
 //! The log in NATS JetStream, as a broker.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::publisher::{Publisher, signal_subject};
 use super::reader::Reader;
 use super::settings::Durability;
 use super::stream::{self, StreamState};
-use super::tail::{Follower, TailError};
+use super::tail::{BeforeMissed, Follower, TailError};
 
 /// How often the engine is asked where the log begins and how large it is.
 const REFRESH: Duration = Duration::from_secs(2);
@@ -41,6 +41,7 @@ pub struct NatsBroker {
     publisher: Arc<Publisher>,
     reader: Arc<Reader>,
     is_caught_up: Arc<AtomicBool>,
+    before_missed: Arc<OnceLock<BeforeMissed>>,
     copies: u64,
     is_atomic: bool,
     tasks: Vec<JoinHandle<()>>,
@@ -73,6 +74,7 @@ impl NatsBroker {
         let signals = engine.client().subscribe(signal_subject(&engine)).await;
         let signals = signals.map_err(|error| unreachable(error.to_string()))?;
         let follower = Follower::new(engine.clone(), announcer.clone(), is_caught_up.clone());
+        let before_missed = follower.before_missed();
         let consumer = follower.attach().await.map_err(|error| match error {
             TailError::Again(why) | TailError::Over(why) => unreachable(why),
             TailError::Unfit(error) => error,
@@ -87,7 +89,17 @@ impl NatsBroker {
             tokio::spawn(or_end(announcer.clone(), follower.run(signals, consumer))),
             tokio::spawn(or_end(announcer.clone(), refresh(engine.clone(), announcer.clone()))),
         ];
-        Ok(Arc::new(NatsBroker { engine, announcer, publisher, reader, is_caught_up, copies, is_atomic, tasks }))
+        Ok(Arc::new(NatsBroker {
+            engine,
+            announcer,
+            publisher,
+            reader,
+            is_caught_up,
+            before_missed,
+            copies,
+            is_atomic,
+            tasks,
+        }))
     }
 
     /// Returns when the history that was announced here is over, with a sentence that says why: the stream was removed or made anew, it lost
@@ -95,6 +107,12 @@ impl NatsBroker {
     /// are refused: streams have to be ended, and the program starts anew on what is there.
     pub async fn replaced(&self) -> String {
         self.announcer.replaced().await
+    }
+
+    /// Has `what` done whenever this replica was cut off and is back, before what it missed is announced: it may have to learn first who is
+    /// not to hear that any more. The events wait for it, for 10 s at most. Set once; a second is ignored.
+    pub fn before_missed(&self, what: BeforeMissed) {
+        let _ = self.before_missed.set(what);
     }
 
     /// Whether the tail follows the stream and has what was there when it began to, and the leader was heard of a moment ago.

@@ -1,5 +1,6 @@
 //! The connection to the engine, which the log and the shared state have in common.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -163,6 +164,11 @@ impl Engine {
             back(&mut down);
         }
         down.clone()
+    }
+
+    /// How many connections were made so far. One more is counted before anything is heard through it.
+    pub fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
     /// What all subjects of the hub begin with, without the last dot.

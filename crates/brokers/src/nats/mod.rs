@@ -46,4 +46,5 @@ pub use publisher::MOST_IN_BATCH;
 pub use settings::{Durability, Login, NatsSettings, NatsTls};
 pub use state::NatsState;
 pub use stream::{CreateError, create_stream};
+pub use tail::BeforeMissed;
 pub use watchdog::watch_over;

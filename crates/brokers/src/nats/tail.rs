@@ -1,15 +1,16 @@
 //! Follows the stream: the one consumer of this replica, and the one subscription to signals.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
 use tokio::task::unconstrained;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::announcer::{Announcer, HELD_BYTES, Place, Placed};
 use super::api::{ApiError, ask};
@@ -23,8 +24,15 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(3_500);
 /// How long the consumer waits on the server for a client that is away, before it is removed there.
 const ABANDONED: Duration = Duration::from_secs(30);
+/// After how long without a heartbeat something may have been missed of what comes before events.
+const LAPSE: Duration = Duration::from_millis(1_500);
+/// For how long the events that were missed wait for what has to be known before them.
+const LONGEST_HELD: Duration = Duration::from_secs(10);
 /// The most places that are announced at once.
 const MOST_AT_ONCE: usize = 1_024;
+
+/// What is done before events that were missed are announced: see [`NatsBroker::before_missed`](super::NatsBroker::before_missed).
+pub type BeforeMissed = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Why the stream can't be followed.
 pub(super) enum TailError {
@@ -43,12 +51,15 @@ pub(super) struct Follower {
     events: String,
     void: String,
     is_caught_up: Arc<AtomicBool>,
+    before_missed: Arc<OnceLock<BeforeMissed>>,
 }
 
 /// A consumer that is heard.
 pub(super) struct Consumer {
     messages: Subscriber,
     course: Course,
+    /// How many connections had been made before it. Servers go on with it over the next one.
+    connects: u64,
     /// The last place that the leader of the stream had when it was made. The copy that feeds it may be behind.
     target: u64,
 }
@@ -86,7 +97,12 @@ impl Course {
 impl Follower {
     pub fn new(engine: Arc<Engine>, announcer: Arc<Announcer>, is_caught_up: Arc<AtomicBool>) -> Follower {
         let (events, void) = (stream::event_prefix(&engine), stream::void_subject(&engine));
-        Follower { engine, announcer, events, void, is_caught_up }
+        Follower { engine, announcer, events, void, is_caught_up, before_missed: Arc::default() }
+    }
+
+    /// Where what is to be done before missed events are announced is put.
+    pub fn before_missed(&self) -> Arc<OnceLock<BeforeMissed>> {
+        self.before_missed.clone()
     }
 
     /// Announces what comes, for ever: over cuts, restarts and other leaders; until the history is over.
@@ -97,7 +113,7 @@ impl Follower {
         loop {
             let attached = match consumer.take() {
                 Some(consumer) => Ok(consumer),
-                None => drop_while(&mut signals, self.attach()).await,
+                None => drop_while(&mut signals, self.come_back()).await,
             };
             let ended = match attached {
                 Ok(consumer) => self.follow(consumer, &mut signals, &mut tries).await,
@@ -119,8 +135,26 @@ impl Follower {
         }
     }
 
+    /// Attaches again, when all is done that comes before what was missed, or has taken too long.
+    async fn come_back(&self) -> Result<Consumer, TailError> {
+        let connects = self.engine.connects();
+        self.learn().await;
+        Ok(Consumer { connects, ..self.attach().await? })
+    }
+
+    /// Does what comes before missed events, or gives it up.
+    async fn learn(&self) {
+        if let Some(before) = self.before_missed.get()
+            && timeout(LONGEST_HELD, before()).await.is_err()
+            && self.engine.down().is_none()
+        {
+            tracing::warn!("what has to be known before missed events can't be had from NATS; going on without it");
+        }
+    }
+
     /// Makes a consumer that sends what follows on what was announced, if this is still the same log.
     pub async fn attach(&self) -> Result<Consumer, TailError> {
+        let connects = self.engine.connects();
         let target = history::check(&self.engine, &self.announcer).await?;
         let again = |error: ApiError| TailError::Again(error.to_string());
         let client = self.engine.client();
@@ -149,7 +183,7 @@ impl Follower {
         let body = json!({ "stream_name": stream, "action": "create", "config": config });
         let made = ask(&self.engine, &format!("CONSUMER.CREATE.{stream}.{name}"), &body).await.map_err(again)?;
         echo::check(&format!("the consumer {name}"), &config, &made["config"]).map_err(TailError::Unfit)?;
-        Ok(Consumer { messages, course: Course::default(), target })
+        Ok(Consumer { messages, course: Course::default(), connects, target })
     }
 
     async fn follow(&self, mut consumer: Consumer, signals: &mut Subscriber, tries: &mut u32) -> TailError {
@@ -176,6 +210,9 @@ impl Follower {
             let mut outcome = Ok(());
             let mut next = first.or_else(|| arrived(&mut consumer.messages));
             if next.is_some() {
+                if Instant::now() > silent_at - SILENCE + LAPSE {
+                    drop_while(signals, self.learn()).await;
+                }
                 silent_at = Instant::now() + SILENCE;
             } else if Instant::now() >= silent_at {
                 // Signals that never end would keep it from being noticed above.
@@ -189,6 +226,9 @@ impl Follower {
                 next = arrived(&mut consumer.messages);
             }
             let heard = heard(first_signal, signals);
+            if self.engine.connects() != consumer.connects {
+                return TailError::Again("there is another connection".into());
+            }
             if !placed.is_empty() {
                 *tries = 0;
             }

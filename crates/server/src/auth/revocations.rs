@@ -33,6 +33,8 @@ pub struct Revocations {
     keys: Mutex<HashSet<Arc<str>>>,
     store: Arc<dyn AccessStore>,
     clock: Arc<dyn Clock>,
+    /// Held by who reads the store and ends streams for it.
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +56,14 @@ impl Times {
 impl Revocations {
     /// Nobody is shut out yet; what the store has is not read.
     pub fn new(store: Arc<dyn AccessStore>, clock: Arc<dyn Clock>) -> Self {
-        Revocations { entries: RwLock::default(), count: AtomicUsize::new(0), keys: Mutex::default(), store, clock }
+        Revocations {
+            entries: RwLock::default(),
+            count: AtomicUsize::new(0),
+            keys: Mutex::default(),
+            store,
+            clock,
+            reading: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Reads what the store has.
@@ -166,21 +175,43 @@ impl Revocations {
         Ok(gone)
     }
 
+    /// Learns whom other processes have shut out up to now, and ends their streams. Returns when that is done, however long it takes.
+    pub async fn catch_up(&self, revoke: &RevokeCallback) {
+        loop {
+            let known = async {
+                self.store.catch_up().await?;
+                self.end_others(revoke).await
+            };
+            match known.await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(%error, "revocations of other processes can't be read yet"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Reads what the store has, and ends the streams of whom another process shut out. One at a time: who reads what is no news any more
+    /// has to know that the streams have ended.
+    async fn end_others(&self, revoke: &RevokeCallback) -> Result<(), StateError> {
+        let _turn = self.reading.lock().await;
+        self.refresh().await?.into_iter().for_each(|of| revoke(of, CloseReason::Revoked));
+        Ok(())
+    }
+
     /// Ends the streams of whom another process revoked, or whose key was removed. Runs until it is dropped.
     pub async fn watch(self: Arc<Self>, revoke: RevokeCallback) {
         let (mut seen, mut is_failing) = (None, false);
         loop {
-            let gone = async {
+            let ended = async {
                 let now = self.store.changed(seen).await?;
                 let began = tokio::time::Instant::now();
-                let gone = self.refresh().await?;
+                self.end_others(&revoke).await?;
                 seen = Some(now);
-                Ok::<_, StateError>((gone, began.elapsed()))
+                Ok::<_, StateError>(began.elapsed())
             };
-            match gone.await {
-                Ok((gone, took)) => {
+            match ended.await {
+                Ok(took) => {
                     is_failing = false;
-                    gone.into_iter().for_each(|of| revoke(of, CloseReason::Revoked));
                     tokio::time::sleep((took * REST.0).min(REST.1)).await;
                 }
                 Err(error) => {

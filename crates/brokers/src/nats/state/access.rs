@@ -164,6 +164,10 @@ impl AccessStore for NatsState {
         Ok(*now.map_err(|error| StateError::Unavailable(error.to_string()))?)
     }
 
+    async fn catch_up(&self) -> Result<(), StateError> {
+        tokio::try_join!(self.keys.catch_up(), self.revocations.catch_up()).map(|_| ())
+    }
+
     fn whole_ago(&self) -> Duration {
         self.keys.whole_ago().max(self.revocations.whole_ago())
     }
