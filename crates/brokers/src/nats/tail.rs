@@ -1,8 +1,8 @@
 //! Follows the stream: the one consumer of this replica, and the one subscription to signals.
 
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
