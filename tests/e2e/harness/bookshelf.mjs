@@ -1,4 +1,4 @@
-// The bookshelf of examples/bookshelf: started on port 0 with folders of its own, and ended by its process id.
+// The bookshelf of examples/bookshelf: started on a free port with folders of its own, and ended by its process id.
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// The program under test: started on port 0 with a folder of its own, and ended by its process id.
+// The program under test: started on a free port with a folder of its own, and ended by its process id.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'

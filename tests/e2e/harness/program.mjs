@@ -1,6 +1,7 @@
-// A program under test: started on port 0, known by its first line, ended by its process id.
+// A program under test: started on a free port, known by its first line, ended by its process id.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { freePort } from './ports.mjs'
 import { within } from './wait.mjs'
 
 export class Program {
@@ -19,7 +20,16 @@ export class Program {
 
   /** Starts the program, on the port it had before if it ran before. */
   async start() {
-    const child = spawn(this.binary, [...this.options, '--listen', `127.0.0.1:${this.port}`], {
+    // Not on port 0: while it is away, a port of those that anybody is given may be given to somebody else.
+    for (let tries = this.port ? 1 : 5; ; tries--) {
+      try { return await this.#startAt(this.port || await freePort()) } catch (error) {
+        if (tries === 1 || !/ is taken: /.test(error.message)) throw error
+      }
+    }
+  }
+
+  async #startAt(port) {
+    const child = spawn(this.binary, [...this.options, '--listen', `127.0.0.1:${port}`], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: this.env,
     })
@@ -35,7 +45,8 @@ export class Program {
       })
       child.stderr.setEncoding('utf8').on('data', text => { this.output += text })
       child.on('error', reject)
-      this.ended.then(({ code, signal }) => {
+      // Not when it ends: what it said last is read behind that.
+      child.on('close', (code, signal) => {
         reject(new Error(`${this.name} ended (${code ?? signal}) before it listened:\n${this.output}`))
       })
     })
@@ -45,6 +56,7 @@ export class Program {
 
   /** Ends it as a power cut would: nothing of its own runs after this. */
   async kill() {
+    if (!this.process) return
     this.process.kill('SIGKILL')
     await this.ended
   }

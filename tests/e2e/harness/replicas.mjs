@@ -110,7 +110,6 @@ class Replica extends Program {
   }
 
   async kill() {
-    if (!this.process) return
     this.phase = 'gone'
     await super.kill()
   }
