@@ -81,17 +81,26 @@ class NatsCluster {
   /** kill -9 of all nodes, as a power cut of the whole room. */
   async kill() { await Promise.all(this.nodes.map(node => node.kill())) }
 
-  /** The node that leads a stream. */
-  async leaderOf(name) {
-    const { cluster } = JSON.parse(await this.nodes.find(node => node.running).request(`$JS.API.STREAM.INFO.${name}`))
-    return this.nodes.find(node => node.name === cluster.leader)
+  /** The node that leads a stream, once one does. */
+  leaderOf(name) {
+    return until(`a leader of ${name}`, async () => {
+      const { cluster } = await this.request(`$JS.API.STREAM.INFO.${name}`)
+      return this.nodes.find(node => node.name === cluster?.leader)
+    })
   }
 
   /** Deletes a stream with all that is in it, as an operator would who begins anew. */
   async deleteStream(name) {
-    const answer = JSON.parse(await this.nodes.find(node => node.running).request(`$JS.API.STREAM.DELETE.${name}`))
-    if (!answer.success) throw new Error(`NATS did not delete ${name}: ${JSON.stringify(answer)}`)
+    let answer
+    // Who is choosing a leader says no for now. 404: it was deleted, and the answer got lost.
+    await until(() => `NATS to delete ${name}; it answered ${JSON.stringify(answer)}`, async () => {
+      answer = await this.request(`$JS.API.STREAM.DELETE.${name}`)
+      return answer.success || answer.error?.code === 404
+    })
   }
+
+  /** One question to a node that runs. */
+  async request(subject) { return JSON.parse(await this.nodes.find(node => node.running).request(subject)) }
 
   /** Waits until each node that runs is well: it knows the leader, and has what it keeps. */
   async settled() {
@@ -189,19 +198,28 @@ class NatsNode {
     } catch { return undefined }
   }
 
-  /** One question by the client protocol (docs.nats.io, NATS Protocol), without a client of its own. */
+  /**
+   * One question by the client protocol (docs.nats.io, NATS Protocol), without a client of its own. Where it is not answered it is asked
+   * again: while nobody leads what it is about, it gets lost.
+   */
   async request(subject, payload = '') {
-    const socket = net.connect(this.port, '127.0.0.1')
-    try {
-      let said = ''
-      socket.setEncoding('utf8').on('data', text => { said += text }).on('error', () => {})
+    let said
+    return until(() => `NATS to answer ${subject}; it said ${said}`, async () => {
+      const socket = net.connect(this.port, '127.0.0.1')
+      let isOver = false
+      said = ''
+      socket.setEncoding('utf8').on('data', text => { said += text }).on('error', () => {}).on('close', () => { isOver = true })
       socket.write(`CONNECT {"verbose":false}\r\nSUB answer 1\r\nPUB ${subject} answer ${Buffer.byteLength(payload)}\r\n${payload}\r\n`)
-      return await until(() => `NATS to answer ${subject}; it said ${said}`, () => {
+      const answer = () => {
         const [head, bytes] = /MSG answer 1 (\d+)\r\n/.exec(said) ?? []
         const body = head && said.slice(said.indexOf(head) + head.length)
         return body?.length >= Number(bytes) && body.slice(0, Number(bytes))
-      }, 10_000)
-    } finally { socket.destroy() }
+      }
+      try {
+        await until('an answer', () => answer() || isOver, 5_000)
+        return answer()
+      } catch { return undefined } finally { socket.destroy() }
+    })
   }
 
   lastLines() { return this.output.split('\n').slice(-12).join('\n') }
