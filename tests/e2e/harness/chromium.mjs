@@ -16,15 +16,7 @@ export async function startChromium(t) {
       '--disable-component-update', '--disable-sync',
     ],
   })
-  // No page is to fail because a machine is slow.
-  browser.on('context', context => context.setDefaultTimeout(60_000))
+  browser.on('context', context => context.setDefaultTimeout(PATIENCE))
   t.after(() => browser.close())
-  const newContext = browser.newContext.bind(browser)
-  // Each page is opened in a context of its own, by this.
-  browser.newContext = async options => {
-    const context = await newContext(options)
-    context.setDefaultTimeout(PATIENCE)
-    return context
-  }
   return browser
 }

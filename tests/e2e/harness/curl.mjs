@@ -34,7 +34,7 @@ export function startCurl(t, url, onEvent, { headers = {}, args = [], again = tr
 
 /** One request: the status, the headers as text and the body. */
 export async function curl(url, ...args) {
-  const child = spawn('curl', ['-sS', '-i', '--max-time', '20', ...args, url], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('curl', ['-sS', '-i', '--max-time', '60', ...args, url], { stdio: ['ignore', 'pipe', 'pipe'] })
   let out = '', err = ''
   child.stdout.setEncoding('utf8').on('data', text => { out += text })
   child.stderr.setEncoding('utf8').on('data', text => { err += text })

@@ -164,7 +164,7 @@ function bySocketIo(listener, { url, key, topics, transports = ['polling', 'webs
     transports,
     reconnectionDelay: AGAIN,
     reconnectionDelayMax: 4 * AGAIN,
-    timeout: 5_000,
+    timeout: 20_000,
     auth: { ...(key ? { token: key } : {}), ...(topics.length ? { topics } : {}), ...(listener.cursor ? { cursor: listener.cursor } : {}) },
   })
   const on = (name, step) => socket.on(name, (...args) => { if (!listener.isClosed) step(...args) })

@@ -8,7 +8,7 @@ import { Ledger } from './count.mjs'
 export { latest }
 
 // A client that waits for seconds before it comes back would only make the tests long.
-export const options = { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, timeout: 5_000 }
+export const options = { forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100, timeout: 20_000 }
 export const topics = ['count/*']
 
 /** The one that comes back to its place by itself. */
