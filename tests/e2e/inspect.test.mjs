@@ -99,7 +99,7 @@ for (const [transport, open] of Object.entries(CLIENTS)) {
     const hub = await startHub(t)
     const sentAway = await open(t, hub)
     const stream = await found(hub, transport)
-    assert.ok(Math.abs(Date.now() - stream.opened) < 20_000, `opened at ${stream.opened}`)
+    assert.ok(Math.abs(Date.now() - stream.opened) < 60_000, `opened at ${stream.opened}`)
     assert.equal((await ask(hub, `/v1/streams/${stream.id}`, { method: 'DELETE' })).status, 204)
     const { code, reason, reconnect } = await within(60_000, sentAway(), 'the client to be told')
     assert.deepEqual({ code, reason, reconnect }, { code: 4004, reason: 'disconnected', reconnect: false })
@@ -146,7 +146,7 @@ test('rates, latencies and counts follow what is published', async t => {
   do told = (await figures.next()).value.data
   while (told.delivered < 30)
   assert.deepEqual([told.events, told.delivered, told.streams.sse], [30, 30, 1])
-  assert.ok(told.latency.p50 <= told.latency.p99 && told.latency.p99 <= told.latency.max && told.latency.max < 10_000, JSON.stringify(told))
+  assert.ok(told.latency.p50 <= told.latency.p99 && told.latency.p99 <= told.latency.max && told.latency.max < 60_000, JSON.stringify(told))
   const { body } = await ask(hub, '/v1/topics?match=talk/*')
   assert.deepEqual(body.topics.map(({ topic, events }) => [topic, events]), [['talk/here', 20], ['talk/there', 10]])
   assert.ok(body.topics[0].rate > body.topics[1].rate && body.topics[1].rate > 0, JSON.stringify(body))
