@@ -36,6 +36,8 @@ const config = `
   [[auth.sources]]
   kind = "ticket"
 `
+/** What comes into a silence, and so at any time on a machine that stands still. */
+const SILENT = ['cursor', 'heartbeat']
 const said = (text, topic = 'talk/here') => ({ name: 'said', topic, audience: ['all'], data: { text } })
 const counted = topic => n => ({ name: 'counted', topic, audience: ['all'], data: { n } })
 const base64 = value => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -79,6 +81,7 @@ function resumer(WebSocket, connect, subscriptions, note) {
     socket.onmessage = ({ data }) => {
       const message = JSON.parse(data)
       const { type, id, cursor, topic } = message
+      if (type === 'subscribed') note('in')
       if (type === 'subscribed' && message.gap) note('gap', message.gap)
       if (type === 'subscribed') live[id] = message.live
       if (type === 'live') live[id] = true
@@ -100,7 +103,7 @@ test('npm ws goes on with each of its subscriptions after cuts and a crash witho
   const { WebSocket } = await import('ws')
   const ledgers = { a: new Ledger(), b: new Ledger() }, gaps = []
   const client = resumer(WebSocket, () => [`${proxy.url.replace('http', 'ws')}/v1/ws`, ['tidings.v1', `bearer.${key('reader')}`]],
-    { a: 'count/a', b: 'count/b' }, (id, n) => id === 'gap' ? gaps.push(n) : ledgers[id].note(n))
+    { a: 'count/a', b: 'count/b' }, (id, n) => id === 'gap' ? gaps.push(n) : ledgers[id]?.note(n))
   t.after(() => client.close())
   // Each counts for itself: the two subscriptions are at different places when a cut comes.
   const counter = new Counter(hub, { event: counted('count/a'), headers: APP })
@@ -126,7 +129,7 @@ test("Chromium's WebSocket brings its key as a subprotocol, and goes on after cu
       constructor(...args) { super(...args); this.addEventListener('open', () => window.protocols.add(this.protocol)) }
     }
     const resumer = eval(`(${source})`)
-    resumer(loud, () => [`ws://${location.host}/v1/ws`, ['tidings.v1', `bearer.${key}`]], { a: 'count/a' }, (id, n) => (id === 'gap' ? window.gaps : window.numbers).push(n))
+    resumer(loud, () => [`ws://${location.host}/v1/ws`, ['tidings.v1', `bearer.${key}`]], { a: 'count/a' }, (id, n) => ({ gap: window.gaps, a: window.numbers })[id]?.push(n))
   }, [resumer.toString(), key('reader')])
   const ledger = new Ledger(() => page.evaluate(() => window.numbers))
   const counter = new Counter(hub, { event: counted('count/a'), headers: APP })
@@ -142,10 +145,12 @@ test('Chromium comes with a ticket in the query, and again with another', async 
   await page.exposeFunction('ticket', () => ticket(hub))
   await page.evaluate(source => {
     window.numbers = []
+    window.isIn = false
+    const note = (id, n) => { if (id === 'in') window.isIn = true; else window.numbers.push(n) }
     const resumer = eval(`(${source})`)
-    resumer(WebSocket, async () => [`ws://${location.host}/v1/ws?ticket=${await window.ticket()}`], { a: 'count/a' }, (id, n) => window.numbers.push(n))
+    resumer(WebSocket, async () => [`ws://${location.host}/v1/ws?ticket=${await window.ticket()}`], { a: 'count/a' }, note)
   }, resumer.toString())
-  await until('the page to be on', async () => /"websocket":\s*1/.test(await (await fetch(`${hub.url}/ready`)).text()))
+  await until('the page to be on', () => page.evaluate(() => window.isIn))
   await hub.publish(counted('count/a')(0), { headers: APP })
   await until('the first', () => page.evaluate(() => window.numbers.length))
   await hub.crash()
@@ -253,7 +258,7 @@ test('a client publishes over the same connection what its key allows, and is to
   assert.deepEqual([one.type, one.results.length, two.results.length], ['published', 1, 2])
   assert.deepEqual([no.type, no.status], ['error', 403])
   assert.match(no.detail, /limited may not publish/)
-  assert.equal(socket.messages.length, 5, 'one without an id is not answered')
+  assert.deepEqual(socket.heard().map(({ type, id }) => id ?? type).filter(what => !SILENT.includes(what)), ['open', 'one', 'two', 'no', 'after'], 'one without an id is not answered')
   await until('all', () => listener.heard().filter(({ type }) => type === 'event').length === 4)
   const events = listener.heard().filter(({ type }) => type === 'event')
   assert.deepEqual(events.map(({ topic }) => topic), ['job/1', 'job/2', 'job/3', 'job/4'])
@@ -267,7 +272,10 @@ test('a client publishes over the same connection what its key allows, and is to
 
 test('a connection ends with its token, 4001, unless it was given a new one in time', async t => {
   const hub = await startHub(t, { config })
-  const [short, renewed] = [await open(t, hub, { headers: { authorization: `Bearer ${token('ann', 3)}` } }), await open(t, hub, { protocols: ['tidings.v1', `bearer.${token('ann', 3)}`] })]
+  // They count for longer than anything here stands still.
+  const life = 12
+  const renewed = await open(t, hub, { protocols: ['tidings.v1', `bearer.${token('ann', life)}`] })
+  const short = await open(t, hub, { headers: { authorization: `Bearer ${token('ann', life)}` } })
   for (const socket of [short, renewed]) await subscribe(socket, 's', { topics: ['talk/*', 'secret/*'] })
   renewed.send({ type: 'authenticate', id: 'a', token: token('ann', 600, ['all', 'secret']) })
   const { expires } = await renewed.hears({ type: 'authenticated', id: 'a' })
@@ -292,12 +300,14 @@ test('a revoked principal\'s connections end with 4002, and nobody else\'s', asy
   for (const socket of mine) {
     assertLastWords(socket, await socket.ends(), 4002, 'revoked', false)
   }
-  assert.equal(other.closed, undefined)
+  other.send({ type: 'ping', id: 'still' })
+  await other.hears({ type: 'pong', id: 'still' })
   assert.equal((await openSocket(t, `${hub.url}/v1/ws`, { headers: READER }).ends()).status, 401)
 })
 
 test('on SIGTERM every connection is told to come back, 3001, and the program ends with 0', async t => {
-  const hub = await startHub(t, { config, env: { TIDINGS_LIMITS__DRAIN_WINDOW: '500ms' } })
+  // Who is not sent away within twice the window is cut: it is far longer than anything stands still.
+  const hub = await startHub(t, { config, env: { TIDINGS_LIMITS__DRAIN_WINDOW: '5s' } })
   const sockets = []
   for (let i = 0; i < 10; i++) sockets.push(await open(t, hub))
   const stock = io(hub.url, { transports: ['websocket'], auth: { token: token('ann', 600) }, reconnection: false })
@@ -325,7 +335,7 @@ test('what breaks the rules is answered by the code that says which, and what is
     [1008, socket => {
       // In one piece: who goes on sending is reset, and may not hear why.
       socket.ws._socket.cork()
-      for (let i = 0; i < 250; i++) socket.send({ type: 'ping' })
+      for (let i = 0; i < 400; i++) socket.send({ type: 'ping' })
       socket.ws._socket.uncork()
     }],
   ]) {
@@ -357,7 +367,9 @@ async function startSecure(t) {
   await promisify(execFile)('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
     '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', secret, '-out', cert])
   const hub = await startHub(t, { config: `${config}\n[listen]\nhttps = ["127.0.0.1:0"]\n[tls]\ncert = "${cert}"\nkey = "${secret}"` })
-  const secure = { get port() { return Number([...hub.output.matchAll(/https:\/\/127\.0\.0\.1:(\d+)/g)].at(-1)[1]) } }
+  const ports = () => [...hub.output.matchAll(/https:\/\/127\.0\.0\.1:(\d+)\n/g)]
+  await until('the address with TLS', () => ports().length)
+  const secure = { get port() { return Number(ports().at(-1)[1]) } }
   return { hub, secure, ca: await readFile(cert) }
 }
 
@@ -368,7 +380,7 @@ test('wss is the same over the program\'s own TLS, and so is Socket.IO, through 
   const { WebSocket } = await import('ws')
   class Trusting extends WebSocket { constructor(url, protocols) { super(url, protocols, { ca }) } }
   const ledgers = { ws: new Ledger(), socketio: new Ledger() }
-  const client = resumer(Trusting, () => [`wss://${authority}/v1/ws`, ['tidings.v1', `bearer.${key('reader')}`]], { ws: 'count/here' }, (id, n) => ledgers[id].note(n))
+  const client = resumer(Trusting, () => [`wss://${authority}/v1/ws`, ['tidings.v1', `bearer.${key('reader')}`]], { ws: 'count/here' }, (id, n) => ledgers[id]?.note(n))
   t.after(() => client.close())
   const stock = io(`https://${authority}`, { ca, reconnectionDelay: 20, reconnectionDelayMax: 100, auth: { token: token('ann', 600) } })
   t.after(() => stock.close())
@@ -389,10 +401,10 @@ test('a page over HTTP/2 opens both: Socket.IO polls over HTTP/2 and upgrades', 
   await page.goto(`https://localhost:${secure.port}/health`)
   assert.equal(await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol), 'h2')
   await page.addScriptTag({ path: new URL('./node_modules/socket.io-client/dist/socket.io.min.js', import.meta.url).pathname })
-  await page.evaluate(([key, token]) => {
+  await page.evaluate(([key, token, silent]) => {
     window.heard = { ws: [], polls: [], upgrades: [] }
     const ws = new WebSocket(`wss://${location.host}/v1/ws?topic=talk/*`, ['tidings.v1', `bearer.${key}`])
-    ws.onmessage = ({ data }) => window.heard.ws.push(JSON.parse(data).type)
+    ws.onmessage = ({ data }) => { const { type } = JSON.parse(data); if (!silent.includes(type)) window.heard.ws.push(type) }
     for (const [how, transports] of [['polls', ['polling']], ['upgrades', ['polling', 'websocket']]]) {
       const socket = window.io({ transports, forceNew: true, auth: { token } })
       // The way changes as soon as the transport is open: before or after the namespace has answered.
@@ -400,11 +412,11 @@ test('a page over HTTP/2 opens both: Socket.IO polls over HTTP/2 and upgrades', 
       socket.on('connect', () => window.heard[how].push('on'))
       socket.on('said', data => window.heard[how].push(data.text))
     }
-  }, [key('reader'), token('ann', 600)])
+  }, [key('reader'), token('ann', 600), SILENT])
   const heard = () => page.evaluate(() => window.heard)
   await until('all to be on', async () => { const { ws, polls, upgrades } = await heard(); return ws.length === 2 && polls.length && upgrades.length === 2 })
   await hub.publish(said('hello'), { headers: APP })
-  await until('all to hear', async () => Object.values(await heard()).every(all => all.length > 1))
+  await until('all to hear', async () => { const { ws, polls, upgrades } = await heard(); return ws.length > 2 && polls.length > 1 && upgrades.length > 2 })
   const { ws, polls, upgrades } = await heard()
   assert.deepEqual({ ws, polls }, { ws: ['open', 'subscribed', 'event'], polls: ['on', 'hello'] })
   assert.deepEqual([...upgrades.slice(0, 2).sort(), ...upgrades.slice(2)], ['on', 'upgraded', 'hello'])
