@@ -123,8 +123,13 @@ test('a slow reader holds up who writes, and loses nothing', async t => {
   const proxy = await startFaultProxy(t, server.address().port)
   const client = connect(t, proxy)
   client.socket.pause()
-  let left = -1
-  await until('the writer to stand still', () => { const before = left; left = writer?.writableLength; return left > 0 && left === before })
+  let [left, turns] = [-1, 0]
+  await until('the writer to stand still', () => {
+    const before = left
+    left = writer?.writableLength
+    turns = left > 0 && left === before ? turns + 1 : 0
+    return turns === 50
+  })
   client.socket.resume()
   await until('all of it', () => client.ended)
   assert.equal(client.got.length, bytes.length)

@@ -123,7 +123,7 @@ test('a job made at one replica is done at the other, watched at the first, and 
   const hears = (name, fits = () => true) => until(() => `${name}; told was ${told.map(([name]) => name)}`, () => told.find(([event, job]) => event === name && fits(job)))
   await hears('job.queued')
 
-  const claimed = await ask(`${b.url}/v1/jobs/claim`, { token: app, body: { kinds: ['import'], wait: '10s' } })
+  const claimed = await ask(`${b.url}/v1/jobs/claim`, { token: app, body: { kinds: ['import'], wait: '50s', lease: '10m' } })
   assert.equal(claimed.status, 200, claimed.text)
   const lease = claimed.body.lease
   const say = (replica, what, body = {}) => ask(`${replica.url}/v1/jobs/${id}/${what}`, { token: lease, body })
@@ -134,8 +134,8 @@ test('a job made at one replica is done at the other, watched at the first, and 
   assert.equal((await say(a, 'items?from=0', [{ title: 'One' }])).status, 200)
   assert.equal((await say(b, 'items?from=1', [{ title: 'Two' }])).status, 200)
 
-  const heartbeat = say(b, 'heartbeat', { wait: '20s' })
-  const canceling = ask(`${a.url}/v1/jobs/${id}?wait=10s`, { method: 'DELETE', token })
+  const heartbeat = say(b, 'heartbeat', { wait: '50s' })
+  const canceling = ask(`${a.url}/v1/jobs/${id}?wait=50s`, { method: 'DELETE', token })
   assert.equal((await heartbeat).body.cancel, true)
   assert.equal((await say(b, 'canceled')).status, 200)
   assert.deepEqual([(await canceling).status, (await canceling).body.state], [200, 'canceled'])
@@ -151,7 +151,7 @@ test('of many workers at both replicas each job has one, and a worker goes on at
   const { replicas: [a, b] } = await start(t)
   const jobs = 20
   for (let n = 0; n < jobs; n++) assert.equal((await ask(`${[a, b][n % 2].url}/v1/jobs`, { token: app, body: { kind: 'tag' } })).status, 201)
-  const claims = await Promise.all(Array.from({ length: jobs }, (_, n) => ask(`${[a, b][n % 2].url}/v1/jobs/claim`, { token: app, body: { kinds: ['tag'], wait: '10s' } })))
+  const claims = await Promise.all(Array.from({ length: jobs }, (_, n) => ask(`${[a, b][n % 2].url}/v1/jobs/claim`, { token: app, body: { kinds: ['tag'], wait: '50s', lease: '10m' } })))
   assert.deepEqual(claims.map(({ status }) => status), claims.map(() => 200))
   assert.equal(new Set(claims.map(({ body }) => body.job.id)).size, jobs, 'no job was given to two')
   await a.kill()
@@ -167,7 +167,7 @@ test('the file of a job is received at one replica and read at the other', async
   const body = form(text)
   const made = await ask(`${a.url}/v1/jobs?kind=read`, { token: app, body })
   assert.equal(made.status, 201, made.text)
-  const claimed = await ask(`${b.url}/v1/jobs/claim`, { token: app, body: { kinds: ['read'], wait: '10s' } })
+  const claimed = await ask(`${b.url}/v1/jobs/claim`, { token: app, body: { kinds: ['read'], wait: '50s', lease: '10m' } })
   assert.equal(claimed.body.job.id, made.body.id)
   const file = await ask(`${b.url}/v1/jobs/${made.body.id}/file`, { token: claimed.body.lease })
   assert.deepEqual([file.status, file.text === text], [200, true])
