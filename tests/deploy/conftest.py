@@ -1,6 +1,7 @@
 """What the tests of deploy/ have in common: where things are, free ports, programs that are ended, and waiting for a condition."""
 
 import os
+import random
 import socket
 import subprocess
 import time
@@ -12,13 +13,27 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 
 
+# The UDP ports that say which ports are given, as tests/e2e/harness/ports.mjs has it.
+_signs = []
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """One that is free at all addresses, and that nobody is given before it is used: not one of those for who asks for any."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        sign = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sign.bind(("127.0.0.1", port))
+            with socket.socket() as listener:
+                listener.bind(("0.0.0.0", port))
+        except OSError:
+            sign.close()
+            continue
+        _signs.append(sign)
+        return port
 
 
-def until(what, condition, seconds=30):
+def until(what, condition, seconds=60):
     """Waits until the condition holds, and returns what it gave."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -59,7 +74,7 @@ def start(tmp_path):
         child.terminate()
     for child in running:
         try:
-            child.wait(10)
+            child.wait(30)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

@@ -142,7 +142,7 @@ def nginx(request, tmp_path, start, replicas, names, port):
 
 def ask(port, path, method="GET", source="127.0.0.1", headers={}, body=None):
     """The status, and who answered."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20, source_address=(source, 0))
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60, source_address=(source, 0))
     try:
         connection.request(method, path, body=body, headers=headers)
         answer = connection.getresponse()

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -19,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("TIDINGS_BINARY", str(ROOT / "target/debug/tidings"))
 
 
-def until(what, condition, seconds=30):
+def until(what, condition, seconds=60):
     """Asks again and again until the condition holds, and says what did not come in time."""
     end = time.monotonic() + seconds
     while True:
@@ -31,10 +32,30 @@ def until(what, condition, seconds=30):
         time.sleep(0.01)
 
 
+# The UDP ports that say which ports are given, as tests/e2e/harness/ports.mjs has it.
+_signs = []
+
+
+def free_port():
+    """A port that nobody else is given while the hub is away: not one of those that Linux gives to who asks for any."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        sign = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sign.bind(("127.0.0.1", port))
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", port))
+        except OSError:
+            sign.close()
+            continue
+        _signs.append(sign)
+        return port
+
+
 class Hub:
     def __init__(self, home):
         self.data = os.path.join(home, "data")
-        self.port = 0
+        self.port = free_port()
         self.output = []
 
     @property
@@ -42,7 +63,7 @@ class Hub:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self):
-        """Starts the program, on the port it had before if it ran before, and waits until it listens."""
+        """Starts the program, on the port it had before, and waits until it listens."""
         self.process = subprocess.Popen(
             [BINARY, "serve", "--dev", "--data", self.data, "--listen", f"127.0.0.1:{self.port}"],
             stdout=subprocess.PIPE,
@@ -50,19 +71,20 @@ class Hub:
             text=True,
         )
         listening = threading.Event()
+        self.is_up = False
 
         def read(stream):
             for line in stream:
                 self.output.append(line)
                 if match := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):
-                    self.port = int(match[1])
+                    self.is_up = int(match[1]) == self.port
                     listening.set()
             listening.set()
 
         threading.Thread(target=read, args=(self.process.stdout,), daemon=True).start()
         said = lambda: "".join(self.output)
-        assert listening.wait(20), f"the hub did not listen in time; it said:\n{said()}"
-        assert self.process.poll() is None and self.port, f"the hub ended before it listened:\n{said()}"
+        assert listening.wait(60), f"the hub did not listen in time; it said:\n{said()}"
+        assert self.is_up, f"the hub ended before it listened:\n{said()}"
 
     def kill(self):
         """Ends it as a power cut would."""
@@ -132,28 +154,35 @@ class Counter:
         self.hub = hub
         self.last = 0
         self.running = True
+        self.abandoned = False
         self.refused = None
         self.run = uuid.uuid4().hex
         self.thread = threading.Thread(target=self._count, daemon=True)
         self.thread.start()
 
     def _count(self):
-        with httpx.Client() as client:
-            while self.running:
-                n = self.last + 1
-                body = json.dumps({"name": "counted", "topic": "count/here", "data": {"n": n}})
-                headers = {"content-type": "application/json", "idempotency-key": f"{self.run}-{n}"}
-                try:
-                    answer = client.post(f"{self.hub.url}/v1/publish", content=body, headers=headers)
-                except httpx.TransportError:
-                    time.sleep(0.01)  # down: the same number again
-                    continue
-                if 400 <= answer.status_code < 500 and answer.status_code != 409:  # 409: still under way
-                    self.refused = answer.text
-                    return
-                if answer.status_code == 200:
-                    self.last = n
+        with httpx.Client(timeout=60) as client:
+            while self.running and self._publish(client, self.last + 1):
+                self.last += 1
                 time.sleep(0.005)
+
+    def _publish(self, client, n):
+        """Whether it is there. It is tried until that is known, also by who stops: it may be there though nobody was told."""
+        body = json.dumps({"name": "counted", "topic": "count/here", "data": {"n": n}})
+        headers = {"content-type": "application/json", "idempotency-key": f"{self.run}-{n}"}
+        while not self.abandoned:
+            try:
+                answer = client.post(f"{self.hub.url}/v1/publish", content=body, headers=headers)
+            except httpx.TransportError:
+                time.sleep(0.01)  # down: the same number again
+                continue
+            if answer.status_code == 200:
+                return True
+            if 400 <= answer.status_code < 500 and answer.status_code != 409:  # 409: still under way
+                self.refused = answer.text
+                return False
+            time.sleep(0.005)
+        return False
 
     def stop(self):
         self.running = False
@@ -183,4 +212,4 @@ def proxy(hub):
 def counter(hub):
     counter = Counter(hub)
     yield counter
-    counter.running = False
+    counter.running, counter.abandoned = False, True

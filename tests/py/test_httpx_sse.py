@@ -25,8 +25,8 @@ class Listener:
         while self.running:
             headers = {"Last-Event-ID": last_id} if last_id else {}
             try:
-                # The read timeout is longer than the time between two heartbeats.
-                with httpx.Client(timeout=httpx.Timeout(5, read=60)) as client:
+                # The timeout is longer than the time between two heartbeats.
+                with httpx.Client(timeout=httpx.Timeout(60)) as client:
                     with connect_sse(client, "GET", self.url, headers=headers) as source:
                         for event in source.iter_sse():
                             last_id = event.id or last_id
@@ -69,7 +69,7 @@ def test_httpx_sse_resumes_after_cuts_and_a_crash_without_gap_or_duplicate(hub, 
 
 
 def test_a_python_script_can_poll_instead_of_streaming(hub):
-    with httpx.Client(base_url=hub.url, timeout=30) as client:
+    with httpx.Client(base_url=hub.url, timeout=60) as client:
         cursor = client.get("/v1/poll", params={"topic": "count/*"}).json()["cursor"]
         events = [{"name": "counted", "topic": "count/here", "data": {"n": n}} for n in (1, 2, 3)]
         assert client.post("/v1/publish", json=events).status_code == 200

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from functools import partial
 
 import httpx
 import pytest
@@ -10,7 +11,9 @@ import socketio
 from conftest import until
 
 # It takes no more than 16 packets in the answer to one poll: with more it gives up, comes back, and is given as many again.
-OPTIONS = dict(reconnection_delay=0.05, reconnection_delay_max=0.1, randomization_factor=0.02)
+OPTIONS = dict(reconnection_delay=0.05, reconnection_delay_max=0.1, randomization_factor=0.02, request_timeout=60)
+# Of its own it waits a second for each namespace, and gives up then.
+PATIENCE = 30
 
 
 class Place:
@@ -51,14 +54,16 @@ class Place:
         goal = len(self.numbers) + more
         until(lambda: f"{goal} events; {len(self.numbers)} came", lambda: len(self.numbers) >= goal)
 
-    def reaches(self, n, seconds=30):
-        until(lambda: f"number {n}; {self.numbers[-1:]} came last", lambda: n in self.numbers, seconds)
+    def reaches(self, n):
+        until(lambda: f"number {n}; {self.numbers[-1:]} came last", lambda: n in self.numbers)
 
 
 class Threaded(Place):
     def __init__(self, url, transports, cursor):
         super().__init__(cursor)
         self.client = socketio.Client(**OPTIONS)
+        # Also when it comes back.
+        self.client.connect = partial(self.client.connect, wait_timeout=PATIENCE)
         self.register(self.client)
         self.client.connect(url, auth=lambda: self.auth, transports=transports)
 
@@ -82,11 +87,12 @@ class Asynchronous(Place):
 
     async def _connect(self, url, transports):
         self.client = socketio.AsyncClient(**OPTIONS)
+        self.client.connect = partial(self.client.connect, wait_timeout=PATIENCE)
         self.register(self.client)
         await self.client.connect(url, auth=lambda: self.auth, transports=transports)
 
     def run(self, future):
-        return asyncio.run_coroutine_threadsafe(future, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(future, self.loop).result(60)
 
     def transport(self):
         return self.client.transport()
@@ -97,7 +103,7 @@ class Asynchronous(Place):
     def stop(self):
         self.run(self.client.disconnect())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
+        self.thread.join(60)
 
 
 @pytest.fixture(params=[Threaded, Asynchronous], ids=["Client", "AsyncClient"])
@@ -118,20 +124,22 @@ def listen(request):
 )
 def test_python_socketio_resumes_after_cuts_and_a_crash_without_gap_or_duplicate(hub, proxy, counter, listen, transports):
     listener = listen(proxy.url, transports)
-    listener.grows()
-    proxy.cut()
-    listener.grows()
-    hub.crash()
-    listener.grows()
-    proxy.cut()
+    for cut in proxy.cut, hub.crash, proxy.cut:
+        listener.grows()
+        before = listener.connects
+        cut()
+        # What it had heard before may be told after the cut. A cut between two polls is not noticed: nothing was under way.
+        if transports != ["polling"]:
+            until("it to come back", lambda: listener.connects > before)
     listener.grows()
     last = counter.stop()
     listener.reaches(last)
     numbers = listener.in_order()
     assert numbers == list(range(numbers[0], last + 1))
     assert listener.gaps == []
-    # A cut between two polls is not noticed: nothing was under way.
-    assert listener.connects >= (2 if transports == ["polling"] else 4)
+    if transports == ["polling"]:
+        # The crash, at least.
+        assert listener.connects >= 2
     assert listener.transport() == ("polling" if transports == ["polling"] else "websocket")
 
 
@@ -142,7 +150,7 @@ def test_python_socketio_is_told_a_long_past(hub, listen, transports):
     events = [{"name": "counted", "topic": "count/here", "data": {"n": n}} for n in range(1, 501)]
     assert httpx.post(f"{hub.url}/v1/publish", json=events).status_code == 200
     listener = listen(hub.url, transports, cursor="earliest")
-    listener.reaches(500, seconds=5)
+    listener.reaches(500)
     assert listener.in_order() == list(range(1, 501))
     assert listener.connects == 1
 
@@ -151,9 +159,9 @@ def test_python_socketio_publishes_and_is_answered(hub, listen):
     listener = listen(hub.url)
     event = {"name": "counted", "topic": "count/here", "data": {"n": 1}}
     if isinstance(listener, Threaded):
-        answer = listener.client.call("publish", {"id": "a", "event": event}, timeout=10)
+        answer = listener.client.call("publish", {"id": "a", "event": event}, timeout=60)
     else:
-        answer = listener.run(listener.client.call("publish", {"id": "a", "event": event}, timeout=10))
+        answer = listener.run(listener.client.call("publish", {"id": "a", "event": event}, timeout=60))
     listener.reaches(1)
     assert answer["type"] == "published"
     assert answer["results"] == [{"cursor": listener.auth["cursor"]}]
