@@ -73,7 +73,8 @@ test('an import whose workers were all lost has failed, and who watches is told 
 })
 
 test('a WebSocket that is opened again after a kill of the hub is told where the job is, and its end', async t => {
-  const hub = await startBooks(t)
+  // For who says that it is ready is waited for as long as that takes.
+  const hub = await startBooks(t, { changes: { 'waits = "3s"': 'waits = "60s"' } })
   const { jobId, websocketUrl, authToken } = (await ask(`${hub.url}/v1/enrichment/batch`, { body: { books: [{ title: 'Dune' }, { title: 'Emma' }] } })).body.data
   const open = async () => {
     const socket = openSocket(t, websocketUrl, { protocols: [authToken] })

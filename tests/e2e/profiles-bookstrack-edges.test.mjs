@@ -15,6 +15,8 @@ const create = async (hub, body) => (await ask(`${hub.url}/v1/enrichment/batch`,
 const upload = async (hub, text = 'Title\nDune\n') => (await ask(`${hub.url}/api/v2/imports`, { body: form(text) })).body.data
 const socket = (t, hub, query, ...protocols) => openSocket(t, `${hub.url}/ws/progress${query}`, { protocols })
 const refused = (status, error) => ({ status, type: 'application/json', body: JSON.stringify({ error }) })
+/** For who says that it is ready is waited for as long as that takes. */
+const PATIENT = { changes: { 'waits = "3s"': 'waits = "60s"' } }
 /** What somebody is told over the WebSocket once it is said to be ready. */
 async function ready(t, hub, job, message = { type: 'ready', jobId: job.jobId }) {
   const opened = socket(t, hub, `?jobId=${job.jobId}`, job.authToken)
@@ -51,10 +53,13 @@ test('a token that is wrong, missing or of another job is answered 401, whether 
 
 test('a connection ends with its token, and after that the token is answered 401', async t => {
   const hub = await startBooks(t, { values: { token_ttl: '1s' } })
-  const { jobId, authToken } = await create(hub)
-  const opened = socket(t, hub, `?jobId=${jobId}`, authToken)
-  await once(opened.ws, 'open')
-  assert.deepEqual(await opened.ends(), { code: 1008, reason: 'expired' })
+  let jobId, authToken
+  const end = await until('a connection that was opened before its token ran out', async () => {
+    ({ jobId, authToken } = await create(hub))
+    const end = await socket(t, hub, `?jobId=${jobId}`, authToken).ends()
+    return end.status === undefined && end
+  })
+  assert.deepEqual(end, { code: 1008, reason: 'expired' })
   assert.deepEqual(await socket(t, hub, `?jobId=${jobId}`, authToken).ends(), refused(401, 'Unauthorized'))
   assert.equal((await ask(`${hub.url}/api/job-state/${jobId}`, { token: authToken })).status, 401)
 })
@@ -82,12 +87,12 @@ test('a token in the address is refused, unless the variant says that it counts'
 })
 
 test('with the envelope each message has pipeline, time, version and payload', async t => {
-  const hub = await startBooks(t, { variants: ['envelope'] })
+  const hub = await startBooks(t, { ...PATIENT, variants: ['envelope'] })
   const job = await create(hub)
   const opened = await ready(t, hub, job)
   const worker = await claim(hub, 'enrichment')
   await worker.progress(1, 2, { message: 'looking up', item: { title: 'Dune' } })
-  await opened.hears({ type: 'job_progress' })
+  await until('the half', () => opened.heard().some(({ payload }) => payload.progress === 0.5))
   await worker.hand([{ status: 'found' }], { tell: true })
   await worker.complete({ totalProcessed: 2 })
   assert.deepEqual(await opened.ends(), { code: 1000, reason: 'Job completed' })
@@ -109,7 +114,7 @@ test('with the envelope each message has pipeline, time, version and payload', a
 })
 
 test('with the envelope every message is in one: of a job that waits, begins, is being canceled and is canceled', async t => {
-  const hub = await startBooks(t, { variants: ['envelope'] })
+  const hub = await startBooks(t, { ...PATIENT, variants: ['envelope'] })
   const job = await create(hub)
   const opened = await ready(t, hub, job)
   await opened.hears({ type: 'job_progress' })
@@ -117,6 +122,7 @@ test('with the envelope every message is in one: of a job that waits, begins, is
   await opened.hears({ type: 'job_started' })
   opened.send({ type: 'cancel', jobId: job.jobId })
   assert.equal((await worker.heartbeat('20s')).cancel, true)
+  await until('that it is being canceled', () => opened.heard().filter(({ type }) => type === 'job_progress').length === 2)
   await worker.canceled()
   assert.deepEqual(await opened.ends(), { code: 1000, reason: 'Job cancelled by client request' })
   const { timestamp, ...end } = opened.heard().at(-1)
@@ -178,7 +184,7 @@ test('with the names of states the first events of an import are called as its s
 })
 
 test('the sequences of the document\'s two React hooks, which name no job in what they say', async t => {
-  const hub = await startBooks(t)
+  const hub = await startBooks(t, PATIENT)
   // useWebSocket: ready, progress, cancel.
   const job = await create(hub)
   const opened = await ready(t, hub, job, { type: 'ready' })
@@ -220,7 +226,7 @@ test('who never says that it is ready is told all the same, and what is not unde
 })
 
 test('who comes after the end of an enrichment is told the end, and the socket closes with 1000', async t => {
-  const hub = await startBooks(t)
+  const hub = await startBooks(t, PATIENT)
   const job = await create(hub)
   await (await claim(hub, 'enrichment')).complete({ total: 1 })
   const opened = await ready(t, hub, job)
@@ -365,7 +371,7 @@ test('a file of 1 GB is refused before any of it is sent', async t => {
 })
 
 test('a stream that hears nothing new ends with timeout; heartbeats go on meanwhile and do not count', async t => {
-  const hub = await startBooks(t, { values: { heartbeat_every: '1s', idle: '3s' } })
+  const hub = await startBooks(t, { values: { heartbeat_every: '1s', idle: '6s' } })
   const { jobId, sseUrl } = await upload(hub)
   const worker = await claim(hub, 'import')
   await worker.progress(2, 5)

@@ -26,6 +26,8 @@ const requestsTo = url => requests.filter(request => request.url === url)
 
 /** What would only make the tests long. */
 const QUICK = { retry: '20ms' }
+/** For who says that it is ready is waited for as long as that takes. */
+const PATIENT = { changes: { 'waits = "3s"': 'waits = "60s"' } }
 const CSV = 'Title,Author\nDune,Frank Herbert\nNeuromancer,William Gibson\n'
 const BOOKS = [
   { isbn: '9780441172719', title: 'Dune', authors: ['Frank Herbert'], language: 'en' },
@@ -160,10 +162,10 @@ test('an import that nobody has is refused with 404, once, and the client does n
 test('a client whose stream ended with timeout is let in again, and told the end when there is one', async t => {
   const hub = await startBooks(t, { values: { ...QUICK, heartbeat_every: '1s', idle: '1s' } })
   const { sseUrl } = await importBooks(hub)
+  const worker = await claim(hub, 'import')
   const watch = watchImport(t, sseUrl)
   const timeouts = []
   watch.source.addEventListener('timeout', event => timeouts.push(JSON.parse(event.data)))
-  const worker = await claim(hub, 'import')
   await until('timeout', () => timeouts.length)
   assert.deepEqual([timeouts[0].error, timeouts[0].lastStatus], ['stream_timeout', 'processing'])
   await until('to be let in again', () => requestsTo(sseUrl).filter(({ status }) => status === 200).length >= 2)
@@ -198,7 +200,7 @@ test('an enrichment: the token is chosen as the subprotocol, ready is acknowledg
 })
 
 test('a client that connects when the work is done already is told each book in order, and then the end', async t => {
-  const hub = await startBooks(t)
+  const hub = await startBooks(t, PATIENT)
   const made = await enrichBooks(hub)
   const items = BOOKS.map((book, index) => ({ index, status: 'found', book }))
   const worker = await claim(hub, 'enrichment')
@@ -270,9 +272,10 @@ test('a stream that is cut goes on where the import is by then, through a kill o
   proxy.cut()
   await worker.progress(2, 4)
   await sees(2)
-  await hub.crash()
+  await hub.kill()
   // How far it was is kept every few seconds: right after a crash it may be told less until the worker says more.
   const crashedAt = watch.called.length
+  await hub.start()
   await worker.progress(3, 4)
   await sees(3)
   await worker.hand(BOOKS)
