@@ -1,6 +1,7 @@
 // The book downloader's wall and its rules of who sees what, statement by statement.
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { EventSource } from 'eventsource'
 import { listen, startProfile, PUBLISHER } from './harness/profile.mjs'
 import { curl, startCurl } from './harness/curl.mjs'
@@ -262,5 +263,8 @@ test('no key and no session reaches the log, at its most talkative, or the metri
   await ask(t, `${hub.url}${path}?apikey=a-wrong-key`)
   const metrics = (await curl(`${hub.url}/metrics`)).body
   await until('the log of the app that could not say', () => hub.output.includes("can't say who asks"))
+  // All that it has said until now is read.
+  hub.process.kill('SIGKILL')
+  await once(hub.process, 'close')
   for (const secret of ['the-key', 'a-wrong-key', '0a1b2c3d']) assert.ok(!(hub.output + metrics).includes(secret), secret)
 })

@@ -232,7 +232,9 @@ test('with anonymous-empty no credential is 200 and no event, and a wrong one st
   await until('the head', () => stream.bytes().includes('\r\n\r\n'))
   for (const [name, data] of EVENTS) await post({ name, data })
   await post(LAST)
-  await until('two pings', () => stream.bytes().split(': ping\n\n').length > 2)
+  const pings = () => stream.bytes().split(': ping\n\n').length - 1
+  const before = pings()
+  await until('two pings more', () => pings() >= before + 2)
   const [head, body] = stream.bytes().split('\r\n\r\n')
   assert.match(head, /^HTTP\/1\.1 200 /)
   assert.match(body, /^(: ping\n\n)+$/)
@@ -244,7 +246,7 @@ test('with bare nothing but the app\'s own is on the wire', async t => {
   const stream = startCurl(t, url(hub, 'token=reader'), () => {}, { again: false })
   await until('a ping', () => stream.bytes().includes(': ping\n\n'))
   await post({ name: 'medias', data: { library, medias: [] } })
-  await until('the event', () => stream.bytes().includes('medias'))
+  await until('the event', () => /medias[\s\S]*\n\n/.test(stream.bytes()))
   assert.match(stream.bytes(), /^(: ping\n\n)+event: medias\ndata: \{"Medias":\{"library":"lib1","medias":\[\]\}\}\n\n(: ping\n\n)*$/)
 })
 
@@ -394,8 +396,11 @@ test('with jwt the app\'s tokens are checked here: RS256, for this server, while
   await post({ name: 'medias', data: { library, medias: [] } })
   await until('the share token to hear', () => shared.heard.length)
 
-  const short = await listen(t, url(hub, `token=${sign({ ...reader, exp: now() + 2 })}`))
-  await until('the stream to end with its token', () => short.code() !== undefined, 75_000)
+  const short = await until('a stream that was opened before its token ran out', async () => {
+    const stream = startCurl(t, url(hub, `token=${sign({ ...reader, exp: now() + 2 })}`), () => {}, { again: false })
+    await until('the stream to end with its token', () => stream.code() !== undefined)
+    return stream.bytes().includes('event: tidings.open') && stream
+  })
   assert.match(short.bytes(), /event: tidings\.close\ndata: .*"expired"/)
 })
 
@@ -467,7 +472,8 @@ test('the documented React hook keeps a list of media right, and opens anew for 
   const react = memory()
   t.after(() => react.unmount())
   // The page's own address and its login are the browser's affair.
-  class Page extends EventSource { constructor(path) { super(new URL(path, hub.url), { fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, Authorization: 'Bearer keeper' } }) }) } }
+  const pages = []
+  class Page extends EventSource { constructor(path) { pages.push(super(new URL(path, hub.url), { fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, Authorization: 'Bearer keeper' } }) })) } }
   let medias = [], libraries = ['lib1']
   const onEvent = (name, data) => {
     if (name !== 'medias' || !('Medias' in data)) return
@@ -491,6 +497,9 @@ test('the documented React hook keeps a list of media right, and opens anew for 
   assert.deepEqual(medias, [{ id: 'm2', name: 'c' }])
   libraries = ['lib2']
   render()
-  await until('the old stream to end', async () => /"sse":1/.test((await curl(`${hub.url}/ready`)).body))
   assert.equal(react.effects(), 2)
+  assert.deepEqual(pages.map(({ url }) => new URL(url).searchParams.get('libraries')), ['lib1', 'lib2'])
+  await until('the new stream to be open', () => pages[1].readyState === 1)
+  await until('the old stream to end', async () => /"sse":1/.test((await curl(`${hub.url}/ready`)).body))
+  assert.equal(pages[0].readyState, 2)
 })

@@ -94,14 +94,16 @@ test('the heartbeat is a named event without an id, and does not move where a cl
   const { hub, post } = await start(t, { changes: SOON })
   const stream = await listen(t, `${hub.url}/api/events`, as('viewer'))
   await post(stated[0])
-  await until('two heartbeats', () => stream.names().filter(name => name === 'heartbeat').length === 2)
-  const blocks = stream.bytes().split('\n\n').filter(block => block.startsWith('event: heartbeat'))
+  await until('the event, and two heartbeats behind it', () => stream.names().slice(stream.names().indexOf('item.created')).filter(name => name === 'heartbeat').length >= 2)
+  // The last piece may be the beginning of one.
+  const blocks = stream.bytes().split('\n\n').slice(0, -1).filter(block => block.startsWith('event: heartbeat'))
   assert.deepEqual([...new Set(blocks)], ['event: heartbeat\ndata: {}'])
   await stream.stop()
   await post(stated[1])
   const again = await listen(t, `${hub.url}/api/events`, { ...as('viewer'), lastId: stream.lastId() })
-  await until('what was missed', () => again.heard.length)
-  assert.equal(again.heard[0][0], 'item.updated')
+  const missed = () => again.names().filter(name => name !== 'heartbeat')
+  await until('what was missed', () => missed().length)
+  assert.deepEqual(missed(), ['item.updated'])
   const text = await readFile(join(root, 'profiles/silo/profile.toml'), 'utf8')
   assert.match(text, /heartbeat_every = "30s"/, 'it is every 30 s; the test waits for a shorter one')
 })
@@ -151,7 +153,7 @@ test('Last-Event-ID goes on where it was; one that the log does not know is told
 })
 
 test('/ready counts the clients, and says 503 while it stops; each stream then ends with a retry and no error', async t => {
-  const { hub } = await start(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '1s', TIDINGS_DRAIN__DELAY: '3s' } })
+  const { hub } = await start(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '1s', TIDINGS_DRAIN__DELAY: '12s' } })
   const ready = async () => { const { status, body } = await curl(`${hub.url}/ready`); return [status, JSON.parse(body)] }
   assert.deepEqual(await ready(), [200, { status: 'ok', sse_clients: 0 }])
   const streams = [await listen(t, `${hub.url}/api/events`, as('viewer')), await listen(t, `${hub.url}/api/events`, as('editor'))]

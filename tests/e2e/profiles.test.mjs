@@ -60,6 +60,7 @@ test('a Chromium page and a curl on /sse?libraries=lib1 see only what each may s
   await until('both streams to open', async () => curlOpen && await page.locator('body[data-open]').count())
 
   const counter = new Counter(hub, { event: n => kind(n).event(n), profile: 'redseat', headers: PUBLISHER })
+  t.after(() => counter.abandon())
   for (let crash = 0; crash < 3; crash++) {
     await Promise.all([shown.grows(10), printed.grows(10)])
     await hub.crash()
