@@ -16,5 +16,8 @@ export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.{ts,tsx}', 'examples/*/web/test/**/*.test.{ts,tsx}'],
     restoreMocks: true,
+    // No claim about how fast anything is: a machine may stand still for a while.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 })

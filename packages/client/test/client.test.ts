@@ -380,7 +380,10 @@ describe('the connection', () => {
     const { client, source, errors } = start()
     client.subscribe({})
     source().sink.error(new TidingsError('proxy', 'a proxy cuts streams', { retrying: true }))
-    await vi.waitFor(() => expect(errors.map(String)).toEqual([expect.stringContaining('`proxy_read_timeout`')]))
+    await vi.waitFor(
+      () => expect(errors.map(String)).toEqual([expect.stringContaining('`proxy_read_timeout`')]),
+      60_000,
+    )
   })
 
   it('is told of when it changes; its place is always the present one', () => {

@@ -6,6 +6,11 @@ import { Link } from '../src/link.js'
 import { settle } from '../src/settings.js'
 import type { Batch, Frame } from '../src/source.js'
 import type { Connection, Token } from '../src/types.js'
+// Loaded when they are needed; here they are there already, so that each history is the same each time.
+import '../src/ending.js'
+import '../src/renew.js'
+import '../src/transports/probe.js'
+import '../src/widen.js'
 import { type Asked, at, closing, cursor, event, Network, pass, world } from './world.js'
 
 const TOPICS = ['book/1', 'book/2', 'author/1', 'queue']
