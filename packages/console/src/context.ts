@@ -100,7 +100,10 @@ export function useResource<T>(
     }
   }, [path, comeback, round, every, keep, exact])
 
-  return { ...state, reload: () => setRound(n => n + 1) }
+  // What was fetched for another path is not this one's, also until the effect above has run.
+  const own =
+    keep || state.path === path ? state : { value: undefined, error: state.error, loading: path !== undefined }
+  return { ...own, reload: () => setRound(n => n + 1) }
 }
 
 /** The time (ms since 1970), drawn anew each `every` ms. */

@@ -1,10 +1,10 @@
 import { type Client, type Connection, createClient, type Gap, type LiveEvent } from '@tidings/client'
 import { EventSource } from '@tidings/client/event-source'
 import { type Ask, asker, withQuery } from './api.js'
-import { cursorAfter } from './cursor.js'
+import { cursorAfter, placeBehind } from './cursor.js'
 import { afterGaps, type Reread } from './gap.js'
 import { isJob } from './joblist.js'
-import type { Job, LoggedEvent, ProfileInfo, Stats, Whoami } from './model.js'
+import type { Job, LoggedEvent, LogInfo, ProfileInfo, Stats, Whoami } from './model.js'
 import { Pulse } from './pulse.js'
 import { Store } from './store.js'
 import { type Came, markOf, Tail } from './tail.js'
@@ -109,17 +109,20 @@ export class Hub {
 
   /** Everything that happens. The past first, and the client from its end on: nothing is missed, and nothing is there twice. */
   async #listen(): Promise<void> {
+    const [log, { profiles }] = await Promise.all([
+      this.ask<LogInfo>('v1/log').catch(() => undefined),
+      this.ask<{ profiles: ProfileInfo[] }>('v1/profiles').catch(() => ({ profiles: [] })),
+    ])
     const past = await this.ask<{ events: LoggedEvent[] }>(`v1/log/events?limit=${PAST}`, { exact: true }).catch(
       () => ({ events: [] }),
     )
-    const { profiles } = await this.ask<{ profiles: ProfileInfo[] }>('v1/profiles').catch(() => ({ profiles: [] }))
     if (this.#closed) return
     this.#namespaces = new Map(profiles.flatMap(({ namespace, name }) => (namespace ? [[namespace, name]] : [])))
     this.tail.add(past.events.toReversed())
     this.#client = createClient({
       url: this.#base,
       topics: ['**'],
-      cursor: past.events[0]?.cursor,
+      cursor: placeBehind(past.events, log),
       token: this.#key,
       // Each tab looks by itself, so that its own connection is what it shows.
       share: 'none',

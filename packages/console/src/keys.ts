@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 
 /** What a key does. Answering `false` lets the key be. */
 export type KeyMap = Readonly<Record<string, (() => unknown) | undefined>>
@@ -51,7 +51,8 @@ export function onKey(event: KeyboardEvent): void {
 export function useKeys(map: KeyMap): void {
   const held = useRef(map)
   held.current = map
-  useEffect(() => {
+  // With the drawing: whoever sees a view can use its keys.
+  useLayoutEffect(() => {
     maps.push(held)
     return () => {
       maps.splice(maps.indexOf(held), 1)

@@ -1,4 +1,4 @@
-import { useEffect, useReducer } from 'preact/hooks'
+import { useLayoutEffect, useReducer } from 'preact/hooks'
 
 /** A value that tells of its changes. */
 export class Store<T> {
@@ -31,6 +31,7 @@ export class Store<T> {
 /** The value, and a new drawing when it changes. */
 export function useStore<T>(store: Store<T>): T {
   const [, redraw] = useReducer((n: number) => n + 1, 0)
-  useEffect(() => store.subscribe(() => redraw(undefined as never)), [store])
+  // With the drawing, and not a moment after it: what changes in between would not be drawn.
+  useLayoutEffect(() => store.subscribe(() => redraw(undefined as never)), [store])
   return store.value
 }

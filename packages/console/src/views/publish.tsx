@@ -9,6 +9,7 @@ import type { ProfileEvent, ProfileInfo } from '../model.js'
 import { Copy } from '../parts/copy.js'
 import { Field } from '../parts/field.js'
 import { Icon } from '../parts/icons.js'
+import { profileToName } from '../profiles.js'
 import { formatRoute } from '../route.js'
 import { example, members } from '../schema.js'
 import { useStore } from '../store.js'
@@ -54,8 +55,7 @@ export function PublishView(): JSX.Element {
   const profile = profiles.find(({ name }) => name === form.profile) ?? profiles[0]
   const kind = profile?.events.find(({ name }) => name === form.name && name !== '*')
   const about = members(kind?.schema)
-  // With one profile alone, that is the one where none is said.
-  const named = profiles.length > 1 ? (profile?.name ?? form.profile) : undefined
+  const named = profileToName(form.profile, profiles)
   const publish = async (event: Event) => {
     event.preventDefault()
     if (busy || !data.ok || !scope.ok) return

@@ -1,5 +1,5 @@
 import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { route, say, useHub } from '../context.js'
 import { isEmpty, type TailFilter } from '../filter.js'
 import { count, rate } from '../format.js'
@@ -26,7 +26,8 @@ export function TailView(): JSX.Element {
 
   const filter: TailFilter = { topic: query.topic ?? '', name: query.name ?? '', text: query.text ?? '' }
   const { topic, name, text } = filter
-  useEffect(() => tail.setFilter({ topic, name, text }), [tail, topic, name, text])
+  // Before it is drawn: nothing is shown for a moment that the filter keeps back.
+  useMemo(() => tail.setFilter({ topic, name, text }), [tail, topic, name, text])
   // The other views show no tail: nothing is put aside for them, but a pause stays one.
   useEffect(
     () => () => {
