@@ -8,16 +8,16 @@ import { startChromium } from './harness/chromium.mjs'
 import { epub } from './harness/epub.mjs'
 import { root } from './harness/hub.mjs'
 import { startProxy } from './harness/proxy.mjs'
+import { lives, watchRequests } from './harness/quiet.mjs'
 import { until } from './harness/wait.mjs'
 
-const options = { timeout: 120_000 }
+const options = { timeout: 600_000 }
 
 /** A browser of its own in which `name` is logged in, on `path`. It notes what it asks the server for, and whether it was reloaded. */
 async function open(browser, base, name, path = '/') {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } })
   const page = await context.newPage()
-  const asked = []
-  context.on('request', request => asked.push(`${request.method()} ${new URL(request.url()).pathname}`))
+  const { asked, quiet } = watchRequests(context)
   await page.goto(base)
   await page.getByLabel('Name').fill(name)
   await page.getByLabel('Password').fill(name)
@@ -25,7 +25,7 @@ async function open(browser, base, name, path = '/') {
   await page.getByText('Live', { exact: true }).waitFor()
   if (path !== '/') await page.getByRole('navigation').getByRole('link', { name: path }).click()
   await page.evaluate(() => { window.sameDocument = true })
-  return { page, asked, stayed: () => page.evaluate(() => window.sameDocument === true) }
+  return { page, asked, quiet, stayed: () => page.evaluate(() => window.sameDocument === true) }
 }
 
 const book = (page, title) => page.locator('[data-book]', { hasText: title })
@@ -106,11 +106,7 @@ test('a book goes from wanted through the queue onto the shelf on every page, an
   const asAnn = await shelf.login('ann')
   await asAnn('POST', 'books', { title: 'On its Way', author: 'Ida Winter' })
   await book(wanted.page, 'On its Way').waitFor()
-  await until('the pages to be quiet', async () => {
-    const count = books.asked.length + queue.asked.length
-    await books.page.waitForTimeout(500)
-    return count === books.asked.length + queue.asked.length
-  })
+  for (const opened of [wanted, queue, books]) await opened.quiet(opened.page)
   for (const opened of [wanted, queue, books]) opened.asked.length = 0
 
   await book(wanted.page, 'On its Way').getByRole('button', { name: 'Search' }).click()
@@ -129,20 +125,16 @@ test('a book goes from wanted through the queue onto the shelf on every page, an
 test('while nothing changes no page asks for anything', options, async t => {
   const shelf = await startBookshelf(t)
   const browser = await startChromium(t)
-  const { page, asked } = await open(browser, shelf.url, 'ann')
+  const { page, asked, quiet } = await open(browser, shelf.url, 'ann')
   for (const name of ['Authors', 'Series', 'Wanted', 'Queue', 'Books']) {
     await page.getByRole('navigation').getByRole('link', { name }).click()
     await page.getByRole('heading', { name, level: 1 }).waitFor()
   }
   await page.waitForLoadState('load')
-  await until('the queue of requests to be empty', async () => {
-    const count = asked.length
-    await page.waitForTimeout(1000)
-    return count === asked.length
-  })
+  await quiet(page)
   asked.length = 0
-  // As long as the slowest poll that it replaces (5 s), and half as long again.
-  await page.waitForTimeout(7500)
+  // As long as the slowest poll that it replaces (5 s), and half as long again, by the page's own clock.
+  await lives(page, 7500)
   assert.deepEqual(asked, [])
 })
 
@@ -153,13 +145,18 @@ test('the list of wanted books waits while a panel is open', options, async t =>
   const asBen = await shelf.login('ben')
   await asBen('POST', 'books', { title: 'First wanted', author: 'Ben' })
   await book(page, 'First wanted').getByRole('button', { name: 'Search' }).click()
-  await asBen('POST', 'books', { title: 'Second wanted', author: 'Ben' })
-  // The number in the bar is not held: it tells that the event has come.
+  await page.getByText('The list waits while you choose.').waitFor()
   const titles = () => page.locator('.list [data-book]').count()
+  // The number in the bar is not held: it tells that the event has come.
+  const number = async () => Number(await page.locator('nav .count').first().textContent())
+  await until('the bar to count what the list has', async () => await number() === await titles())
   const held = await titles()
-  const number = Number(await page.locator('nav .count').first().textContent())
-  assert.ok(number >= held)
+  await asBen('POST', 'books', { title: 'Second wanted', author: 'Ben' })
+  await until('the bar to count the second', async () => await number() === held + 1)
+  // What else the same event does is drawn by then.
+  await lives(page, 100)
   assert.equal(await book(page, 'Second wanted').count(), 0)
+  assert.equal(await titles(), held)
   await book(page, 'First wanted').getByRole('button', { name: 'Search' }).click()
   await book(page, 'Second wanted').waitFor()
 })
@@ -192,23 +189,25 @@ test('a dropped file that is no book is told on every page', options, async t =>
 })
 
 test('the refresh of all authors is seen also by who opens the page in the middle of it', options, async t => {
-  const shelf = await startBookshelf(t, { args: ['--look-up-seconds', '0.2'] })
+  // Long enough that a slow machine too opens the page in the middle.
+  const shelf = await startBookshelf(t, { args: ['--look-up-seconds', '1.5'] })
   const browser = await startChromium(t)
-  const one = await open(browser, shelf.url, 'ann', 'Authors')
+  const [one, other] = await Promise.all([open(browser, shelf.url, 'ann', 'Authors'), open(browser, shelf.url, 'ben')])
   await one.page.getByRole('button', { name: 'Refresh all' }).click()
   await one.page.getByRole('progressbar').waitFor()
-  const other = await open(browser, shelf.url, 'ben', 'Authors')
+  await other.page.getByRole('navigation').getByRole('link', { name: 'Authors' }).click()
   await other.page.getByRole('progressbar').waitFor()
-  assert.ok(await other.page.getByRole('button', { name: 'Refresh all' }).isDisabled())
+  await until('no second refresh to be possible', () => other.page.getByRole('button', { name: 'Refresh all' }).isDisabled())
   for (const { page } of [one, other]) {
     await page.getByRole('progressbar').waitFor({ state: 'detached' })
-    assert.ok(await page.getByRole('button', { name: 'Refresh all' }).isEnabled())
+    await until('another refresh to be possible', () => page.getByRole('button', { name: 'Refresh all' }).isEnabled())
     await until('every author to have been looked up', async () => (await page.getByText('never').count()) === 0)
   }
 })
 
 test('on a phone each page is as wide as the screen, and every page can be reached', options, async t => {
-  const shelf = await startBookshelf(t)
+  // The download is there for as long as the pages are looked at.
+  const shelf = await startBookshelf(t, { args: ['--download-seconds', '3600'] })
   const { page } = await open(await startChromium(t), shelf.url, 'ann')
   await page.setViewportSize({ width: 360, height: 740 })
   const ask = await shelf.login('ann')
@@ -216,8 +215,10 @@ test('on a phone each page is as wide as the screen, and every page can be reach
   await ask('POST', `books/${wanted.id}/grab`)
   for (const name of ['Books', 'Authors', 'Series', 'Wanted', 'Queue', 'Import']) {
     const link = page.getByRole('navigation').getByRole('link', { name })
-    const { x, width } = await link.boundingBox()
-    assert.ok(x >= 0 && x + width <= 360, `${name} is out of sight`)
+    await until(`${name} to be in sight`, async () => {
+      const { x, width } = await link.boundingBox()
+      return x >= 0 && x + width <= 360
+    })
     await link.click()
     await page.getByRole('heading', { level: 1 }).waitFor()
     if (name === 'Queue') await page.locator('[data-download]').first().waitFor()

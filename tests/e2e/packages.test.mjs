@@ -47,7 +47,7 @@ createRoot(document.body).render(<LiveProvider client={live}><Page /></LiveProvi
 console.log(EventSource, TidingsError, createJob, watchJob, createPending, Object.keys(query))
 `
 
-test('a new Vite app builds with the packed packages, and their types resolve there', { timeout: 300_000 }, async t => {
+test('a new Vite app builds with the packed packages, and their types resolve there', { timeout: 900_000 }, async t => {
   const home = await mkdtemp(join(tmpdir(), 'tidings-packages-'))
   t.after(() => rm(home, { recursive: true, force: true }))
   const tarballs = {}

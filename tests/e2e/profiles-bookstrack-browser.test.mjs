@@ -47,7 +47,7 @@ test('a page of another origin uploads a list, watches the import and cancels it
   }, hub.url)
   assert.equal((await hears('progress'))[1].status, 'initialized')
   const worker = await claim(hub, 'import')
-  const canceling = worker.heartbeat('20s')
+  const canceling = worker.heartbeat('50s')
   const answer = await page.evaluate(async ({ hub, jobId, authToken }) => {
     const response = await fetch(`${hub}/api/v2/jobs/${jobId}/cancel`, { method: 'DELETE', headers: { authorization: `Bearer ${authToken}` } })
     return response.json()
