@@ -293,8 +293,10 @@ mod tests {
 
     #[tokio::test]
     async fn where_nothing_listens_the_sentence_says_so() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let hub = Hub::new(&format!("http://{free}")).unwrap();
+        // Nobody else can have the port meanwhile.
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let hub = Hub::new(&format!("http://{}", silent.local_addr().unwrap())).unwrap();
         let request = Request {
             path: "/v1/jobs/claim".into(),
             content_type: JSON,

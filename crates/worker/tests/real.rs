@@ -10,11 +10,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidings_worker::{Job, JobError, Progress, Refused, Worker, WorkerBuilder};
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A lease that does not run out while a hub begins anew, however slow the machine is.
+const LONG: Duration = Duration::from_secs(600);
 
 /// The program, which the workspace builds beside its tests.
 fn tidings() -> Command {
@@ -50,6 +54,8 @@ struct Hub {
     data: Directory,
     is_open: bool,
     client: reqwest::Client,
+    /// Keeps the port while the hub is killed: else the system may give it to somebody else, the worker that asks for it among them.
+    _place: TcpSocket,
 }
 
 impl Hub {
@@ -60,10 +66,14 @@ impl Hub {
 
     fn begin(data: Directory, is_open: bool) -> Hub {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (child, address) = serve(&data.0, "127.0.0.1:0", is_open);
+        let place = TcpSocket::new_v4().unwrap();
+        // Then the hub may listen there all the same.
+        place.set_reuseaddr(true).unwrap();
+        place.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let (child, address) = serve(&data.0, &place.local_addr().unwrap().to_string(), is_open);
         // Each request on a connection of its own: none is left from before the hub was killed.
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Hub { child, address, data, is_open, client }
+        Hub { child, address, data, is_open, client, _place: place }
     }
 
     fn url(&self) -> String {
@@ -186,7 +196,7 @@ async fn a_job_is_done_from_its_input_to_its_result() {
 async fn a_hub_that_is_killed_again_and_again_has_every_item_once_and_the_end() {
     let mut hub = Hub::start("killed");
     let (begun, mut begins) = mpsc::channel(1);
-    let worker = start(Worker::builder(hub.url()).kind("count", move |job: Job| {
+    let worker = start(Worker::builder(hub.url()).lease(LONG).kind("count", move |job: Job| {
         let begun = begun.clone();
         async move {
             for item in 0..200_u64 {
@@ -228,13 +238,13 @@ async fn a_worker_that_dies_costs_an_attempt_and_the_next_makes_the_same_page() 
             Ok(job.items_so_far())
         }
     };
-    // The job says how long, and the worker nothing else.
+    // The job says how long, and the worker nothing else: long enough for a machine that stands still now and then.
     let dying = start(Worker::builder(hub.url()).kind("count", handler.clone()));
-    hub.create(json!({"kind": "count", "id": "j1", "lease": "1s"})).await;
+    hub.create(json!({"kind": "count", "id": "j1", "lease": "5s"})).await;
     tokio::time::timeout(PATIENCE, begins.recv()).await.unwrap().unwrap();
     // No word of farewell, as from a process that was killed.
     dying.worker.abort();
-    let worker = start(Worker::builder(hub.url()).kind("count", handler));
+    let worker = start(Worker::builder(hub.url()).lease(LONG).kind("count", handler));
     let job = hub.reaches("j1", "completed").await;
     assert_eq!((&job["attempt"], &job["result"]), (&json!(2), &json!(2)));
     assert_eq!(hub.get("/v1/jobs/j1/result").await["items"], json!(["a", "b", "c"]));
@@ -250,7 +260,7 @@ async fn a_cancel_is_answered_by_the_worker_while_somebody_waits_for_it() {
     }));
     hub.create(json!({"kind": "count", "id": "j1"})).await;
     hub.reaches("j1", "running").await;
-    let request = hub.client.delete(format!("{}/v1/jobs/j1?wait=20s", hub.url())).send().await.unwrap();
+    let request = hub.client.delete(format!("{}/v1/jobs/j1?wait=50s", hub.url())).send().await.unwrap();
     assert_eq!(request.status(), 200);
     let job: Value = request.json().await.unwrap();
     assert_eq!((&job["state"], &job["result"]), (&json!("canceled"), &json!({"so": "far"})));
@@ -288,7 +298,7 @@ async fn a_file_is_read_whole_though_the_hub_is_killed_in_the_middle_of_it() {
     let file: Vec<u8> = (0..30_000_000_u32).map(|index| (index % 251) as u8).collect();
     let (begun, mut begins) = mpsc::channel(1);
     let go = Arc::new(Notify::new());
-    let worker = start(Worker::builder(hub.url()).kind("import", {
+    let worker = start(Worker::builder(hub.url()).lease(LONG).kind("import", {
         let (go, file) = (go.clone(), file.clone());
         move |job: Job| {
             let (begun, go, expected) = (begun.clone(), go.clone(), file.clone());
@@ -317,13 +327,19 @@ async fn a_file_is_read_whole_though_the_hub_is_killed_in_the_middle_of_it() {
 #[tokio::test]
 async fn what_a_worker_gives_back_when_it_stops_costs_no_attempt() {
     let hub = Hub::start("release");
-    let handler = |job: Job| async move {
-        job.cancel_token().canceled().await;
-        Err::<(), _>(JobError::Canceled)
+    let (begun, mut begins) = mpsc::channel(1);
+    let handler = move |job: Job| {
+        let begun = begun.clone();
+        async move {
+            begun.send(()).await.unwrap();
+            job.cancel_token().canceled().await;
+            Err::<(), _>(JobError::Canceled)
+        }
     };
     let worker = start(Worker::builder(hub.url()).grace(Duration::ZERO).kind("count", handler));
     hub.create(json!({"kind": "count", "id": "j1"})).await;
-    hub.reaches("j1", "running").await;
+    // What the hub has given is not in the worker's hands yet.
+    tokio::time::timeout(PATIENCE, begins.recv()).await.unwrap().unwrap();
     worker.stop().await;
     let job = hub.get("/v1/jobs/j1").await;
     assert_eq!((&job["state"], &job["attempt"]), (&json!("queued"), &json!(0)));

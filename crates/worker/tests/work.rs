@@ -655,18 +655,20 @@ async fn no_more_jobs_are_begun_than_may_be() {
 async fn a_worker_that_stops_lets_its_jobs_end() {
     let hub = Hub::start().await;
     let go = Arc::new(Notify::new());
+    let (begun, mut begins) = mpsc::channel(1);
     let worker = start(Worker::builder(hub.url()).grace(PATIENCE).kind("import", {
         let go = go.clone();
         move |_| {
-            let go = go.clone();
+            let (go, begun) = (go.clone(), begun.clone());
             async move {
+                begun.send(()).await.unwrap();
                 go.notified().await;
                 Ok(())
             }
         }
     }));
     hub.create("j1", "import", Value::Null);
-    hub.reaches("j1", "running").await;
+    next(&hub, &mut begins).await;
     let Running { stop, worker } = worker;
     stop.send(()).unwrap();
     go.notify_one();
@@ -679,14 +681,31 @@ async fn a_worker_that_stops_gives_back_what_did_not_end_in_time() {
     let hub = Hub::start().await;
     let builder =
         Worker::builder(hub.url()).concurrency(2).grace(Duration::ZERO).cancel_grace(Duration::from_millis(20));
-    let worker = start(builder.kind("good", obedient).kind("bad", |_| async {
-        std::future::pending::<()>().await;
-        Ok(())
+    let (begun, mut begins) = mpsc::channel(2);
+    let good = {
+        let begun = begun.clone();
+        move |job: Job| {
+            let begun = begun.clone();
+            async move {
+                begun.send(()).await.unwrap();
+                obedient(job).await
+            }
+        }
+    };
+    let worker = start(builder.kind("good", good).kind("bad", move |_| {
+        let begun = begun.clone();
+        async move {
+            begun.send(()).await.unwrap();
+            std::future::pending::<()>().await;
+            Ok(())
+        }
     }));
     hub.create("j1", "good", Value::Null);
     hub.create("j2", "bad", Value::Null);
-    hub.reaches("j1", "running").await;
-    hub.reaches("j2", "running").await;
+    // What the hub has given is not in the worker's hands yet.
+    for _ in 0..2 {
+        next(&hub, &mut begins).await;
+    }
     worker.stop().await.unwrap();
     let state = hub.state();
     for id in ["j1", "j2"] {
@@ -698,9 +717,16 @@ async fn a_worker_that_stops_gives_back_what_did_not_end_in_time() {
 async fn a_worker_stops_in_bounded_time_though_the_hub_is_away() {
     let mut hub = Hub::start().await;
     let builder = Worker::builder(hub.url()).grace(Duration::ZERO).cancel_grace(Duration::ZERO);
-    let worker = start(builder.kind("import", obedient));
+    let (begun, mut begins) = mpsc::channel(1);
+    let worker = start(builder.kind("import", move |job: Job| {
+        let begun = begun.clone();
+        async move {
+            begun.send(()).await.unwrap();
+            obedient(job).await
+        }
+    }));
     hub.create("j1", "import", Value::Null);
-    hub.reaches("j1", "running").await;
+    next(&hub, &mut begins).await;
     hub.kill().await;
     worker.stop().await.unwrap();
 }
@@ -737,18 +763,19 @@ async fn a_place_where_no_hub_listens_ends_the_worker_but_one_that_was_there_is_
 #[tokio::test]
 async fn a_hub_that_is_away_for_longer_than_patience_costs_the_job() {
     let mut hub = Hub::start().await;
-    let (lost, mut losses) = mpsc::channel(1);
+    let ((begun, mut begins), (lost, mut losses)) = (mpsc::channel(1), mpsc::channel(1));
     let builder = Worker::builder(hub.url()).patience(Duration::from_millis(1));
     let worker = start(builder.kind("import", move |job: Job| {
-        let lost = lost.clone();
+        let (begun, lost) = (begun.clone(), lost.clone());
         async move {
+            begun.send(()).await.unwrap();
             job.lost().await;
             lost.send(()).await.unwrap();
             Ok(())
         }
     }));
     hub.create("j1", "import", Value::Null);
-    hub.reaches("j1", "running").await;
+    next(&hub, &mut begins).await;
     hub.kill().await;
     next(&hub, &mut losses).await;
     worker.stop().await.unwrap();

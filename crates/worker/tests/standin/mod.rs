@@ -15,12 +15,12 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A job of the stand-in.
 #[derive(Clone, Debug, Default)]
@@ -102,14 +102,16 @@ pub struct Hub {
     shared: Arc<Shared>,
     address: SocketAddr,
     serving: Option<JoinHandle<()>>,
+    /// Keeps the port while nothing listens there: else the system may give it to somebody else, a client that asks for the hub among them.
+    _place: TcpSocket,
 }
 
 impl Hub {
     pub async fn start() -> Hub {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (place, address) = place();
+        let listener = TcpListener::bind(address).await.unwrap();
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Notify::new() });
-        let address = listener.local_addr().unwrap();
-        Hub { serving: Some(tokio::spawn(serve(listener, shared.clone()))), address, shared }
+        Hub { serving: Some(tokio::spawn(serve(listener, shared.clone()))), address, shared, _place: place }
     }
 
     pub fn url(&self) -> String {
@@ -187,6 +189,16 @@ impl Hub {
         let so = |now: &State| Some(now.job(id)).filter(|job| job.state == state).cloned();
         self.until(&format!("{id} is {state}"), so).await
     }
+}
+
+/// A free port, kept without listening there.
+fn place() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    // Then others may listen there, if they are told of it.
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
