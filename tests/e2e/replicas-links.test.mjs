@@ -63,7 +63,7 @@ test('the NATS node that leads the log is not reached by the others any more, an
   const links = nats.linksOf(nats.nodes.indexOf(await nats.leaderOf(`TIDINGS_${hub}`)))
   for (const link of links) link.blackhole()
   // The others choose a leader, the one that is alone gives up, and who is connected to it finds that out: that takes its time.
-  await crowd.grows(30, 90_000)
+  await crowd.grows(30, 150_000)
   for (const link of links) link.heal()
   await nats.settled()
   await crowd.grows(30)

@@ -118,7 +118,7 @@ class Replica extends Program {
   async drain() {
     this.phase = 'draining'
     this.process.kill('SIGTERM')
-    const { code, signal } = await within(60_000, this.ended, () => `${this.name} to end; it said:\n${this.output}`)
+    const { code, signal } = await within(120_000, this.ended, () => `${this.name} to end; it said:\n${this.output}`)
     this.phase = 'gone'
     if (code !== 0) throw new Error(`${this.name} ended with ${code ?? signal}:\n${this.output}`)
   }
