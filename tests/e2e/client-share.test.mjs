@@ -102,6 +102,10 @@ async function allOpen(pages) {
   })))
 }
 
+const shares = (page, how) => until(`the page to be a ${how}`, async () => (await connection(page)).sharing === how)
+const leads = page => shares(page, 'leader')
+const follows = page => shares(page, 'follower')
+
 async function openPages(context, site, count, query = '') {
   const pages = []
   for (let number = 0; number < count; number++) {
@@ -184,10 +188,12 @@ for (const [mode, { query, shared }] of Object.entries(modes)) {
   })
 }
 
-/** The page that leads, or the first one where a worker holds the connection. */
-async function holder(pages) {
-  for (const page of pages) if ((await connection(page)).sharing === 'leader') return page
-  return pages[0]
+/** The page that leads, or the first one where a worker holds the connection. While one takes over there is none. */
+function holder(pages) {
+  return until('somebody to hold the connection', async () => {
+    const all = (await Promise.all(pages.map(connection))).map(({ sharing }) => sharing)
+    return all.every(sharing => sharing === 'worker') ? pages[0] : pages[all.indexOf('leader')]
+  })
 }
 
 /** Closes a tab, or ends its process. */
@@ -268,7 +274,10 @@ for (const [what, options] of Object.entries({
     const context = await browser.newContext()
     // The first alone, so that it is the one that finds it out.
     const pages = [...await openPages(context, site, 1), ...await openPages(context, site, 2)]
-    assert.deepEqual((await Promise.all(pages.map(connection))).map(({ sharing }) => sharing).sort(), ['follower', 'follower', 'leader'])
+    await until('one of them to lead', async () => {
+      const all = (await Promise.all(pages.map(connection))).map(({ sharing }) => sharing)
+      return all.sort().join() === 'follower,follower,leader'
+    })
     await holds(hub, 1)
     const { published, publish } = numbers(hub)
     await publish(5)
@@ -323,18 +332,18 @@ test('a page that leads goes into the back/forward cache, another leads on, and 
   await publish(3)
   await allHeard(pages, published)
   const [first, second] = pages
-  assert.equal((await connection(first)).sharing, 'leader')
+  await leads(first)
   await first.evaluate(() => addEventListener('pageshow', event => { window.cached = event.persisted }))
   await first.goto(`${site}/elsewhere`)
-  await until('the other page to lead', async () => (await connection(second)).sharing === 'leader')
+  await leads(second)
   await publish(10)
   await allHeard([second], published)
   // A page out of the cache is not loaded again.
   await first.goBack({ waitUntil: 'commit' })
-  assert.equal(await first.evaluate(() => window.cached), true)
+  await until('the page out of the cache', () => first.evaluate(() => window.cached))
   await publish(3)
   await allHeard(pages, published)
-  assert.equal((await connection(first)).sharing, 'follower')
+  await follows(first)
   await holds(hub, 1)
 })
 
@@ -348,17 +357,19 @@ test('a leader that hangs is deposed by a page that is seen', async t => {
   await publish(3)
   await allHeard(pages, published)
   const [hung, other] = pages
+  await leads(hung)
   const hanging = hung.evaluate(() => {
     const request = new XMLHttpRequest()
     request.open('GET', '/held', false)
     request.send()
   })
-  await until('the other page to lead', async () => (await connection(other)).sharing === 'leader')
+  await until('the page to stand still', () => held.length > 0)
+  await leads(other)
   await publish(10)
   await allHeard([other], published)
   for (const release of held.splice(0)) release()
   await hanging
-  await until('it to follow', async () => (await connection(hung)).sharing === 'follower')
+  await follows(hung)
   await publish(3)
   await allHeard(pages, published)
 })
@@ -376,6 +387,8 @@ test('a tab that wants other topics hears them from the place on that it is told
   const { cursor } = await connection(second)
   publishing = false
   await burst
+  // What was on its way may be before the second's place; this is behind it.
+  await publish(3)
   const of = rest => published.filter(number => number % 3 === rest)
   await until('the first to hear all', async () => (await told(first)).length >= of(0).length)
   assert.deepEqual(await told(first), of(0))
@@ -415,6 +428,7 @@ async function startWithPreferences(preferences, ignoreDefaultArgs = [], more = 
     args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', ...more],
     ignoreDefaultArgs,
   })
+  context.setDefaultTimeout(60_000)
   const close = async () => {
     await context.close()
     await rm(home, { recursive: true, force: true })
