@@ -115,6 +115,7 @@ test('a book goes from wanted through the queue onto the shelf on every page, an
   await books.page.locator('[data-book][data-status=imported]', { hasText: 'On its Way' }).waitFor()
   await book(wanted.page, 'On its Way').waitFor({ state: 'detached' })
 
+  for (const opened of [wanted, queue, books]) await opened.quiet(opened.page)
   // What a page was told it need not ask for. A poll of five seconds would have been seen, and one of one second many times.
   for (const [name, { asked }] of Object.entries({ wanted, queue, books })) {
     const fetches = asked.filter(request => request.startsWith('GET /api/v1/') && !/events|cover/.test(request))

@@ -68,7 +68,7 @@ test('a new Vite app builds with the packed packages, and their types resolve th
   await writeFile(join(app, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies, overrides: tarballs }))
   await writeFile(join(app, 'index.html'), '<!doctype html><script type="module" src="/src/main.tsx"></script>')
   await writeFile(join(app, 'src/main.tsx'), page)
-  await run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error'], app)
+  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'], app)
 
   for (const [module, moduleResolution] of [['ESNext', 'bundler'], ['NodeNext', 'nodenext']]) {
     await writeFile(join(app, 'tsconfig.json'), JSON.stringify({

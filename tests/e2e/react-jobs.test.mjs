@@ -14,7 +14,7 @@ const shows = (tab, shown) =>
 
 /** A tab with a file uploaded, its worker, and a second tab that watches the job. */
 async function start(t, { size = 1_000, slow = false } = {}) {
-  const hub = await startHub(t, { env: { TIDINGS_JOBS__CANCEL_GRACE: '10m' } })
+  const hub = await startHub(t, { env: { TIDINGS_JOBS__CANCEL_GRACE: '10m', TIDINGS_LIMITS__REQUEST_TIMEOUT: '10m' } })
   const url = await startPage(t, 'jobs-app', hub)
   const browser = await startChromium(t)
   const context = await browser.newContext()

@@ -128,6 +128,7 @@ test('a React page shows each change, and fetches nothing for those that say it 
   await app.put({ id: 1, title: 'Emma, again' }, { id: 3, title: 'Sanditon' })
   await app.drop(2)
   await agrees()
+  await quiet()
   assert.deepEqual(app.asked.filter(path => path !== '/api/color'), [])
   await app.paint('red')
   await agrees()
