@@ -26,7 +26,7 @@ fn vision(running: &Running, model: &str) -> Engine {
         base_url: format!("{}/v1/", running.url()),
         model: model.into(),
         api_key: Some(Key::new("sk-test")),
-        timeout: Duration::from_secs(20),
+        timeout: Duration::from_secs(300),
     })
 }
 
@@ -45,7 +45,8 @@ fn titles(report: &Collected) -> Vec<String> {
 async fn tesseract_reads_a_shelf_and_the_books_on_it_are_found_from_the_left() {
     let running = standin::start().await;
     let report = Collected::default();
-    let summary = scan(&running, &shelf(), Engine::Tesseract(Tesseract::default()), &report).await.unwrap();
+    let tesseract = Tesseract { timeout: Duration::from_secs(600), ..Tesseract::default() };
+    let summary = scan(&running, &shelf(), Engine::Tesseract(tesseract), &report).await.unwrap();
     let on_the_shelf = [
         "Dune",
         "The Hobbit",
@@ -131,7 +132,7 @@ async fn a_cancel_ends_the_wait_for_a_model() {
     let report = CancelsWhen(|| !running.standin.requests().is_empty());
     let (photo, engine) = (shelf(), vision(&running, "plain"));
     // Far below the time that the model may take; that it is a tenth of a second is tested beside the code.
-    let ended = tokio::time::timeout(Duration::from_secs(10), scan(&running, &photo, engine, &report)).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), scan(&running, &photo, engine, &report)).await.unwrap();
     assert_eq!(ended, Err(Unfinished::Canceled));
 }
 
@@ -253,7 +254,7 @@ async fn ends(pid: &str) -> bool {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.is_ok()
+    tokio::time::timeout(Duration::from_secs(60), gone).await.is_ok()
 }
 
 /// Cancels as soon as something is so.

@@ -37,6 +37,7 @@ impl Running {
             base_url: self.url(),
             contact: Some("tests@example.org".into()),
             requests_per_second: Some(100_000.0),
+            timeout: Duration::from_secs(300),
             backoff: Duration::from_millis(1),
             ..Settings::default()
         }
