@@ -4,7 +4,7 @@ mod shelf;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shelf::Shelf;
+use shelf::{Shelf, until};
 
 fn titles(books: &Value) -> Vec<&str> {
     books["books"].as_array().unwrap().iter().map(|book| book["title"].as_str().unwrap()).collect()
@@ -180,13 +180,17 @@ async fn only_an_admin_makes_a_storm_and_it_passes_those_by_who_did_not_ask() {
     assert_eq!(ann.post("demo/storm", storm.clone()).await.status(), StatusCode::FORBIDDEN);
     let (mut books, mut noise) = (ann.listen("topics=book/*").await, ann.listen("topics=noise/*").await);
     assert_eq!(admin.post("demo/storm", storm).await.status(), StatusCode::ACCEPTED);
+    let heard = noise.until(|event| event.data["number"] == 999).await;
+    assert_eq!(heard.len(), 1000);
+    let long = json!({ "rate": 100, "seconds": 600 });
+    // The first one ends a moment after its last event.
+    until("another one begins", async || admin.post("demo/storm", long.clone()).await.status() == StatusCode::ACCEPTED)
+        .await;
     // One at a time, and none without end.
     let again = admin.post("demo/storm", json!({ "rate": 1, "seconds": 1 })).await;
     assert_eq!(again.status(), StatusCode::CONFLICT);
     let endless = admin.post("demo/storm", json!({ "rate": 20_000, "seconds": 600 })).await;
     assert_eq!(endless.status(), StatusCode::UNPROCESSABLE_ENTITY);
-    let heard = noise.until(|event| event.data["number"] == 999).await;
-    assert_eq!(heard.len(), 1000);
     let book = ann.want("In the storm", "Somebody", false).await;
     let heard = books.until(|event| event.name == "book.added" && event.data["id"] == book).await;
     assert!(heard.iter().all(|event| event.name != "shelf.noise"));

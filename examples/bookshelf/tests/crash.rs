@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use shelf::{Shelf, User, database, drop_book, epub};
+use shelf::{Shelf, User, database, drop_book, epub, until};
 
 const ROW: &str = "INSERT INTO outbox (name, data, scope) VALUES ('book.removed', ?1, NULL)";
 
@@ -56,6 +56,7 @@ async fn what_was_told_and_not_taken_out_is_told_once() {
     let heard = stream.until(|event| event.name == "book.removed" && event.data["id"] == 9_003).await;
     assert_eq!(heard.iter().filter(|event| event.name == "book.added" && event.data["id"] == book).count(), 1);
     drop((ann, stream));
+    until("what was told is taken out", async || left() == 0).await;
     assert!(shelf.terminate());
     assert_eq!(left(), 0);
 }
@@ -76,9 +77,16 @@ async fn a_file_that_was_shelved_before_the_crash_is_imported_once() {
     let is_there = |book: &Value| book["title"] == "Half way" && book["status"] == "imported";
     stream.until(|event| event.name == "book.updated" && is_there(&event.data)).await;
     // Once more, as after a crash just before the file left the folder.
+    let drop = shelf.drop_folder();
+    until("the first one has left it", async || !drop.join("half.epub").exists()).await;
     drop_book(&shelf.drop_folder(), "half.epub", "Half way", "Somebody", None);
     drop_book(&shelf.drop_folder(), "other.epub", "The other", "Somebody", None);
-    let heard = stream.until(|event| event.name == "book.updated" && event.data["title"] == "The other").await;
+    until("both are taken", async || ["half", "other"].iter().all(|name| !drop.join(format!("{name}.epub")).exists()))
+        .await;
+    // Behind whatever was told of them.
+    let last = ann.want("The last", "Somebody", false).await;
+    let heard = stream.until(|event| event.name == "book.added" && event.data["id"] == last).await;
+    assert!(heard.iter().any(|event| event.name == "book.updated" && event.data["title"] == "The other"));
     assert!(heard.iter().all(|event| event.data["title"] != "Half way"), "{heard:?}");
     assert_eq!(ann.get("books?q=half%20way").await["books"].as_array().unwrap().len(), 1);
     assert_eq!(fs::read_dir(shelf.folder.path().join("library/Somebody")).unwrap().count(), 2);

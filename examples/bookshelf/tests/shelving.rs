@@ -160,7 +160,7 @@ async fn an_import_that_is_canceled_ends_soon_and_keeps_what_was_added() {
     let job = answer.json::<Value>().await.unwrap()["job"].as_str().unwrap().to_owned();
     let is_listed = |title: &Value| title.as_str().is_some_and(|title| title.starts_with("Listed"));
     stream.until(|event| event.name == "book.added" && is_listed(&event.data["title"])).await;
-    let canceled = ann.ask(Method::DELETE, &format!("/v1/jobs/{job}?wait=10s"), None).await;
+    let canceled = ann.ask(Method::DELETE, &format!("/v1/jobs/{job}?wait=50s"), None).await;
     assert_eq!(canceled.status(), StatusCode::OK);
     let document: Value = canceled.json().await.unwrap();
     assert_eq!(document["state"], "canceled");
@@ -172,7 +172,7 @@ async fn an_import_that_is_canceled_ends_soon_and_keeps_what_was_added() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_refresh_of_all_authors_runs_at_a_time_and_tells_how_far_it_is() {
-    let shelf = Shelf::start_with(|settings| settings.look_up = Duration::from_millis(20)).await;
+    let shelf = Shelf::start_with(|settings| settings.look_up = Duration::from_millis(200)).await;
     let (ann, ben) = (shelf.log_in("ann").await, shelf.log_in("ben").await);
     let mut stream = ben.listen("topics=authors,author/*").await;
     assert_eq!(ann.ask(Method::GET, "/api/v1/authors/refresh-all/status", None).await.status(), StatusCode::NOT_FOUND);

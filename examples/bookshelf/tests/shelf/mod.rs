@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use reqwest::{Method, Response, StatusCode};
@@ -19,7 +19,7 @@ use tidings_example_bookshelf::app::{App, Running, Settings, load};
 use zip::write::SimpleFileOptions;
 
 /// Longer than anything takes that works; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A bookshelf that runs: in this process, or as the program.
 pub struct Shelf {
@@ -302,6 +302,15 @@ impl Stream {
                 return heard;
             }
         }
+    }
+}
+
+/// Returns when `so` is the case.
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
