@@ -67,7 +67,7 @@ async fn empty(files: &Arc<dyn JobFiles>) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("nothing stays");
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("nothing stays");
 }
 
 /// What is written at one is read at the other, in whatever pieces it came.

@@ -4,7 +4,7 @@ mod nats_server;
 
 use std::cell::Cell;
 
-use nats_server::NatsServer;
+use nats_server::{NatsServer, patiently};
 use tidings::job::MemoryJobs;
 use tidings_brokers::nats::{Engine, NatsJobs, NatsSettings};
 use tidings_brokers::{Store, job_contract};
@@ -41,7 +41,7 @@ async fn jobs_in_nats_keep_the_contract() {
     job_contract::all_of(async || {
         made.set(made.get() + 1);
         let settings = NatsSettings { hub: format!("h{}", made.get()), ..server.settings() };
-        NatsJobs::open(Engine::connect(settings).await.unwrap()).await.unwrap()
+        patiently(async || NatsJobs::open(Engine::connect(settings.clone()).await?).await).await
     })
     .await;
 }

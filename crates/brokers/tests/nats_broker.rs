@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::{consumer, stream};
-use nats_server::{NEWEST, NatsServer, fresh, open, until};
+use nats_server::{Link, LinkState, NEWEST, NatsServer, PATIENCE, connect, fresh, open, until};
 use tidings::event::Dedup;
-use tidings::{Broker, BrokerError, Event, NewEvent, Offset, Query, Tail};
+use tidings::{Broker, BrokerError, Event, NewEvent, Offset, Query, Standing, Tail};
 use tidings_brokers::Retention;
 use tidings_brokers::contract::{self, Recorder, after, event, read_all, signal};
 use tidings_brokers::nats::{
@@ -95,7 +95,7 @@ async fn what_is_published_again_with_its_key_has_its_first_places_at_any_replic
 
 /// Has the stream keep so many events, as an operator could by hand: the settings don't let a test keep this few.
 async fn keep(settings: &NatsSettings, events: u64) {
-    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let engine = connect(settings.clone()).await;
     let ask = async |question: &str, body: String| -> serde_json::Value {
         let question = format!("$JS.API.STREAM.{question}.{}", engine.stream_name());
         let answer = engine.client().request(question, body.into()).await.expect("an answer");
@@ -139,14 +139,14 @@ async fn ask(engine: &Engine, question: &str) {
 async fn a_stream_that_was_made_anew_is_another_history_and_never_misread() {
     let server = NatsServer::start();
     let settings = fresh(server.settings());
-    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let engine = connect(settings.clone()).await;
     let broker = open(settings.clone()).await;
     broker.publish(vec![event("a", 1)]).await.expect("it is taken");
-    assert!(broker.is_caught_up());
+    until("it is caught up", async || broker.is_caught_up()).await;
     ask(&engine, &format!("STREAM.DELETE.{}", engine.stream_name())).await;
     let anew = open(settings).await;
     anew.publish(vec![event("b", 2), event("b", 3)]).await.expect("it is taken");
-    let why = tokio::time::timeout(std::time::Duration::from_secs(30), broker.replaced()).await.expect("it is told");
+    let why = tokio::time::timeout(PATIENCE, broker.replaced()).await.expect("it is told");
     assert!(why.contains("another history"), "{why}");
     assert!(!broker.is_caught_up());
     assert_ne!(anew.head().epoch, broker.head().epoch);
@@ -168,7 +168,7 @@ async fn who_is_told_and_panics_ends_the_history_and_is_not_followed_by_silence(
     broker.tail(Arc::new(Faulty));
     // Whether it is answered is not said: it is in the log.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), broker.publish(vec![event("a", 1)])).await;
-    let why = tokio::time::timeout(std::time::Duration::from_secs(30), broker.replaced()).await.expect("it is told");
+    let why = tokio::time::timeout(PATIENCE, broker.replaced()).await.expect("it is told");
     assert!(why.contains("a fault of this program"), "{why}");
     assert!(!broker.is_caught_up());
 }
@@ -185,8 +185,9 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 async fn a_server_that_lost_the_end_of_the_log_is_told_and_the_log_gets_another_epoch() {
     for published_since in [1, 9] {
         let mut server = NatsServer::start();
+        let link = Link::to(&server).await;
         let settings = fresh(server.settings());
-        let broker = open(settings.clone()).await;
+        let broker = open(NatsSettings { servers: link.settings().servers, ..settings.clone() }).await;
         let publish = async |broker: &Arc<NatsBroker>, count| {
             for n in 0..count {
                 broker.publish(vec![event("a", n)]).await.expect("it is taken");
@@ -196,10 +197,13 @@ async fn a_server_that_lost_the_end_of_the_log_is_told_and_the_log_gets_another_
         server.kill();
         let older = tempfile::tempdir().expect("a folder");
         copy(&server.store(), older.path());
+        until("it is noticed", async || broker.standing() == Standing::CutOff).await;
         server.restart();
         until("it is back", async || broker.is_caught_up()).await;
         publish(&broker, 5).await;
-        // As after a power cut, or a restore of an older copy. What another replica publishes then takes the same places.
+        // As after a power cut, or a restore of an older copy. What another replica publishes then takes the same places; the first one
+        // comes back after that, as it would replace the epoch before.
+        link.set(LinkState::Cut);
         server.kill();
         std::fs::remove_dir_all(server.store()).expect("it goes");
         copy(older.path(), &server.store());
@@ -207,8 +211,9 @@ async fn a_server_that_lost_the_end_of_the_log_is_told_and_the_log_gets_another_
         let other = open(settings.clone()).await;
         let epoch = other.head().epoch;
         publish(&other, published_since).await;
+        link.set(LinkState::Open);
         let told = async { (broker.replaced().await, other.replaced().await) };
-        let (why, _) = tokio::time::timeout(std::time::Duration::from_secs(60), told).await.expect("both are told");
+        let (why, _) = tokio::time::timeout(PATIENCE, told).await.expect("both are told");
         assert!(why.contains("lost the end"), "{why}");
         assert_ne!(open(settings).await.head().epoch, epoch);
     }
@@ -223,18 +228,22 @@ async fn a_replica_that_announced_nothing_since_it_began_notices_that_the_end_it
     server.kill();
     let older = tempfile::tempdir().expect("a folder");
     copy(&server.store(), older.path());
+    until("it is noticed", async || begun.standing() == Standing::CutOff).await;
     server.restart();
     until("it is back", async || begun.is_caught_up()).await;
     begun.publish(vec![event("a", 2)]).await.expect("it is taken");
     drop(begun);
-    let quiet = open(settings.clone()).await;
+    let link = Link::to(&server).await;
+    let quiet = open(NatsSettings { servers: link.settings().servers, ..settings.clone() }).await;
     quiet.tail(Arc::new(Recorder::default()));
+    link.set(LinkState::Cut);
     server.kill();
     std::fs::remove_dir_all(server.store()).expect("it goes");
     copy(older.path(), &server.store());
     server.restart();
     open(settings).await.publish(vec![event("b", 2)]).await.expect("it takes the place of what was lost");
-    let why = tokio::time::timeout(std::time::Duration::from_secs(60), quiet.replaced()).await.expect("it is told");
+    link.set(LinkState::Open);
+    let why = tokio::time::timeout(PATIENCE, quiet.replaced()).await.expect("it is told");
     assert!(why.contains("lost the end"), "{why}");
 }
 
@@ -242,7 +251,7 @@ async fn a_replica_that_announced_nothing_since_it_began_notices_that_the_end_it
 async fn a_message_of_somebody_else_is_passed_over_and_counted() {
     let server = NatsServer::start();
     let settings = fresh(server.settings());
-    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let engine = connect(settings.clone()).await;
     let broker = open(settings).await;
     let told = Arc::new(Recorder::default());
     broker.tail(told.clone());
@@ -265,7 +274,7 @@ async fn a_message_of_somebody_else_is_passed_over_and_counted() {
 async fn nobody_may_delete_from_the_log_by_hand() {
     let server = NatsServer::start();
     let settings = fresh(server.settings());
-    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let engine = connect(settings.clone()).await;
     let broker = open(settings).await;
     broker.publish((0..9).map(|n| event("a", n)).collect()).await.expect("it is taken");
     let name = engine.stream_name();
@@ -306,13 +315,13 @@ async fn limits_follow_the_settings_and_a_stream_of_somebody_else_is_left_alone(
     let smaller = open(limited(10_000)).await;
     assert_eq!(smaller.head().trimmed, Offset(1_000));
     assert_eq!(smaller.head().epoch, before.head().epoch);
-    match NatsBroker::open(Engine::connect(limited(100)).await.expect("the server is there")).await {
+    match NatsBroker::open(connect(limited(100)).await).await {
         Err(EngineError::Unfit(sentence)) => assert!(sentence.contains("keep_events = 100"), "{sentence}"),
         other => panic!("{other:?}"),
     }
 
     let settings = fresh(server.settings());
-    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let engine = connect(settings.clone()).await;
     let stream = engine.stream_name();
     let foreign = format!("{{\"name\":\"{stream}\",\"subjects\":[\"tidings.{}.e.>\"]}}", settings.hub);
     engine.client().request(format!("$JS.API.STREAM.CREATE.{stream}"), foreign.into()).await.expect("it is made");
@@ -332,7 +341,7 @@ async fn replicas_that_make_the_stream_at_once_agree_and_a_moved_log_keeps_its_e
     assert!(opened.iter().all(|broker| broker.head().epoch == opened[0].head().epoch));
 
     let settings = fresh(server.settings());
-    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let engine = connect(settings.clone()).await;
     create_stream(&engine, Some(tidings::Epoch(42)), Some(Offset(1_000))).await.expect("it is made");
     assert!(matches!(create_stream(&engine, None, None).await, Err(CreateError::Exists)));
     let moved = open(settings).await;
@@ -349,7 +358,7 @@ async fn what_the_servers_can_not_do_is_refused_with_what_to_do() {
     let power_safe = NatsSettings { durability: Durability::PowerSafe, ..fresh(old.settings()) };
     let too_many = NatsSettings { copies: Some(3), ..fresh(old.settings()) };
     for (settings, what) in [(power_safe, "durability = \"engine\""), (too_many, "copies = 1")] {
-        let engine = Engine::connect(settings).await.expect("the server is there");
+        let engine = connect(settings).await;
         match NatsBroker::open(engine).await {
             Err(EngineError::Unfit(sentence)) => assert!(sentence.contains(what), "{sentence}"),
             other => panic!("{other:?}"),

@@ -4,9 +4,9 @@ mod nats_server;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nats_server::{Link, LinkState, NatsCluster, NatsServer, fresh, open, until};
+use nats_server::{Link, LinkState, NatsCluster, NatsServer, PATIENCE, connect, fresh, open, until};
 use tidings::event::Dedup;
 use tidings::{Broker, BrokerError, Event, NewEvent, Offset, Query, Standing};
 use tidings_brokers::contract::{Recorder, after, event, of, read_all, signal};
@@ -182,6 +182,16 @@ async fn damage_on_the_servers_disk_is_told_as_a_gap_and_never_passed_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_epoch_that_is_over_and_was_put_back_with_an_older_configuration_is_replaced_again() {
+    // It is watched for two seconds: who stands still meanwhile puts it back too late, and tries again.
+    for _ in 0..8 {
+        if is_replaced_again_if_put_back_in_time().await {
+            return;
+        }
+    }
+    panic!("it was put back too late each time");
+}
+
+async fn is_replaced_again_if_put_back_in_time() -> bool {
     let mut server = NatsServer::start();
     let settings = fresh(server.settings());
     let broker = open(settings.clone()).await;
@@ -194,20 +204,30 @@ async fn an_epoch_that_is_over_and_was_put_back_with_an_older_configuration_is_r
     server.kill();
     damage(&server, "number-02");
     server.restart();
-    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let engine = connect(settings.clone()).await;
     let old = ask(&engine, "INFO", "{}".into()).await["config"].take();
     let put_back = async {
+        let mut before = Instant::now();
         until("the epoch is replaced", async || {
-            ask(&engine, "INFO", "{}".into()).await["config"]["metadata"] != old["metadata"]
+            let asked = Instant::now();
+            let is_replaced = ask(&engine, "INFO", "{}".into()).await["config"]["metadata"] != old["metadata"];
+            if !is_replaced {
+                before = asked;
+            }
+            is_replaced
         })
         .await;
-        ask(&engine, "UPDATE", old.to_string()).await
+        (ask(&engine, "UPDATE", old.to_string()).await, before.elapsed())
     };
-    let (broker, made) = tokio::join!(open(settings), put_back);
+    let (broker, (made, took)) = tokio::join!(open(settings), put_back);
     assert_eq!(made["config"]["metadata"]["tidings-epoch"], over.to_string(), "it was put back");
+    if took > Duration::from_millis(1_500) {
+        return false;
+    }
     assert_ne!(broker.head().epoch, over);
     let now = ask(&engine, "INFO", "{}".into()).await;
     assert_eq!(now["config"]["metadata"]["tidings-epoch"], broker.head().epoch.to_string());
+    true
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -248,7 +268,7 @@ async fn a_link_that_is_cut_or_goes_silent_costs_a_replica_nothing_but_time() {
         load.goes_on().await;
         link.set(state);
         until("it is noticed", async || load.replicas[1].standing() == Standing::CutOff).await;
-        assert_eq!(load.replicas[0].standing(), Standing::Current);
+        until("the other one goes on", async || load.replicas[0].standing() == Standing::Current).await;
         link.set(LinkState::Open);
     }
     load.goes_on().await;
@@ -262,7 +282,7 @@ async fn while_the_engine_is_away_publishes_and_reads_are_unavailable_and_soon_s
     broker.publish(vec![event("a", 1)]).await.expect("it is taken");
     server.kill();
     until("it is refused at once", async || {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let refused = broker.publish(vec![event("a", 2)]).await;
         matches!(refused, Err(BrokerError::Unavailable(_))) && begun.elapsed() < Duration::from_millis(100)
     })
@@ -286,7 +306,7 @@ async fn ask(engine: &Engine, question: &str, body: String) -> serde_json::Value
 
 /// Has the stream keep so many events, as an operator could by hand: the settings don't let a test keep this few.
 async fn keep(settings: &NatsSettings, events: u64) {
-    let engine = Engine::connect(settings.clone()).await.expect("the server is there");
+    let engine = connect(settings.clone()).await;
     let mut config = ask(&engine, "INFO", "{}".into()).await["config"].take();
     config["max_msgs"] = events.into();
     let made = ask(&engine, "UPDATE", config.to_string()).await;
@@ -311,7 +331,7 @@ async fn a_replica_that_was_away_for_longer_than_events_are_kept_begins_anew_and
         here.publish(vec![event("a", n)]).await.expect("it is taken");
     }
     link.set(LinkState::Open);
-    let why = tokio::time::timeout(Duration::from_secs(30), there.replaced()).await.expect("it is told");
+    let why = tokio::time::timeout(PATIENCE, there.replaced()).await.expect("it is told");
     assert!(why.contains("from 2 to 21"), "{why}");
     assert_eq!(told.told().len(), 1, "nothing was announced as if nothing were missing");
     let anew = open(far).await;

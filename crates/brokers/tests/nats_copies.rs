@@ -2,36 +2,36 @@
 
 mod nats_server;
 
-use std::time::Duration;
+use futures_util::TryStreamExt;
+use nats_server::{NatsCluster, connect, patiently, until};
+use tidings_brokers::nats::{Engine, NatsBroker, NatsFiles, NatsJobs, NatsSettings, NatsState};
 
-use nats_server::NatsCluster;
-use tidings_brokers::nats::{Engine, EngineError, NatsBroker, NatsFiles, NatsJobs, NatsSettings, NatsState};
-
-/// Asks again while it has no leader, as the program does: of what has just been made, or is being copied, a leader is found first.
-async fn patiently<T, F: Future<Output = Result<T, EngineError>>>(open: impl Fn() -> F) -> T {
-    for _ in 0..100 {
-        match open().await {
-            Err(EngineError::Unreachable { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
-            opened => return opened.expect("it opens"),
-        }
-    }
-    panic!("no leader was found");
-}
-
+/// Opens all there is. Of what has just been made, or is being copied, a leader is found first.
 async fn open(settings: NatsSettings) -> usize {
-    let engine = Engine::connect(settings).await.expect("a cluster");
-    patiently(|| NatsBroker::open(engine.clone())).await;
-    patiently(|| NatsState::open(engine.clone())).await;
-    patiently(|| NatsJobs::open(engine.clone())).await;
-    patiently(|| NatsFiles::open(engine.clone())).await;
+    let engine = connect(settings).await;
+    patiently(async || NatsBroker::open(engine.clone()).await).await;
+    patiently(async || NatsState::open(engine.clone()).await).await;
+    patiently(async || NatsJobs::open(engine.clone()).await).await;
+    patiently(async || NatsFiles::open(engine.clone()).await).await;
     let mut copies = Vec::new();
-    let mut names = engine.context().stream_names();
-    while let Some(name) = futures_util::StreamExt::next(&mut names).await {
-        let stream = engine.context().get_stream(name.expect("a name")).await.expect("it is there");
-        copies.push(stream.cached_info().config.num_replicas);
-    }
+    until("each stream tells of itself", async || {
+        copies = copies_of_all(&engine).await.unwrap_or_default();
+        !copies.is_empty()
+    })
+    .await;
     assert!(copies.len() > 5 && copies.iter().all(|count| *count == copies[0]), "{copies:?}");
     copies[0]
+}
+
+/// How many copies each stream is to have. `None` while one has no leader that would tell.
+async fn copies_of_all(engine: &Engine) -> Option<Vec<usize>> {
+    let names: Vec<String> = engine.context().stream_names().try_collect().await.ok()?;
+    let mut copies = Vec::new();
+    for name in names {
+        let stream = engine.context().get_stream(name).await.ok()?;
+        copies.push(stream.cached_info().config.num_replicas);
+    }
+    Some(copies)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 mod nats_server;
 
-use nats_server::{NEWEST, NatsServer};
+use nats_server::{NEWEST, NatsServer, connect};
 use tidings_brokers::nats::{Engine, EngineError, NatsSettings, NatsTls, Version};
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_server_that_drops_settings_in_silence_is_refused_with_what_to_do() {
 async fn every_line_of_servers_from_2_10_on_is_taken() {
     for version in ["2.10.26", "2.11.11", "2.12.8", NEWEST] {
         let server = NatsServer::of(version, "");
-        let engine = Engine::connect(server.settings()).await.expect("it is taken");
+        let engine = connect(server.settings()).await;
         assert_eq!(engine.version(), Version::parse(version));
         assert_eq!(engine.copies(), 1);
     }

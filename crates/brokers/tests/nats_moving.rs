@@ -4,19 +4,19 @@ mod nats_server;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use nats_server::{NEWEST, NatsCluster, NatsServer, fresh, open};
+use nats_server::{NEWEST, NatsCluster, NatsServer, connect, fresh, open};
 use tempfile::TempDir;
 use tidings::{Broker, BrokerError, Clock, Cursor, Epoch, Head, NewEvent, Offset, Page, Query, SystemClock, Tail};
 use tidings_brokers::contract::{after, event, read_all};
 use tidings_brokers::disk::storage::{Directory, Storage, StoredFile};
 use tidings_brokers::nats::{
-    Durability, Engine, EngineError, LogMove, MoveError, MoveProgress, NatsBroker, NatsSettings, Survey, create_stream,
+    Durability, EngineError, LogMove, MoveError, MoveProgress, NatsBroker, NatsSettings, Survey, create_stream,
 };
 use tidings_brokers::{DiskBroker, DiskSettings, Retention};
 
@@ -107,7 +107,7 @@ async fn a_log(at: &Path, events: u64) -> Arc<dyn Broker> {
 }
 
 async fn moving(settings: &NatsSettings, from: &Arc<dyn Broker>) -> LogMove {
-    LogMove::new(Engine::connect(settings.clone()).await.expect("it is reached"), from.clone())
+    LogMove::new(connect(settings.clone()).await, from.clone())
 }
 
 async fn survey(log: &LogMove) -> Survey {
@@ -189,7 +189,7 @@ async fn is_moved_however_often_it_is_killed(durability: Durability) {
         let MoveProgress::Begun(at) = log.progress().await.expect("it is told") else { panic!("it was begun") };
         assert!(at.0 > reached, "it goes on: {at} after {reached}");
         reached = at.0;
-        let engine = Engine::connect(settings.clone()).await.expect("it is reached");
+        let engine = connect(settings.clone()).await;
         let refused = NatsBroker::open(engine).await.expect_err("no hub opens it half moved").to_string();
         assert!(refused.contains("tidings migrate"), "{refused}");
     }
@@ -258,15 +258,16 @@ async fn with_three_copies_one_node_may_die_on_the_way() {
     drop(open(fresh(cluster.settings())).await);
     let log = moving(&settings, &from).await;
     let survey = survey(&log).await;
-    let mut is_killed = false;
-    log.copy(&survey, |place| {
-        if place.0 > 2_000 && !std::mem::replace(&mut is_killed, true) {
-            cluster.nodes()[0].kill();
+    let victim = Mutex::new(&mut cluster.nodes()[0]);
+    let is_killed = AtomicBool::new(false);
+    let step = |place: Offset| {
+        if place.0 > 2_000 && !is_killed.swap(true, Ordering::SeqCst) {
+            victim.lock().expect("no panic").kill();
         }
-    })
-    .await
-    .expect("it is moved");
+    };
     // The others choose a leader meanwhile; whoever is interrupted by that goes on.
+    until_done(|| log.copy(&survey, step)).await;
+    assert!(is_killed.into_inner());
     until_done(|| log.check(&survey, drop)).await;
     until_done(|| log.finish(&survey)).await;
     is_as_it_was(&settings, &from).await;
@@ -289,12 +290,12 @@ async fn another_log_in_nats_is_refused_and_an_unused_one_is_replaced() {
     refused(&used).await;
 
     let moved_elsewhere = fresh(server.settings());
-    let engine = Engine::connect(moved_elsewhere.clone()).await.expect("it is reached");
+    let engine = connect(moved_elsewhere.clone()).await;
     create_stream(&engine, Some(Epoch(7)), Some(Offset(9))).await.expect("it is made");
     refused(&moved_elsewhere).await;
 
     let unused = fresh(server.settings());
-    let engine = Engine::connect(unused.clone()).await.expect("it is reached");
+    let engine = connect(unused.clone()).await;
     create_stream(&engine, None, None).await.expect("it is made");
     moved(&moving(&unused, &from).await).await;
     is_as_it_was(&unused, &from).await;

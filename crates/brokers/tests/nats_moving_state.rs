@@ -5,7 +5,7 @@ mod nats_server;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nats_server::{NatsServer, fresh};
+use nats_server::{NatsServer, connect, fresh, patiently};
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 use tidings::Timestamp;
@@ -13,7 +13,7 @@ use tidings::job::{Job, JobFile, JobFiles, JobQuery, JobState, JobStore, Progres
 use tidings_brokers::files_contract::{content, keep, read};
 use tidings_brokers::job_contract::{changed, job};
 use tidings_brokers::nats::{
-    Engine, MovedJobs, MovedState, NatsFiles, NatsJobs, NatsSettings, NatsState, move_jobs, move_state,
+    MovedJobs, MovedState, NatsFiles, NatsJobs, NatsSettings, NatsState, move_jobs, move_state,
 };
 use tidings_brokers::state::{AccessStore, Answer, Claim, Claimed, RequestStore};
 use tidings_brokers::store::{NewKey, Revocation, Revoked};
@@ -80,10 +80,10 @@ struct New {
 
 impl New {
     async fn open(settings: &NatsSettings) -> New {
-        let engine = Engine::connect(settings.clone()).await.expect("it is reached");
-        let jobs = NatsJobs::open(engine.clone()).await.expect("it opens");
-        let files = NatsFiles::open(engine.clone()).await.expect("it opens");
-        New { jobs, files, state: NatsState::open(engine).await.expect("it opens") }
+        let engine = connect(settings.clone()).await;
+        let jobs = patiently(async || NatsJobs::open(engine.clone()).await).await;
+        let files = patiently(async || NatsFiles::open(engine.clone()).await).await;
+        New { jobs, files, state: patiently(async || NatsState::open(engine.clone()).await).await }
     }
 
     async fn take(&self, old: &Old, step: impl FnMut(u64)) -> Result<MovedJobs, tidings::job::JobStoreError> {

@@ -3,11 +3,12 @@
 mod nats_server;
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, stream};
 use futures_util::StreamExt;
-use nats_server::{Link, LinkState, NEWEST, NatsCluster, NatsServer, fresh, until};
+use nats_server::{Link, LinkState, NEWEST, NatsCluster, NatsServer, connect, fresh, patiently, until};
 use tidings::Timestamp;
 use tidings_brokers::StateStore;
 use tidings_brokers::nats::{Engine, EngineError, NatsSettings, NatsState};
@@ -18,17 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A replica with a connection of its own. A cluster that was just started is given a while to find its leaders.
 async fn replica(settings: &NatsSettings) -> Arc<NatsState> {
-    let opened = std::cell::RefCell::new(None);
-    until("the state opens", async || {
-        match async { NatsState::open(Engine::connect(settings.clone()).await?).await }.await {
-            Ok(state) => drop(opened.replace(Some(state))),
-            Err(EngineError::Unreachable { .. }) => {}
-            Err(error) => panic!("the state opens: {error}"),
-        }
-        opened.borrow().is_some()
-    })
-    .await;
-    opened.take().unwrap()
+    patiently(async || NatsState::open(Engine::connect(settings.clone()).await?).await).await
 }
 
 async fn key(state: &NatsState) -> (String, String) {
@@ -154,20 +145,29 @@ async fn many_unknown_tokens_at_once_are_one_question() {
     let spy = async_nats::connect(server.url()).await.unwrap();
     let mut questions = spy.subscribe("$JS.API.STREAM.MSG.GET.>").await.unwrap();
     spy.flush().await.unwrap();
-    let mut guests = tokio::task::JoinSet::new();
-    for guess in 0..1_000 {
+    let begun = Instant::now();
+    let guess = |guess| {
         let state = state.clone();
-        guests.spawn(async move { state.key_of(&format!("tdg_{guess:08}_x")).await });
-    }
-    assert!(guests.join_all().await.into_iter().all(|key| key == Ok(None)));
-    // One that was under way when the others came, and the one that they share. After it the spy has heard them all.
+        Box::pin(async move { state.key_of(&format!("tdg_{guess:08}_x")).await })
+    };
+    let mut guests: Vec<_> = (0..1_000).map(guess).collect();
+    // All have come before any of them is answered.
+    let all_come = std::future::poll_fn(|context| {
+        assert!(guests.iter_mut().all(|guest| guest.as_mut().poll(context).is_pending()));
+        Poll::Ready(())
+    });
+    tokio::task::unconstrained(all_come).await;
+    assert!(futures_util::future::join_all(guests).await.into_iter().all(|key| key == Ok(None)));
+    // After it the spy has heard them all.
     spy.publish("$JS.API.STREAM.MSG.GET.end", "".into()).await.unwrap();
     let heard = questions.by_ref().take_while(|question| {
         let is_end = question.subject.ends_with(".end");
         std::future::ready(!is_end)
     });
-    let count = heard.count().await;
-    assert!((1..=3).contains(&count), "{count} questions");
+    let count = heard.filter(|question| std::future::ready(question.subject.ends_with("_keys"))).count().await;
+    // One that was under way when the others came, and the one that they share; and once a second it is asked in any case.
+    let most = 3 + begun.elapsed().as_secs() as usize;
+    assert!((1..=most).contains(&count), "{count} questions");
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_bucket_that_somebody_else_made_otherwise_is_refused_with_what_to_do()
     let client = jetstream::new(async_nats::connect(server.url()).await.unwrap());
     for of in ["keys", "revocations", "tickets", "requests"] {
         let settings = fresh(server.settings());
-        let engine = Engine::connect(settings.clone()).await.unwrap();
+        let engine = connect(settings.clone()).await;
         let bucket = engine.bucket_name(of);
         let foreign = stream::Config {
             name: format!("KV_{bucket}"),
@@ -246,7 +246,7 @@ async fn the_first_key_of_all_is_not_unknown_to_a_replica_that_has_not_heard_of_
 async fn what_is_not_heard_of_for_seconds_is_not_current() {
     let server = NatsServer::start();
     let state = replica(&server.settings()).await;
-    assert!(state.is_current());
+    until("it is current", async || state.is_current()).await;
     let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
     context.delete_stream("KV_tidings_hub_revocations").await.unwrap();
     until("it says so", async || !state.is_current()).await;

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nats_server::NatsServer;
+use nats_server::{NatsServer, patiently};
 use tidings_brokers::nats::{Engine, NatsSettings, NatsState};
 use tidings_brokers::state_contract::{self, Pair};
 use tidings_brokers::{StateStore, Store};
@@ -37,8 +37,8 @@ async fn replicas(settings: &NatsSettings, made: &AtomicU32) -> Pair {
     let hub = format!("hub{}", made.fetch_add(1, Ordering::SeqCst));
     let settings = NatsSettings { hub, ..settings.clone() };
     let open = async || {
-        let engine = Engine::connect(settings.clone()).await.unwrap();
-        NatsState::open(engine).await.unwrap() as Arc<dyn StateStore>
+        let opened = patiently(async || NatsState::open(Engine::connect(settings.clone()).await?).await).await;
+        opened as Arc<dyn StateStore>
     };
     [open().await, open().await]
 }

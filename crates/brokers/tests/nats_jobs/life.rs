@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tidings::job::{JobFault, JobId, JobSettings, JobState, JobStore, Jobs, NewJob, Outcome, ProgressUpdate};
 use tidings::{Hub, Limits, Offset, Query, SystemClock};
-use tidings_brokers::nats::{Engine, NatsBroker, NatsJobs};
+use tidings_brokers::nats::{NatsBroker, NatsJobs};
 
-use crate::nats_server::NatsServer;
-use crate::store::until;
+use crate::nats_server::{NatsServer, connect, patiently, until};
 
 /// One program.
 struct Replica {
@@ -19,10 +18,10 @@ struct Replica {
 
 impl Replica {
     async fn start(server: &NatsServer) -> Replica {
-        let engine = Engine::connect(server.settings()).await.unwrap();
-        let broker = NatsBroker::open(engine.clone()).await.unwrap();
+        let engine = connect(server.settings()).await;
+        let broker = patiently(async || NatsBroker::open(engine.clone()).await).await;
         let hub = Hub::open(broker, [], Arc::new(SystemClock), Limits::default()).await.unwrap();
-        let store = NatsJobs::open(engine).await.unwrap();
+        let store = patiently(async || NatsJobs::open(engine.clone()).await).await;
         let jobs = Jobs::open(hub.clone(), store.clone(), JobSettings::default()).await.unwrap();
         Replica { hub, store, jobs }
     }
@@ -63,7 +62,7 @@ async fn a_job_goes_from_replica_to_replica_and_is_told_once() {
     for n in 0..30 {
         let waiting = {
             let jobs = b.jobs.clone();
-            tokio::spawn(async move { jobs.claim(None, &["k".into()], "w", None, Duration::from_secs(20)).await })
+            tokio::spawn(async move { jobs.claim(None, &["k".into()], "w", None, Duration::from_secs(60)).await })
         };
         let id = a.create(&format!("j{n}"), 30).await;
         let claimed = waiting.await.unwrap().unwrap().expect("it is called");
@@ -89,11 +88,11 @@ async fn a_cancel_is_heard_by_a_heartbeat_at_the_other_replica() {
     let server = NatsServer::start();
     let (a, b) = (Replica::start(&server).await, Replica::start(&server).await);
     let id = a.create("a", 30).await;
-    let (_, lease) = b.claim(20).await.unwrap();
+    let (_, lease) = b.claim(60).await.unwrap();
     let (jobs, its, shown) = (b.jobs.clone(), id.clone(), lease.clone());
     let beat = tokio::spawn(async move { jobs.heartbeat(&its, &shown, Duration::from_secs(50)).await });
     a.jobs.cancel(&id, Duration::ZERO).await.unwrap();
-    let beat = tokio::time::timeout(Duration::from_secs(20), beat).await.expect("it is answered");
+    let beat = tokio::time::timeout(Duration::from_secs(45), beat).await.expect("it is answered");
     assert!(beat.unwrap().unwrap().cancel);
     let waits = a.jobs.cancel(&id, Duration::from_secs(50));
     let (ended, finished) = tokio::join!(waits, b.jobs.finish(&id, &lease, Outcome::Canceled(None)));
@@ -104,18 +103,19 @@ async fn a_cancel_is_heard_by_a_heartbeat_at_the_other_replica() {
 async fn a_worker_that_lives_at_one_replica_is_not_given_up_by_the_other_and_one_that_died_is() {
     let server = NatsServer::start();
     let (a, b) = (Replica::start(&server).await, Replica::start(&server).await);
-    let id = a.create("a", 1).await;
-    let (_, lease) = a.claim(20).await.unwrap();
-    // Ten leases long, and at the replica that has not given it out.
-    for _ in 0..40 {
+    let id = a.create("a", 5).await;
+    let (_, lease) = a.claim(60).await.unwrap();
+    // Three leases long, and at the replica that has not given it out.
+    for _ in 0..60 {
         b.jobs.heartbeat(&id, &lease, Duration::from_millis(250)).await.expect("it counts");
     }
     assert_eq!(a.jobs.get(&id).await.unwrap().unwrap().attempt, 1);
-    let (again, other) = a.claim(20).await.expect("it is given out anew once its worker is silent");
+    let (again, other) = a.claim(60).await.expect("it is given out anew once its worker is silent");
     assert_eq!(again, id);
     assert_eq!(b.jobs.heartbeat(&id, &lease, Duration::ZERO).await, Err(JobFault::LeaseLost));
     b.jobs.finish(&id, &other, Outcome::Completed(None)).await.unwrap();
     let told = ["job.queued", "job.running", "job.queued", "job.running", "job.completed"];
+    until("it is told at the other one", async || a.told(&id).await.len() >= told.len()).await;
     assert_eq!(a.told(&id).await, told);
 }
 
@@ -125,10 +125,10 @@ async fn a_server_killed_in_the_middle_takes_nothing_back_and_all_goes_on() {
     let (a, b) = (Replica::start(&server).await, Replica::start(&server).await);
     let mut leases = Vec::new();
     for n in 0..20 {
-        a.create(&format!("j{n}"), 30).await;
+        a.create(&format!("j{n}"), 300).await;
     }
     for _ in 0..10 {
-        leases.push(b.claim(20).await.unwrap());
+        leases.push(b.claim(60).await.unwrap());
     }
     server.kill();
     until("it is away", async || a.store.is_away() && b.store.is_away()).await;
@@ -148,7 +148,9 @@ async fn a_server_killed_in_the_middle_takes_nothing_back_and_all_goes_on() {
             let Ok(Some(claimed)) = a.jobs.claim(None, &["k".into()], "w", None, Duration::from_secs(1)).await else {
                 return false;
             };
-            b.jobs.finish(&claimed.job.id, &claimed.lease, Outcome::Completed(None)).await.is_ok()
+            let (id, lease) = (&claimed.job.id, &claimed.lease);
+            until("it is done", async || b.jobs.finish(id, lease, Outcome::Completed(None)).await.is_ok()).await;
+            true
         })
         .await;
     }
@@ -156,7 +158,7 @@ async fn a_server_killed_in_the_middle_takes_nothing_back_and_all_goes_on() {
     for n in 0..20 {
         let id = format!("j{n}").parse().unwrap();
         assert_eq!(a.state(&id).await, JobState::Completed);
-        until("it is told", async || a.told(&id).await.len() >= 3).await;
+        until("it is told", async || a.told(&id).await.len() >= 3 && b.told(&id).await.len() >= 3).await;
         assert_eq!(b.told(&id).await, ["job.queued", "job.running", "job.completed"], "{id}");
     }
 }

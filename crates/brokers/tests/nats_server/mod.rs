@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn program(version: &str) -> PathBuf {
 /// A running server.
 pub struct NatsServer {
     process: Child,
-    port: u16,
+    port: Port,
     folder: TempDir,
     version: String,
     config: PathBuf,
@@ -43,11 +43,12 @@ impl NatsServer {
     /// A server alone, with these lines more in its configuration.
     pub fn of(version: &str, more: &str) -> NatsServer {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = free_port();
+        let port = Port::free();
         let store = folder.path().join("js");
         let config = folder.path().join("server.conf");
         let text = format!(
-            "server_name: test\nlisten: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n{more}\n",
+            "server_name: test\nlisten: \"127.0.0.1:{}\"\njetstream {{ store_dir: \"{}\" }}\n{more}\n",
+            port.number,
             store.display()
         );
         std::fs::write(&config, text).expect("the configuration is written");
@@ -57,7 +58,7 @@ impl NatsServer {
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://127.0.0.1:{}", self.port.number)
     }
 
     /// Settings for it.
@@ -91,27 +92,32 @@ impl Drop for NatsServer {
 /// Several servers as one cluster.
 pub struct NatsCluster {
     nodes: Vec<NatsServer>,
+    _routes: Vec<Port>,
 }
 
 impl NatsCluster {
     /// Starts a cluster of `count` servers, and returns when one of them leads.
     pub fn start(count: usize) -> NatsCluster {
-        let routes: Vec<u16> = (0..count).map(|_| free_port()).collect();
-        let all = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect::<Vec<_>>().join(", ");
+        let routes: Vec<Port> = (0..count).map(|_| Port::free()).collect();
+        let all: Vec<_> = routes.iter().map(|port| format!("\"nats://127.0.0.1:{}\"", port.number)).collect();
+        let all = all.join(", ");
         let nodes = routes.iter().enumerate().map(|(index, route)| {
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let port = free_port();
+            let port = Port::free();
             let config = folder.path().join("server.conf");
             let text = format!(
-                "server_name: n{index}\nlisten: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n\
-                 cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{all}] }}\n",
-                folder.path().join("js").display()
+                "server_name: n{index}\nlisten: \"127.0.0.1:{}\"\njetstream {{ store_dir: \"{}\" }}\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{}\", routes: [{all}] }}\n",
+                port.number,
+                folder.path().join("js").display(),
+                route.number
             );
             std::fs::write(&config, text).expect("the configuration is written");
             let process = run(NEWEST, &config);
             NatsServer { process, port, folder, version: NEWEST.into(), config }
         });
-        NatsCluster { nodes: nodes.collect() }
+        let nodes = nodes.collect();
+        NatsCluster { nodes, _routes: routes }
     }
 
     /// Its servers.
@@ -125,8 +131,29 @@ impl NatsCluster {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+/// A port that is one server's for as long as this is there, also before it listens and while it is away. It is none of those that the
+/// system gives out by itself, which may be somebody else's in between.
+struct Port {
+    number: u16,
+    _held: UdpSocket,
+}
+
+impl Port {
+    fn free() -> Port {
+        static TRIED: AtomicUsize = AtomicUsize::new(0);
+        // Test programs that run at once begin at other places.
+        let begin = std::process::id() as usize * 97;
+        loop {
+            let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+            assert!(tried < 100_000, "no port is free");
+            let number = 10_000 + ((begin + tried) % 20_000) as u16;
+            // The ports of UDP are nobody's: who has this one has that of TCP too, and the system lets it go with the process.
+            let Ok(held) = UdpSocket::bind(("127.0.0.1", number)) else { continue };
+            if TcpListener::bind(("127.0.0.1", number)).is_ok() {
+                return Port { number, _held: held };
+            }
+        }
+    }
 }
 
 /// Starts a server and waits until it says that it is ready.
@@ -162,19 +189,28 @@ pub fn fresh(settings: NatsSettings) -> NatsSettings {
 
 /// A replica's log. A cluster that was just started is given a while to find its leaders.
 pub async fn open(settings: NatsSettings) -> Arc<NatsBroker> {
+    patiently(async || NatsBroker::open(Engine::connect(settings.clone()).await?).await).await
+}
+
+/// Opens it again while it can't be reached, as the program does: a cluster looks for its leaders, or a server stands still for a moment.
+pub async fn patiently<T>(mut open: impl AsyncFnMut() -> Result<T, EngineError>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let opened = async { NatsBroker::open(Engine::connect(settings.clone()).await?).await }.await;
-        match opened {
-            Ok(broker) => return broker,
+        match open().await {
+            Ok(opened) => return opened,
             Err(EngineError::Unreachable { .. }) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
-            Err(error) => panic!("the log opens: {error}"),
+            Err(error) => panic!("it opens: {error}"),
         }
     }
 }
 
+/// A connection, as [`patiently`].
+pub async fn connect(settings: NatsSettings) -> Arc<Engine> {
+    patiently(async || Engine::connect(settings.clone()).await).await
+}
+
 /// How long a condition is waited for before the test fails, and how often it is looked at.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Returns when `so` is the case.
@@ -209,7 +245,7 @@ impl Link {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let state = Arc::new(tokio::sync::watch::Sender::new(LinkState::Open));
-        let (target, seen) = (server.port, state.clone());
+        let (target, seen) = (server.port.number, state.clone());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 tokio::spawn(carry(near, target, seen.clone()));

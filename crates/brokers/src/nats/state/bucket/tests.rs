@@ -6,8 +6,18 @@ mod nats_server;
 
 async fn small(server: &nats_server::NatsServer, discard: DiscardPolicy) -> Bucket {
     let settings = NatsSettings { servers: vec![server.url()], ..NatsSettings::default() };
-    let engine = Engine::connect(settings).await.unwrap();
-    Bucket::open(&engine, Shape { of: "test", max_age: Duration::ZERO, most: 2, discard }).await.unwrap()
+    let shape = || Shape { of: "test", max_age: Duration::ZERO, most: 2, discard };
+    let mut opened = None;
+    nats_server::until("the bucket opens", async || {
+        match async { Bucket::open(&Engine::connect(settings.clone()).await?, shape()).await }.await {
+            Ok(bucket) => opened = Some(bucket),
+            Err(EngineError::Unreachable { .. }) => {}
+            Err(error) => panic!("the bucket opens: {error}"),
+        }
+        opened.is_some()
+    })
+    .await;
+    opened.unwrap()
 }
 
 #[tokio::test]
