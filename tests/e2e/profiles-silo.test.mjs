@@ -153,7 +153,7 @@ test('Last-Event-ID goes on where it was; one that the log does not know is told
 })
 
 test('/ready counts the clients, and says 503 while it stops; each stream then ends with a retry and no error', async t => {
-  const { hub } = await start(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '1s', TIDINGS_DRAIN__DELAY: '12s' } })
+  const { hub } = await start(t, { env: { TIDINGS_LIMITS__DRAIN_WINDOW: '3s', TIDINGS_DRAIN__DELAY: '12s' } })
   const ready = async () => { const { status, body } = await curl(`${hub.url}/ready`); return [status, JSON.parse(body)] }
   assert.deepEqual(await ready(), [200, { status: 'ok', sse_clients: 0 }])
   const streams = [await listen(t, `${hub.url}/api/events`, as('viewer')), await listen(t, `${hub.url}/api/events`, as('editor'))]
