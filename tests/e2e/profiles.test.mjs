@@ -185,7 +185,9 @@ test("whoever opens the book downloader's page late is told how far the refresh 
   const told = []
   source.addEventListener('author.refresh.progress', ({ data }) => told.push(JSON.parse(data).done))
   await until('the last progress', () => told.length)
-  assert.deepEqual(told, [34])
+  await post(hub, 'bindery', progress(35))
+  await until('the next', () => told.includes(35))
+  assert.deepEqual(told, [34, 35])
 })
 
 test("the parts database's stream has a named heartbeat without an id, the server's state on connect, and is counted by /ready", async t => {
