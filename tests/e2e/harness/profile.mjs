@@ -43,10 +43,11 @@ export async function copyProfile(t, name, changes = {}) {
   return { home, file, text }
 }
 
-/** A hub that serves one profile. With `changes` it is a copy of the profile with these replaced. */
+/** A hub that serves a copy of a profile with `changes`, in which the app, which the test plays, is given more time to answer. */
 export async function startProfile(t, name, { answer, values = {}, variants = [], basePath, changes, more = '', env } = {}) {
   const app = await startApp(t, answer ?? (() => undefined))
-  const from = changes ? `path = "${(await copyProfile(t, name, changes)).home}"` : `name = "${name}"`
+  const { home, file, text } = await copyProfile(t, name, changes)
+  await writeFile(file, text.replace(/kind = "forward"(,|\n)/g, (kind, end) => `${kind}${end === ',' ? ' ' : ''}timeout = "60s"${end}`))
   const toml = value => Array.isArray(value) ? `[${value.map(toml)}]` : JSON.stringify(value)
   const all = Object.entries({ app_url: app.url, ...values }).map(([key, value]) => `${key} = ${toml(value)}`)
   const hub = await startHub(t, {
@@ -61,7 +62,7 @@ export async function startProfile(t, name, { answer, values = {}, variants = []
 
       ${more}
       [[profiles]]
-      ${from}
+      path = "${home}"
       variants = ${toml(variants)}
       ${basePath === undefined ? '' : `base_path = "${basePath}"`}
       values = { ${all.join(', ')} }
