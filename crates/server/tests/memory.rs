@@ -12,6 +12,9 @@ use socket2::{Domain, Socket, Type};
 /// How many connections are open at once: fewer than the files a process may have open.
 const AT_ONCE: usize = 2_000;
 
+/// The allocator gives back at once what it has no use for, so that what is measured is what is held, whenever that is.
+const GIVES_BACK: (&str, &str) = ("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0");
+
 fn open_streams(program: &Program, transport: &str) -> u64 {
     program.get("/ready").json()["streams"][transport].as_u64().expect("it counts them")
 }
@@ -36,7 +39,8 @@ fn wave(program: &Program, number: usize) {
 #[test]
 fn twenty_thousand_streams_come_and_go_and_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(serve(dir.path()).arg("--dev"));
+    let mut command = serve(dir.path());
+    let program = Program::start(command.arg("--dev").env(GIVES_BACK.0, GIVES_BACK.1));
     // What the program makes room for once, it keeps for the next: so it is measured after the first two waves.
     wave(&program, 0);
     wave(&program, 1);
@@ -44,10 +48,13 @@ fn twenty_thousand_streams_come_and_go_and_leave_nothing() {
     for number in 2..12 {
         wave(&program, number);
     }
-    let grown = program.resident().saturating_sub(before);
+    let mut grown = 0;
+    // The last of them are freed a moment after they are counted.
+    until("less than 200 bytes are left of each stream, which is less than the least of its parts", || {
+        grown = program.resident().saturating_sub(before);
+        grown < 4_000_000
+    });
     println!("{} KiB before, {} KiB more after 20,000 streams", before / 1024, grown / 1024);
-    // 200 bytes a stream is less than what the least of its parts would leave.
-    assert!(grown < 4_000_000, "{grown} bytes were left by 20,000 streams");
 }
 
 /// How far a client comes before it is gone.
@@ -125,7 +132,11 @@ fn send(socket: &mut TcpStream, bytes: impl AsRef<[u8]>) {
 fn hear(socket: &mut TcpStream, sign: &str) -> String {
     let (mut heard, mut buffer) = (String::new(), [0; 4096]);
     while !heard.contains(sign) {
-        let read = socket.read(&mut buffer).expect("it answers");
+        let read = match socket.read(&mut buffer) {
+            // A read with a timeout is interrupted where the process was stopped for a while.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read.expect("it answers"),
+        };
         assert!(read > 0, "it ended without {sign}: {heard}");
         heard.push_str(&String::from_utf8_lossy(&buffer[..read]));
     }
@@ -211,9 +222,7 @@ fn a_hundred_thousand_connections_come_and_go_on_all_courses_and_leave_nothing()
     let dir = tempfile::tempdir().unwrap();
     let mut command = serve(dir.path());
     // A session that neither polls nor moves is forgotten after this time: long enough that nobody is late on the way.
-    command.arg("--dev").env("TIDINGS_LIMITS__HEADER_TIMEOUT", "5s");
-    // The allocator gives back at once what it has no use for, so that what is measured is what is held.
-    command.env("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0");
+    command.arg("--dev").env("TIDINGS_LIMITS__HEADER_TIMEOUT", "15s").env(GIVES_BACK.0, GIVES_BACK.1);
     let program = Program::start(&mut command);
     // What the program makes room for once, it keeps for the next.
     for number in 0..5 {

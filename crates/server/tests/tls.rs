@@ -4,13 +4,12 @@ mod program;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use program::{Program, output, serve};
+use program::{PATIENCE, Program, output, serve};
 use rustls::pki_types::ServerName;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -74,7 +73,7 @@ async fn get(program: &Program, roots: &rustls::RootCertStore, alpn: &str, targe
 async fn read_until(body: &mut Incoming, end: &str) -> String {
     let mut text = String::new();
     while !text.contains(end) {
-        let frame = tokio::time::timeout(Duration::from_secs(20), body.frame()).await.expect("nothing came");
+        let frame = tokio::time::timeout(PATIENCE, body.frame()).await.expect("nothing came");
         let data = frame.expect("the stream goes on").unwrap().into_data().unwrap();
         text.push_str(std::str::from_utf8(&data).unwrap());
     }

@@ -288,9 +288,11 @@ mod tests {
 
     #[tokio::test]
     async fn where_nothing_listens_the_sentence_says_so() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let refused =
-            hub(&format!("http://{free}")).unwrap().ask(Method::GET, "/health", HeaderMap::new(), empty()).await;
+        // Nobody else can have the port meanwhile.
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let refused = hub(&url).unwrap().ask(Method::GET, "/health", HeaderMap::new(), empty()).await;
         let text = Failure::from(refused.unwrap_err()).to_string();
         assert!(text.contains("nothing listens at http://127.0.0.1:") && text.contains("tidings serve"), "{text}");
     }
