@@ -77,7 +77,7 @@ async fn a_poll_waits_for_what_comes() {
     let server = start(Limits::default()).await;
     let first = poll(&server, "", "u+all").await;
     let mut client = ask(&server, &format!("cursor={}&wait=50", cursor(&first)), "u+all", "").await;
-    server.until("it waits", |server| server.service.limiter.open() == 1).await;
+    server.until("it waits", |server| server.hub.subscribers().len() == 1).await;
     server.publish("t", "others", 1).await;
     server.publish("t", "all", 2).await;
     client.read_head().await;
@@ -186,7 +186,7 @@ async fn a_poll_under_way_is_answered_when_the_program_stops() {
     let server = start(Limits { drain_window: Duration::from_millis(50), ..Limits::default() }).await;
     let place = cursor(&poll(&server, "", "u+all").await).to_owned();
     let mut client = ask(&server, &format!("cursor={place}&wait=50"), "u+all", "").await;
-    server.until("it waits", |server| server.service.limiter.open() == 1).await;
+    server.until("it waits", |server| server.hub.subscribers().len() == 1).await;
     server.hub.drain();
     client.read_head().await;
     assert_eq!(client.status, 200);
@@ -202,7 +202,7 @@ async fn a_client_that_goes_away_while_it_waits_is_forgotten() {
         ask(&server, &format!("cursor={place}&wait=50"), "u+all", "").await,
         ask(&server, &format!("cursor={place}&wait=50"), "v+all", "").await,
     ];
-    server.until("both wait", |server| server.service.limiter.open() == 2).await;
+    server.until("both wait", |server| server.hub.subscribers().len() == 2).await;
     drop(clients);
     server.until("both are forgotten", |server| server.service.limiter.open() == 0).await;
     server.works().await;

@@ -85,7 +85,7 @@ async fn a_head_is_answered_like_a_get_and_holds_no_stream() {
             assert_eq!(client.status, status);
             assert_eq!(client.rest().await, "");
         }
-        assert_eq!(server.service.open_streams(), 0);
+        server.until("it holds none", |server| server.service.open_streams() == 0).await;
         server.works().await;
     }
 }

@@ -5,10 +5,14 @@ mod common;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::body::Body;
 use common::{Driver, Options, Server, event};
+use http_body_util::BodyExt;
 use tidings::{Clock, CloseReason, Form, FormNode, Limits, Revocation};
 use tidings_brokers::retention::Retention;
 use tidings_transports::{Heartbeat, IdleEnd, StreamSettings};
+use tokio::sync::mpsc;
+use tower::ServiceExt;
 
 const BOTH: [Driver; 2] = [Driver::Lanes, Driver::Bodies];
 
@@ -136,7 +140,7 @@ on_both! {
     }
 
     async fn a_slow_reader_loses_nothing_and_holds_up_nobody(driver) {
-        let limits = Limits { window_events: 512, ..Options::default().limits };
+        let limits = Limits { window_events: 512, write_stall: Duration::from_secs(600), ..Options::default().limits };
         let server = Server::start(driver, Options { limits, ..Options::default() }).await;
         let mut slow = server.listen("", "slow+all", None).await;
         let mut quick = server.listen("", "quick+all", None).await;
@@ -302,19 +306,43 @@ async fn a_heartbeat_may_come_on_a_stream_that_is_never_silent() {
     assert!(n > 6, "{beats} in {n}0 s");
 }
 
+/// The blocks of a response, read as they come and without a socket: time that stands still does not wait for one.
+async fn blocks(server: &Server) -> mpsc::UnboundedReceiver<String> {
+    let request = http::Request::get("/v1/events").header("host", "x").header("authorization", "Bearer u+all");
+    let response = server.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let (told, heard) = mpsc::unbounded_channel();
+    let mut body = response.into_body();
+    tokio::spawn(async move {
+        let mut text = String::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+            while let Some((block, rest)) = text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                text = rest;
+                if told.send(block).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    heard
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_may_come_on_a_response_that_is_never_silent() {
     let heartbeat_every = Duration::from_secs(30);
     for (beats_always, expected) in [(true, 3), (false, 0)] {
         let settings = StreamSettings { beats_always, heartbeat_every, ..StreamSettings::default() };
         let server = Server::start(Driver::Bodies, Options { settings, ..Options::default() }).await;
-        let mut client = server.listen("", "u+all", None).await;
+        let mut heard = blocks(&server).await;
+        while !heard.recv().await.unwrap().starts_with("event: tidings.open") {}
         let mut beats = 0;
         for n in 0..11 {
             tokio::time::sleep(Duration::from_secs(9)).await;
             server.publish("t", "all", n).await;
             loop {
-                let block = client.block().await.unwrap();
+                let block = heard.recv().await.unwrap();
                 match block.as_str() {
                     ": heartbeat" => beats += 1,
                     event if event.contains(&format!("data: {n}")) => break,

@@ -116,6 +116,8 @@ async fn one_more_than_a_principal_may_have_is_refused_until_another_has_gone() 
         second.is_alive().await;
         second.say("1").await;
         server.until("it is gone", |server| server.service.open_streams() == 1).await;
+        // Its place is free when the lane has ended its round.
+        settle(&server).await;
         first.connect().await;
         first.say("1").await;
         server.until("both are gone", |server| server.service.open_streams() == 0).await;
