@@ -6,12 +6,18 @@ import { startChromium } from './harness/chromium.mjs'
 import { allHeard, connection, follows, held, holds, leads, numbers, openPages, startSite, startWithPreferences, told } from './harness/share.mjs'
 import { until } from './harness/wait.mjs'
 
+/** Two pages without a worker. The first is alone until it leads: of two that come together any may be the quicker. */
+async function openOneByOne(context, site) {
+  const open = () => openPages(context, site, 1, '?without=SharedWorker')
+  return [...await open(), ...await open()]
+}
+
 test('a page that leads goes into the back/forward cache, another leads on, and back again it has missed nothing', async t => {
   const hub = await startHub(t)
   const site = await startSite(t, hub)
   const { context, close } = await startWithPreferences({}, ['--disable-back-forward-cache'])
   t.after(close)
-  const pages = await openPages(context, site, 2, '?without=SharedWorker')
+  const pages = await openOneByOne(context, site)
   const { published, publish } = numbers(hub)
   await publish(3)
   await allHeard(pages, published)
@@ -36,7 +42,7 @@ test('a leader that hangs is deposed by a page that is seen', async t => {
   const site = await startSite(t, hub)
   const { context, close } = await startWithPreferences({}, [])
   t.after(close)
-  const pages = await openPages(context, site, 2, '?without=SharedWorker')
+  const pages = await openOneByOne(context, site)
   const { published, publish } = numbers(hub)
   await publish(3)
   await allHeard(pages, published)
