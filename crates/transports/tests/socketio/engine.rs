@@ -316,7 +316,7 @@ async fn a_client_that_closes_has_its_waiting_poll_let_go() {
         let answer = Answer::read(waiting).await;
         assert_eq!((answer.status, answer.body), (200, eio.encode(&["6"])));
         session.is_unknown().await;
-        assert_eq!(server.service.pollers(), 0);
+        server.until("it is forgotten", |server| server.service.pollers() == 0).await;
         let mut session = Session::connected(&server, eio, By::WebSocket, ANN).await;
         session.say("1").await;
         while session.hear().await.is_some_and(|packet| packet == "6") {}

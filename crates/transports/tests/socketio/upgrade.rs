@@ -215,6 +215,8 @@ async fn a_websocket_for_a_session_that_never_was_or_is_over_is_refused() {
     }
     session.say("1").await;
     session.polled().await;
+    // It is over when the lane has ended its round.
+    settle(&server).await;
     refused(&server, &session.target("websocket"), &bearer(ANN)).await.is(400, SESSION_UNKNOWN);
 }
 
