@@ -160,10 +160,13 @@ async fn serve(mut settings: Settings, dev: bool, place: &str, cores: usize) -> 
         why = &mut replaced => return Err(begin_anew(&why)),
     };
     before_missed({
-        let (revocations, revoke) = (doors.revocations.clone(), doors.revoke.clone());
+        let (revocations, revoke, service) = (doors.revocations.clone(), doors.revoke.clone(), service.clone());
         Box::new(move || {
-            let (revocations, revoke) = (revocations.clone(), revoke.clone());
-            Box::pin(async move { revocations.catch_up(&revoke).await })
+            let (revocations, revoke, service) = (revocations.clone(), revoke.clone(), service.clone());
+            Box::pin(async move {
+                revocations.catch_up(&revoke).await;
+                service.settle().await;
+            })
         })
     });
     let mounts = assemble::mounts(&settings, &plan, &doors);

@@ -101,6 +101,14 @@ impl Service {
         self.pollers.len()
     }
 
+    /// Returns when all streams that [`Hub::close`] covered before hear nothing more.
+    pub async fn settle(&self) {
+        // Those that are response bodies look before each delivery.
+        if let Some(lanes) = &self.lanes {
+            lanes.settle().await;
+        }
+    }
+
     /// Every open stream: those of the lanes, and those that are response bodies or polls that wait.
     pub async fn streams(&self) -> Vec<OpenStream> {
         let profiles = self.hub.profiles();

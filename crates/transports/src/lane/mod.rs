@@ -171,6 +171,7 @@ enum Message {
     Close(Revocation, CloseReason),
     Drain,
     List(oneshot::Sender<Vec<OpenStream>>),
+    Settle(oneshot::Sender<()>),
     Disconnect(Timer, CloseReason, oneshot::Sender<bool>),
     Stop,
 }
@@ -278,6 +279,16 @@ impl Lanes {
     /// What was counted.
     pub fn counters(&self) -> &Arc<LaneCounters> {
         &self.counters
+    }
+
+    /// Returns when the lanes have done what they were told before: who was revoked hears no event that is announced from then on.
+    pub async fn settle(&self) {
+        for lane in &self.lanes {
+            let (sender, receiver) = oneshot::channel();
+            lane.send(Message::Settle(sender));
+            // One that is no more delivers nothing either.
+            let _ = receiver.await;
+        }
     }
 
     /// The open streams. Asks each lane, which answers between two rounds.

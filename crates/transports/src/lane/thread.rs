@@ -221,6 +221,9 @@ impl Lane {
                     // Whoever asked may be gone; then nobody needs the answer.
                     let _ = answer.send(self.list());
                 }
+                Message::Settle(answer) => {
+                    let _ = answer.send(());
+                }
                 Message::Disconnect(timer, reason, answer) => {
                     let _ = answer.send(self.disconnect(timer, reason));
                 }
