@@ -1,7 +1,7 @@
 //! What was announced here: the one order in which this replica tells its hub of events and signals.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidings::{Epoch, Event, Head, NewEvent, Offset, Tail};
@@ -47,6 +47,8 @@ pub(super) struct Announcer {
     waiting: Mutex<HashMap<u64, Waiter>>,
     announced: watch::Sender<u64>,
     replaced: watch::Sender<Option<String>>,
+    /// What is known to be wrong with the log.
+    blamed: OnceLock<String>,
     doubt: Notify,
     started: (Notify, std::sync::atomic::AtomicBool),
 }
@@ -91,6 +93,7 @@ impl Announcer {
             state: Mutex::new(state),
             waiting: Mutex::default(),
             replaced: watch::Sender::new(None),
+            blamed: OnceLock::new(),
             doubt: Notify::new(),
             started: Default::default(),
         }
@@ -186,8 +189,14 @@ impl Announcer {
         self.doubt.notified().await;
     }
 
+    /// Takes note of what is wrong with the log before it is given another epoch for it: whoever notices that one first tells this.
+    pub fn blame(&self, why: String) {
+        let _ = self.blamed.set(why);
+    }
+
     /// The history that was announced here is over; `why` is a sentence. Only the first one counts.
     pub fn end(&self, why: String) {
+        let why = self.blamed.get().cloned().unwrap_or(why);
         self.replaced.send_if_modified(|ended| {
             if ended.is_some() {
                 return false;

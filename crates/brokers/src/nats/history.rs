@@ -45,12 +45,14 @@ pub(super) async fn check(engine: &Engine, announcer: &Announcer) -> Result<u64,
                 sleep(Duration::from_millis(250)).await;
                 continue;
             }
+            let last = now.last;
+            let why = format!(
+                "NATS lost the end of the log: it ends at {last} and differs from what was announced up to {announced}"
+            );
+            announcer.blame(why.clone());
             // Its places will be given to other events: what was announced needs another epoch than what comes.
             epoch::replace(engine, now.epoch, None).await.map_err(|error| again(&error))?;
-            let last = now.last;
-            return Err(TailError::Over(format!(
-                "NATS lost the end of the log: it ends at {last} and differs from what was announced up to {announced}"
-            )));
+            return Err(TailError::Over(why));
         }
         if now.trimmed() > announced {
             let trimmed = now.trimmed();
