@@ -3,7 +3,7 @@
 #![no_main]
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -11,6 +11,8 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
 use tidings::Limits;
+use tidings::job::JobFiles;
+use tidings_brokers::FileDirectory;
 use tidings_transports::upload::{UploadSettings, receive};
 use tokio::runtime::Runtime;
 
@@ -24,6 +26,8 @@ static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
     std::fs::create_dir(&directory).expect("a directory of our own");
     directory
 });
+
+static FILES: LazyLock<Arc<dyn JobFiles>> = LazyLock::new(|| Arc::new(FileDirectory::new(&*DIRECTORY)));
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime"));
@@ -57,7 +61,7 @@ fn send<'a>(media: &'static str, pieces: impl Iterator<Item = &'a [u8]>, setting
     let pieces: Vec<_> = pieces.map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece))).collect();
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media))]);
     let body = Body::from_stream(stream::iter(pieces));
-    let received = RUNTIME.block_on(receive(&headers, body, &DIRECTORY, settings, &Limits::default()));
+    let received = RUNTIME.block_on(receive(&headers, body, &FILES, settings, &Limits::default()));
     let outcome = match received {
         Err(problem) => {
             assert!(problem.status.is_client_error() && !problem.detail.is_empty(), "{problem:?}");
@@ -66,7 +70,7 @@ fn send<'a>(media: &'static str, pieces: impl Iterator<Item = &'a [u8]>, setting
         Ok(received) => {
             assert!(received.fields.len() <= 32 && received.file.is_some() | !settings.required);
             let file = received.file.map(|file| {
-                let content = std::fs::read(file.path()).expect("a file that was received");
+                let content = std::fs::read(DIRECTORY.join(file.key())).expect("a file that was received");
                 assert!(file.bytes == content.len() as u64 && (1..=MOST).contains(&file.bytes));
                 let name = file.name.clone();
                 assert!(name.iter().all(|name| name.len() <= 255 && !name.contains(['/', '\\', '\0', '\n'])));
