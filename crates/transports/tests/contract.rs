@@ -585,7 +585,7 @@ fn profile() -> Arc<Profile> {
         .and_then(|shape| shape.redact(redaction("owner.mail", "user/{data.owner.id}", true)))
         .and_then(|shape| shape.named("on-book"))
         .unwrap();
-    let coalesce = Coalesce { window: Duration::from_millis(200), max_wait: Duration::from_secs(60) };
+    let coalesce = Coalesce { window: Duration::from_secs(1), max_wait: Duration::from_secs(60) };
     let rules = [
         EventRule { coalesce: Some(coalesce), ..rule("count") },
         EventRule { shape, ..rule("book") },
