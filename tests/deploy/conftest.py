@@ -1,9 +1,8 @@
 """What the tests of deploy/ have in common: where things are, free ports, programs that are ended, and waiting for a condition."""
 
 import os
-import random
-import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,25 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 
-
-# The UDP ports that say which ports are given, as tests/e2e/harness/ports.mjs has it.
-_signs = []
-
-
-def free_port() -> int:
-    """One that is free at all addresses, and that nobody is given before it is used: not one of those for who asks for any."""
-    while True:
-        port = random.randrange(12_000, 32_000)
-        sign = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            sign.bind(("127.0.0.1", port))
-            with socket.socket() as listener:
-                listener.bind(("0.0.0.0", port))
-        except OSError:
-            sign.close()
-            continue
-        _signs.append(sign)
-        return port
+sys.path.insert(0, str(ROOT / "tests"))
+from ports import free_port  # noqa: E402, F401
 
 
 def until(what, condition, seconds=60):

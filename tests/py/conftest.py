@@ -3,11 +3,11 @@
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +17,9 @@ import httpx
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from ports import free_port  # noqa: E402
+
 BINARY = os.environ.get("TIDINGS_BINARY", str(ROOT / "target/debug/tidings"))
 
 
@@ -30,26 +33,6 @@ def until(what, condition, seconds=60):
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} s for {what() if callable(what) else what}")
         time.sleep(0.01)
-
-
-# The UDP ports that say which ports are given, as tests/e2e/harness/ports.mjs has it.
-_signs = []
-
-
-def free_port():
-    """A port that nobody else is given while the hub is away: not one of those that Linux gives to who asks for any."""
-    while True:
-        port = random.randrange(12_000, 32_000)
-        sign = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            sign.bind(("127.0.0.1", port))
-            with socket.socket() as listener:
-                listener.bind(("127.0.0.1", port))
-        except OSError:
-            sign.close()
-            continue
-        _signs.append(sign)
-        return port
 
 
 class Hub:
