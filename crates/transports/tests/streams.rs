@@ -199,6 +199,23 @@ on_both! {
         assert_eq!(stays.numbers(1).await, [1]);
     }
 
+    async fn what_is_announced_once_the_streams_have_settled_is_not_told_to_who_was_revoked_before(driver) {
+        let server = Server::start(driver, Options::default()).await;
+        for round in 0..50 {
+            let mut out = Vec::new();
+            for _ in 0..8 {
+                out.push(server.listen("", &format!("bad{round}+all"), None).await);
+            }
+            server.hub.close(&Revocation::principal(format!("bad{round}")), CloseReason::Revoked);
+            server.service.settle().await;
+            server.publish("t", "all", round).await;
+            for mut client in out {
+                assert_eq!(client.next().await.unwrap().name, "tidings.close", "round {round}");
+                assert_eq!(client.next().await, None);
+            }
+        }
+    }
+
     async fn a_drain_ends_every_stream_with_when_to_come_back(driver) {
         let server = Server::start(driver, Options::default()).await;
         let mut clients = Vec::new();
